@@ -1,0 +1,63 @@
+## make lab        create the environment if there is none, and open JupyterLab at the first notebook
+## make test       create the environment if there is none, and run the tests
+## make tour       run every notebook without a browser; readable pages in build/index.html
+## make notebooks  build notebooks/*.ipynb anew from notebooks/source/*.py
+## make lint       look for mistakes in style, and for notebooks that differ from their sources
+## make clean      remove the environment and build/
+##
+## Settings, given as `make lab NAME=value`:
+##   PYTHON        the Python to start from, 3.10 or newer             (python3)
+##   TORCH_INDEX   where torch and torchvision come from, when the environment is created; without a GPU,
+##                 https://download.pytorch.org/whl/cpu saves gigabytes on Linux
+##   SSKD_DATASET  the images that the notebooks use, e.g. cifar10    (the embedded Fashion-MNIST)
+##   LAB_FLAGS     more options for JupyterLab, e.g. --no-browser
+##   PYTEST_FLAGS  more options for pytest, e.g. -x
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+LAB_FLAGS ?=
+PYTEST_FLAGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin/python
+# Written last: an environment without this file was never finished, and is made anew from nothing.
+READY := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test tour notebooks lint clean
+
+help:
+	@sed -n 's/^## \{0,1\}//p' Makefile
+
+lab: $(READY)
+	$(BIN) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_FLAGS)
+
+test: $(READY)
+	$(BIN) -m pytest $(PYTEST_FLAGS)
+
+tour: $(READY)
+	$(BIN) notebooks/build.py --html build
+
+notebooks: $(READY)
+	$(BIN) notebooks/build.py
+
+lint: $(READY)
+	$(BIN) -m ruff check .
+	$(BIN) -m ruff format --check .
+	$(BIN) notebooks/build.py --check
+
+clean:
+	rm -rf $(VENV) build
+
+$(READY): pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	  echo "The kit needs Python 3.10 or newer, and '$(PYTHON)' is: `"$(PYTHON)" --version 2>&1`"; \
+	  echo "Install one and name it, for example: make lab PYTHON=python3.12"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot create environments: its modules venv and ensurepip are missing."; \
+	  echo "On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@test -f $@ || "$(PYTHON)" -m venv --clear $(VENV)
+	@rm -f $@
+	$(if $(TORCH_INDEX),$(BIN) -m pip install --index-url "$(TORCH_INDEX)" torch torchvision)
+	$(BIN) -m pip install --editable ".[test]"
+	@touch $@

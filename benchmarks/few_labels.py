@@ -1,0 +1,204 @@
+"""Few labels: what do soft targets, rotated views and L_ss each add? Several seeds, paired.
+
+    python benchmarks/few_labels.py run --setting fashion --seeds 5      # trains, resumable; one JSON line a run
+    python benchmarks/few_labels.py run --setting cifar10 --seeds 5 --folder PATH/TO/CIFAR10/AS/JPEG
+    python benchmarks/few_labels.py run --split validation --epochs 60 240 480 …  # how the length was chosen
+    python benchmarks/few_labels.py table                                # the README's tables, from the recorded runs
+
+A wrn_16_2 teacher, a resnet8 student. One seed draws the labelled images, the first weights and the order,
+the same for every method, so differences between methods are taken pair by pair.
+
+fashion: 300 labels of the embedded pack; the teacher saw all 60,000 training images of Fashion-MNIST; tested
+    on the pack's 2,000 test images, which come from the original test images.
+cifar10: 1,000 labels; of the folder's 50,000 images 10,000 are the test (load_images' fifth), 5,000 of
+    the others validate, and the teacher saw the remaining 35,000, from which the labels are drawn.
+Settings (the length of training) were chosen on the validation images alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+import tyro
+
+import sskd_lib as sskd
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+METHODS = ("ce", "kd", "kd+rotations", "sskd")
+LABELS = {"fashion": 300, "cifar10": 1000}
+TEACHERS = {"fashion": "fashion-mnist", "cifar10": "cifar10"}
+VALIDATION = {"fashion": 0.2, "cifar10": 0.125}  # share of the training images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One student to train."""
+
+    setting: str
+    method: str
+    epochs: int
+    seed: int
+    split: str  # "test" or "validation": what it is measured on
+    folder: str
+    device: str
+    out: Path
+
+    @property
+    def key(self) -> list:
+        return [self.setting, self.split, self.epochs, self.method, self.seed]
+
+
+def images(setting: str, folder: str) -> tuple[sskd.ImageSet, sskd.ImageSet, sskd.ImageSet]:
+    """(pool, validation, test) of a setting; labelled images are drawn from the pool."""
+    name = "fashion-mnist-lab" if setting == "fashion" else f"folder:{folder}"
+    pool, validation = sskd.load_images(name).split(VALIDATION[setting], seed=0)
+    return pool, validation, sskd.load_images(name, "test")
+
+
+def train_one(plan: Plan) -> dict:
+    """Train one student, or pick up where it was cut off; returns its record."""
+    torch.set_num_threads(1 if plan.device != "cpu" else 2)
+    pool, validation, test = images(plan.setting, plan.folder)
+    measured = test if plan.split == "test" else validation
+    labelled = pool.take(LABELS[plan.setting], seed=plan.seed)
+    teacher = sskd.load_checkpoint(
+        ROOT / "data" / "weights" / TEACHERS[plan.setting] / "teacher_wrn_16_2.safetensors"
+    )
+    student = sskd.create_network(
+        "resnet8", like=pool, projection=sskd.create_method(plan.method).needs_projection, seed=plan.seed
+    )
+    run = sskd.distill(
+        student,
+        teacher,
+        labelled,
+        measured,
+        method=plan.method,
+        schedule=sskd.Schedule(epochs=plan.epochs),
+        seed=plan.seed,
+        out=plan.out / "-".join(str(part) for part in plan.key),
+        runtime=sskd.choose_runtime(plan.device),
+        progress=False,
+        evaluate_every=max(1, plan.epochs // 24),
+    )
+    measured_epochs = [record for record in run.history if "test_accuracy" in record]
+    return {
+        "key": plan.key,
+        "last": round(run.summary["last"]["test_accuracy"], 3),
+        "best": round(run.summary["best"]["test_accuracy"], 3),
+        "curve": {
+            name: [round(record[name], 5) for record in measured_epochs if name in record]
+            for name in ("epoch", "test_accuracy", "train_accuracy", "ce", "kd", "tf", "ss")
+        },
+        "seconds": run.summary["card"]["seconds"],
+        "runtime": run.summary["card"]["runtime"],
+        "torch": torch.__version__,
+    }
+
+
+def train_all(plans: Iterable[Plan], jobs: int, results: Path) -> None:
+    """Train what is not recorded yet, `jobs` at a time, appending each record to `results` as it ends."""
+    recorded = {json.dumps(record["key"]) for record in read(results)}
+    todo = [plan for plan in plans if json.dumps(plan.key) not in recorded]
+    todo.sort(key=lambda plan: METHODS.index(plan.method), reverse=True)  # the long ones first
+    results.parent.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool, open(results, "a") as file:
+        for record in pool.map(train_one, todo):
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            print(*record["key"], f"{record['last']:.2f} %", f"{record['seconds']:.0f} s", flush=True)
+
+
+def read(results: Path) -> list[dict]:
+    """All records of a results file; none if it does not exist."""
+    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+
+
+def run(
+    setting: str,
+    seeds: int = 5,
+    epochs: tuple[int, ...] = (240,),
+    methods: tuple[str, ...] = METHODS,
+    split: str = "test",
+    folder: str = "",
+    device: str = "auto",
+    jobs: int = 1,
+    out: Path = ROOT / "runs" / "few_labels",
+    results: Path = HERE / "results" / "few_labels.jsonl",
+) -> None:
+    """Train every method for every seed and length.
+
+    Args:
+        setting: fashion or cifar10.
+        folder: for cifar10: a folder with one sub-folder of images a class.
+        split: test, or validation when settings are being chosen.
+        jobs: students trained at the same time.
+    """
+    plans = [
+        Plan(
+            setting=setting,
+            method=method,
+            epochs=length,
+            seed=seed,
+            split=split,
+            folder=folder,
+            device=device,
+            out=out,
+        )
+        for length in epochs
+        for method in methods
+        for seed in range(seeds)
+    ]
+    train_all(plans, jobs, results)
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """Mean and half width of the 95 % interval of the mean (Student's t, n - 1 degrees of freedom)."""
+    from scipy.stats import t
+
+    if len(values) < 2:
+        return values[0], float("nan")
+    half = t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    return statistics.fmean(values), half
+
+
+def table(results: Path = HERE / "results" / "few_labels.jsonl", split: str = "test") -> None:
+    """Print one Markdown table a setting and length: last epoch, mean ± 95 % interval, paired differences."""
+    by_place: dict[tuple, dict[str, dict[int, dict]]] = {}
+    for record in read(results):
+        setting, measured, epochs, method, seed = record["key"]
+        if measured == split:
+            by_place.setdefault((setting, epochs), {}).setdefault(method, {})[seed] = record
+    for (setting, epochs), methods in sorted(by_place.items()):
+        print(f"\n**{setting}, {LABELS[setting]} labels, {epochs} epochs** ({split} images)\n")
+        print(
+            "| method | seeds | accuracy, last epoch (%) | minus KD | minus KD+rotations | best epoch (%) |"
+        )
+        print("|---|---|---|---|---|---|")
+        for method in METHODS:
+            if method in methods:
+                print(row(method, methods))
+
+
+def row(method: str, methods: dict[str, dict[int, dict]]) -> str:
+    """One line of the table."""
+    mine = methods[method]
+    cells = [method, str(len(mine)), "{:.2f} ± {:.2f}".format(*interval([r["last"] for r in mine.values()]))]
+    for other in ("kd", "kd+rotations"):
+        pairs = [mine[s]["last"] - methods[other][s]["last"] for s in mine if s in methods.get(other, {})]
+        cells.append("{:+.2f} ± {:.2f}".format(*interval(pairs)) if pairs and other != method else "")
+    cells.append(f"{statistics.fmean(r['best'] for r in mine.values()):.2f}")
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "2")
+    tyro.extras.subcommand_cli_from_dict({"run": run, "table": table}, description=__doc__)

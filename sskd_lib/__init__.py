@@ -1,0 +1,55 @@
+"""SSKD teaching kit: knowledge distillation meets self-supervision (Xu, Liu, Li, Loy, ECCV 2020).
+
+images → views → teacher and student → a weighted sum of loss terms. Start at notebooks/00_start_here.ipynb.
+"""
+
+from . import losses
+from .checkpoints import CheckpointError, load_checkpoint, read_card, save_checkpoint
+from .data import ImageSet, load_images
+from .evaluation import agreement, contrastive_accuracy, evaluate, linear_cka, predict
+from .loop import Run, TrainingError
+from .losses import METHODS, create_method
+from .models import MODELS, create_model
+from .network import Network, Output
+from .recipes import HEAD, PRESETS, STUDENT, Recipe, Schedule
+from .runtime import Runtime, choose_runtime
+from .training import create_network, distill, train_head, train_teacher
+from .views import four_views, one_view
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "HEAD",
+    "METHODS",
+    "MODELS",
+    "PRESETS",
+    "STUDENT",
+    "CheckpointError",
+    "ImageSet",
+    "Network",
+    "Output",
+    "Recipe",
+    "Run",
+    "Runtime",
+    "Schedule",
+    "TrainingError",
+    "agreement",
+    "choose_runtime",
+    "contrastive_accuracy",
+    "create_method",
+    "create_model",
+    "create_network",
+    "distill",
+    "evaluate",
+    "four_views",
+    "linear_cka",
+    "load_checkpoint",
+    "load_images",
+    "losses",
+    "one_view",
+    "predict",
+    "read_card",
+    "save_checkpoint",
+    "train_head",
+    "train_teacher",
+]

@@ -1,0 +1,100 @@
+"""How good a network is, and how alike two networks are."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .data import ImageSet
+from .losses import contrastive_loss
+from .network import Network, Output
+from .runtime import Runtime
+from .views import four_views, one_view
+
+BATCH = 500  # images a forward pass of a plain evaluation
+
+
+@torch.no_grad()
+def predict(network: Network, images: Tensor | ImageSet, runtime: Runtime | None = None) -> Output:
+    """Run a network in eval mode over upright, unaugmented images.
+
+    images: uint8 [M, C, H, W] or an ImageSet. Returns Output with float32 CPU tensors of M rows:
+    logits, projection (if there is a head) and features.
+    """
+    runtime = runtime or Runtime()
+    images = images.images if isinstance(images, ImageSet) else images
+    was_training = network.training
+    runtime.place(network).eval()
+    parts = []
+    for chunk in images.split(BATCH):
+        parts.append(runtime.run(network, one_view(chunk.to(runtime.device), augment=False)))
+    network.train(was_training)
+    columns = zip(*parts, strict=True)
+    return Output(*(None if column[0] is None else torch.cat(column).cpu() for column in columns))
+
+
+def evaluate(network: Network, data: ImageSet, runtime: Runtime | None = None) -> dict[str, float]:
+    """Measure a network on labelled images: accuracy in percent, mean cross-entropy, calibration error.
+
+    calibration_error: Σ_b (n_b / M) |accuracy_b - confidence_b| in percent, over 15 equal bins of
+    confidence (Guo et al. 2017).
+    """
+    logits, labels = predict(network, data, runtime).logits, data.labels.cpu()
+    if logits.shape[1] != data.num_classes:
+        raise ValueError(
+            f"the network tells {logits.shape[1]} classes apart, but {data.name} has {data.num_classes}. "
+            "Use a network trained on the same classes."
+        )
+    confidence, guess = F.softmax(logits, 1).max(1)
+    right = (guess == labels).float()
+    bins = (confidence * 15).long().clamp(max=14)
+    gap = torch.zeros(15).index_add_(0, bins, right - confidence).abs().sum() / len(labels)
+    return {
+        "accuracy": 100 * right.mean().item(),
+        "loss": F.cross_entropy(logits, labels).item(),
+        "calibration_error": 100 * gap.item(),
+    }
+
+
+@torch.no_grad()
+def contrastive_accuracy(
+    network: Network, data: ImageSet, batch_size: int = 64, runtime: Runtime | None = None
+) -> float:
+    """Share, in percent, of rotated views whose nearest upright view is their own image.
+
+    Batches of `batch_size` images in the order they come, no augmentation; a shorter last batch is left
+    out, since the task is easier among fewer images. Chance is 100 / batch_size.
+    """
+    if network.head is None:
+        raise ValueError("this network has no projection head; train one with train_head.")
+    if len(data) < batch_size:
+        raise ValueError(
+            f"{data.name} has {len(data)} images, fewer than one batch of {batch_size}; lower batch_size."
+        )
+    runtime = runtime or Runtime()
+    was_training = network.training
+    runtime.place(network).eval()
+    hits = rows = 0
+    for start in range(0, len(data) - batch_size + 1, batch_size):
+        views = four_views(data.images[start : start + batch_size].to(runtime.device), augment=False)
+        hits += contrastive_loss(runtime.run(network, views).projection, batch_size)[1].item()
+        rows += 3 * batch_size
+    network.train(was_training)
+    return 100 * hits / rows
+
+
+def agreement(logits_a: Tensor, logits_b: Tensor) -> float:
+    """Share of images, in percent, on which two networks name the same class. logits: float [M, K]."""
+    return 100 * (logits_a.argmax(1) == logits_b.argmax(1)).float().mean().item()
+
+
+def linear_cka(a: Tensor, b: Tensor) -> float:
+    """Likeness of two sets of features, from 0 to 1, whatever their rotation and scale.
+
+    CKA = ‖ÂᵀB̂‖² / (‖ÂᵀÂ‖ ‖B̂ᵀB̂‖) with centred columns and Frobenius norms.
+    a: float [M, D1]; b: float [M, D2]. Source: Kornblith et al. 2019, Eq. 3.
+    """
+    a, b = (x.double() - x.double().mean(0) for x in (a, b))
+    cross, own_a, own_b = (torch.linalg.norm(x.T @ y) for x, y in ((a, b), (a, a), (b, b)))
+    return (cross**2 / (own_a * own_b)).item()

@@ -1,0 +1,43 @@
+"""All that faces a notebook. Names are loaded when first used: the doctor must run without matplotlib."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .doctor import doctor
+from .show import is_static, show
+
+_HOMES = {
+    "Lab": "startup",
+    "align": "tsne",
+    "bars_with_intervals": "curves",
+    "embed": "tsne",
+    "explore_selection": "explorers",
+    "explore_temperature": "explorers",
+    "image_grid": "plots",
+    "learning_curves": "curves",
+    "pipeline_figure": "pipeline",
+    "scatter_tsne": "plots",
+    "similarity_heatmap": "plots",
+    "soft_targets": "plots",
+    "start": "startup",
+    "styles": "style",
+    "teacher_student_heatmaps": "plots",
+    "theme": "style",
+    "views_figure": "plots",
+}
+
+__all__ = ["doctor", "is_static", "show", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"sskd_lib.lab has no {name!r}; it has: {', '.join(sorted(__all__))}.")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

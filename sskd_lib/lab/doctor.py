@@ -1,0 +1,162 @@
+"""Look over this machine: what works, and what to do about what does not."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..checkpoints import CheckpointError, load_checkpoint
+from ..data import DATA_FOLDER, load_images
+from ..losses import METHODS
+from ..runtime import choose_runtime
+
+TEACHER = "teacher_wrn_16_2.safetensors"
+ENVIRONMENT = (
+    "Run `make lab` in the repository, or `conda env create -f environment.yml`, and use that Python"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was looked at. `remedy` is empty where all is well."""
+
+    name: str
+    found: str
+    remedy: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing needs to be done."""
+        return not self.remedy
+
+
+def dataset_name() -> str:
+    """The images the notebooks use: the environment variable SSKD_DATASET, or the embedded lab pack."""
+    return os.environ.get("SSKD_DATASET") or "fashion-mnist-lab"
+
+
+def weights_folder(dataset: str) -> Path:
+    """Where the shipped weights for a data set lie; the lab pack shares those of the full Fashion-MNIST."""
+    return DATA_FOLDER / "weights" / dataset.removesuffix("-lab").replace(":", "_").replace(os.sep, "_")
+
+
+def student_file(method: str) -> str:
+    """File name of the shipped student of a method."""
+    return f"student_resnet8_{method}.safetensors"
+
+
+def checks() -> Iterator[Check]:
+    """Look at Python, packages, device, disk, images and weights, one after the other."""
+    version = sys.version.split()[0]
+    new = sys.version_info >= (3, 10)
+    yield Check(
+        name="Python",
+        found=f"{version} ({sys.executable})",
+        remedy="" if new else f"{ENVIRONMENT} 3.10 or newer.",
+    )
+    enough = torch.torch_version.TorchVersion(torch.__version__) >= (2, 6)
+    yield Check(
+        name="torch", found=torch.__version__, remedy="" if enough else f"{ENVIRONMENT} (torch 2.6 or newer)."
+    )
+    for package in ("jupyterlab", "ipywidgets", "matplotlib", "seaborn", "sklearn", "torchvision", "PIL"):
+        yield _check_package(package)
+    yield Check(name="device", found=device_line())
+    free = shutil.disk_usage(DATA_FOLDER if DATA_FOLDER.exists() else Path.cwd()).free / 2**30
+    yield Check(
+        name="disk",
+        found=f"{free:.1f} GiB free",
+        remedy="" if free > 1 else "Free at least 1 GiB of disk space.",
+    )
+    yield _check_images(dataset_name())
+    yield from _check_weights(dataset_name())
+
+
+def doctor() -> bool:
+    """Print every check, with a remedy beside each problem. Returns whether all is well."""
+    bad = 0
+    for check in checks():
+        print(f"{'[ok]     ' if check.ok else '[PROBLEM]'} {check.name}: {check.found}")
+        if not check.ok:
+            bad += 1
+            print(f"          -> {check.remedy}")
+    print("All is well." if not bad else f"{bad} problem{'s' * (bad > 1)}; what to do stands beside each.")
+    return not bad
+
+
+def device_line() -> str:
+    """Device and number format in words, as `choose_runtime` picks them."""
+    runtime = choose_runtime()
+    if runtime.device.type == "cuda":
+        where = torch.cuda.get_device_name(runtime.device)
+    elif runtime.device.type == "mps":
+        where = "Apple GPU (mps)"
+    else:
+        threads = torch.get_num_threads()
+        where = f"CPU, {threads} thread{'s' * (threads > 1)}, no GPU (none is needed)"
+    layout = ", channels_last" if runtime.channels_last else ""
+    return f"{where}; numbers in {str(runtime.dtype).removeprefix('torch.')}{layout}"
+
+
+def missing_weights(dataset: str) -> list[str]:
+    """Names of the shipped files that are not there."""
+    folder = weights_folder(dataset)
+    return [f for f in (TEACHER, *map(student_file, METHODS)) if not (folder / f).is_file()]
+
+
+def weights_remedy(dataset: str) -> str:
+    """How to come by weights for a data set."""
+    out = weights_folder(dataset)
+    return (
+        f"`git checkout -- data/weights` brings back what the repository ships (fashion-mnist and cifar10). "
+        f"Weights of your own: `python -m sskd_lib teacher --data {dataset} --out runs/teacher`, then `head` and "
+        f"`distill`, and copy the results to {out}."
+    )
+
+
+def _check_package(package: str) -> Check:
+    try:
+        importlib.import_module(package)
+    except Exception as error:  # a broken binary raises anything
+        return Check(
+            name=package, found=f"not usable: {type(error).__name__}: {error}", remedy=f"{ENVIRONMENT}."
+        )
+    name = {"sklearn": "scikit-learn", "PIL": "pillow"}.get(package, package)
+    return Check(name=name, found=importlib.metadata.version(name))
+
+
+def _check_images(dataset: str) -> Check:
+    try:
+        train, test = load_images(dataset, "train"), load_images(dataset, "test")
+    except (ValueError, OSError) as error:
+        return Check(
+            name="images",
+            found=f"{dataset} cannot be loaded",
+            remedy=f"{error} Or leave SSKD_DATASET unset for the embedded images.",
+        )
+    return Check(name="images", found=f"{dataset}: {len(train):,} for training, {len(test):,} for testing")
+
+
+def _check_weights(dataset: str) -> Iterator[Check]:
+    folder, missing = weights_folder(dataset), missing_weights(dataset)
+    if missing:
+        found = f"{len(missing)} of {1 + len(METHODS)} files missing in {folder}: {', '.join(missing)}"
+        yield Check(name="weights", found=found, remedy=weights_remedy(dataset))
+    present = [f for f in (TEACHER, *map(student_file, METHODS)) if f not in missing]
+    try:
+        for file in present:
+            load_checkpoint(folder / file)
+    except CheckpointError as error:
+        yield Check(
+            name="weights", found="a file cannot be read", remedy=f"{error} {weights_remedy(dataset)}"
+        )
+    else:
+        if present:
+            yield Check(name="weights", found=f"{len(present)} files in {folder} load")

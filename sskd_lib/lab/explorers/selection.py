@@ -1,0 +1,206 @@
+"""The selection explorer: which of the teacher's wrong rows a ratio keeps, and which it drops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.patches import Polygon, Rectangle
+
+from ...losses import error_rank, transfer_mask
+from ..canvas import Canvas
+from ..style import DROPPED, INK, RIGHT, WRONG, pixels, short
+from .base import FONT, Control, Explorer
+from .strip import SHOWN, Strip
+
+WIDTH, HEIGHT = 940, 500  # pixels of the picture
+EMPTY = {"facecolor": "white", "edgecolor": DROPPED, "hatch": "....", "linewidth": 1}
+
+
+class Selection(NamedTuple):
+    """What one share does: row numbers, each list in the order of the error rank."""
+
+    right: np.ndarray
+    kept: np.ndarray  # wrong, but kept
+    dropped: np.ndarray
+
+    def teaching_share(self) -> float:
+        """Share of all rows that teach the student."""
+        return (len(self.right) + len(self.kept)) / max(sum(map(len, self)), 1)
+
+
+def select(scores: torch.Tensor, targets: torch.Tensor, keep_wrong: float) -> Selection:
+    """Split rows into right, wrong but kept, and dropped, by `error_rank` and `transfer_mask`.
+
+    scores: float [R, K]; targets: int64 [R]; keep_wrong: share of the wrong rows in [0, 1].
+    """
+    rank = error_rank(scores, targets).numpy()
+    keep = transfer_mask(scores, targets, keep_wrong).numpy()
+    order = rank.argsort(kind="stable")
+    wrong = order[rank[order] > 0]
+    return Selection(order[rank[order] == 0], wrong[keep[wrong]], wrong[~keep[wrong]])
+
+
+def spread(rows: np.ndarray, count: int) -> np.ndarray:
+    """Pick up to `count` rows evenly, from the first to the last."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+
+
+class SelectionExplorer(Explorer):
+    """Ranked wrong rows with a movable cut; see `explore_selection`."""
+
+    def __init__(self, images, scores, targets, columns, classes, keep_wrong, key) -> None:
+        self.images = pixels(images)
+        self.scores = torch.as_tensor(scores).detach().float().cpu()
+        self.targets = torch.as_tensor(targets).long().cpu()
+        self.columns = None if columns is None else pixels(columns)
+        self.classes = None if classes is None else tuple(classes)
+        self._check()
+        self.key = key
+        steps = sorted({*(round(0.05 * i, 2) for i in range(21)), float(keep_wrong)})
+        options = tuple((f"{100 * s:g} %", s) for s in steps)
+        label = "Share of the WRONG rows kept"
+        self.controls = {"keep_wrong": Control(label=label, options=options, start=float(keep_wrong))}
+        self.film = ({"keep_wrong": 0.25}, {"keep_wrong": 0.5}, {"keep_wrong": 0.75})
+        self.rank = error_rank(self.scores, self.targets).numpy()
+        self.taken_for = self.scores.argmax(1).numpy()
+        everything = select(self.scores, self.targets, 1.0)
+        self.heights = self.rank[everything.kept]
+        self.canvas = Canvas(WIDTH, HEIGHT)
+        self.headline = self.canvas.words(12, 20, points=13)
+        self._draw_ranks()
+        self._draw_shares(len(everything.right))
+        self.strips = [Strip(self.canvas, 426, top, 102, self.columns is not None) for top in (64, 294)]
+
+    def _check(self) -> None:
+        rows, width = self.scores.shape
+        names = self.classes if self.columns is None else self.columns
+        if names is None:
+            raise ValueError("say what a column of scores is: columns= (their images) or classes= (names).")
+        if not len(self.images) == len(self.targets) == rows or len(names) != width:
+            raise ValueError(
+                f"scores is {rows} x {width}, so it needs {rows} images, {rows} targets and {width} column "
+                f"images or names, but there are {len(self.images)}, {len(self.targets)} and {len(names)}."
+            )
+
+    def _draw_ranks(self) -> None:
+        """Every wrong row as a step as high as its error rank; kept ones are filled, a line marks the cut."""
+        axes = self.canvas.figure.add_axes(self.canvas.place(78, 58, 296, 244))
+        count = len(self.heights)
+        axes.add_patch(Polygon(_steps(self.heights), **EMPTY))
+        axes.set(xlim=(-0.5, max(count, 1) - 0.5), ylim=(0, 1.1 * max([1, *self.heights])))
+        axes.set_xlabel(f"the {count} wrong rows, least wrong first", **FONT)
+        axes.set_ylabel("error rank (columns ahead)", **FONT)
+        axes.tick_params(labelsize=11, labelcolor=INK)
+        axes.locator_params(integer=True, nbins=6)
+        axes.spines[["top", "right"]].set_visible(False)
+        if not count:
+            text = "no wrong row:\nnothing to choose"
+            axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes, **FONT)
+        self.filled = axes.add_patch(Polygon(_steps(self.heights), color=WRONG, linewidth=0))
+        self.cut = axes.axvline(0, color=INK, linewidth=2.5, clip_on=False)
+        self.canvas.moving += [self.filled, self.cut]
+
+    def _draw_shares(self, right: int) -> None:
+        """One bar over all rows: right, wrong but kept, dropped."""
+        axes = self.canvas.figure.add_axes(self.canvas.place(78, 398, 296, 34))
+        rows = len(self.rank)
+        axes.set(xlim=(0, rows), ylim=(0, 1), yticks=[], xticks=[])
+        axes.set_title(f"all {rows} rows", loc="left", pad=5, **FONT)
+        first = axes.add_patch(Rectangle((0, 0), right, 1, color=RIGHT, linewidth=0))
+        left_out = axes.add_patch(Rectangle((right, 0), rows - right, 1, **EMPTY))
+        self.kept_bar = axes.add_patch(Rectangle((right, 0), 0, 1, color=WRONG, linewidth=0))
+        self.canvas.figure.legend(
+            [first, Rectangle((0, 0), 1, 1, color=WRONG, linewidth=0), left_out],
+            ["right", "wrong, kept", "dropped"],
+            loc="upper left",
+            bbox_to_anchor=self.canvas.place(70, 442)[:2],
+            ncols=3,
+            fontsize=11,
+            frameon=False,
+            handlelength=1.2,
+            columnspacing=1.0,
+            borderpad=0,
+        )
+        self.canvas.moving.append(self.kept_bar)
+
+    def update(self, keep_wrong: float) -> None:
+        """Move the cut to this share, and show examples of both sides."""
+        chosen = select(self.scores, self.targets, keep_wrong)
+        kept, dropped, rows = len(chosen.kept), len(chosen.dropped), len(self.rank)
+        self.filled.set_xy(_steps(self.heights[:kept]))
+        self.cut.set_xdata([kept - 0.5] * 2)
+        self.kept_bar.set_width(kept)
+        self.headline.text = (
+            f"{100 * keep_wrong:g} % of the {kept + dropped} wrong rows kept: {kept} stay, {dropped} go; "
+            f"{rows - dropped} of all {rows} rows teach ({100 * chosen.teaching_share():.0f} %)"
+        )
+        for strip, (what, side) in zip(
+            self.strips, (("wrong but kept", chosen.kept), ("dropped", chosen.dropped)), strict=True
+        ):
+            some = spread(side, SHOWN)
+            mistaken = () if self.columns is None else self.columns[self.taken_for[some]]
+            title = f"{what}: {len(some)} of {len(side)}, least wrong first" if len(side) else f"{what}: none"
+            strip.fill(title, self.images[some], mistaken, [self._caption(row) for row in some])
+
+    def _caption(self, row: int) -> str:
+        rank = f"rank {self.rank[row]}"
+        if self.classes is None:
+            return rank
+        true, taken = (short(self.classes[k], 11) for k in (self.targets[row], self.taken_for[row]))
+        return f"{true}\n→ {taken}\n{rank}"
+
+    def describe(self, **state: Any) -> str:
+        """Say how many rows the share keeps and drops, and how wrong those at the cut are."""
+        share = {**self.start(), **state}["keep_wrong"]
+        right, kept, dropped = chosen = select(self.scores, self.targets, share)
+        rows = len(self.rank)
+        said = [
+            f"Share of the wrong rows kept: {100 * share:g} %. Of {rows} rows the teacher gets {len(right)} "
+            f"right; they always stay. Of the {len(kept) + len(dropped)} wrong rows {len(kept)} are kept and "
+            f"{len(dropped)} dropped, so {rows - len(dropped)} rows ({100 * chosen.teaching_share():.0f} %) "
+            "teach."
+        ]
+        for name, end in (("last row kept", kept[-1:]), ("first row dropped", dropped[:1])):
+            for row in end:
+                said.append(f"The {name} has error rank {self.rank[row]} ({self._mistake(row)}).")
+        return " ".join(said)
+
+    def _mistake(self, row: int) -> str:
+        true, taken = int(self.targets[row]), int(self.taken_for[row])
+        if self.classes is None:
+            return f"image {true + 1} taken for image {taken + 1}"
+        return f"{self.classes[true]} taken for {self.classes[taken]}"
+
+
+def _steps(heights: np.ndarray) -> np.ndarray:
+    """Outline of a staircase of unit steps, for a polygon: float [2n + 2, 2]."""
+    edges = np.arange(len(heights) + 1) - 0.5
+    x = np.concatenate([edges[:1], np.repeat(edges, 2)[1:-1], edges[-1:]])
+    return np.stack([x, np.concatenate([[0], np.repeat(heights, 2), [0]])], axis=1)
+
+
+def explore_selection(
+    images,
+    scores,
+    targets,
+    *,
+    columns=None,
+    classes: Sequence[str] | None = None,
+    keep_wrong: float = 0.75,
+    key: str = "selection",
+) -> SelectionExplorer:
+    """Show which of the teacher's wrong rows a share keeps and drops, with what it mistook each for.
+
+    images: the R rotated views, uint8 or float in [0, 1], [R, C, H, W]; scores: the TEACHER's, float
+    [R, K], cosines [3B, B] or logits; targets: int [R], the right column of each row (`own_image` for
+    cosines, the class for logits). Say what a column is: columns, its images [B, C, H, W], or classes, its
+    names. keep_wrong: where the slider starts; key: running a cell again replaces this key's explorer.
+    Raises ValueError where shapes do not fit.
+    """
+    explorer = SelectionExplorer(images, scores, targets, columns, classes, keep_wrong, key)
+    return explorer.present()

@@ -1,0 +1,60 @@
+"""Put a picture on a notebook page: one static PNG with its alternative text, and no widget."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 110
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Display a figure as a static PNG that carries `alt`, one or two sentences for who cannot see it.
+
+    The figure is closed afterwards, so that no cell shows it twice. Outside IPython the text is printed.
+    Raises ValueError if the text is empty.
+    """
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI, facecolor="white")
+    show_png(file.getvalue(), alt)
+    if "matplotlib.pyplot" in sys.modules:  # a figure made by plt.figure() is also held by pyplot
+        sys.modules["matplotlib.pyplot"].close(figure)
+
+
+def show_png(png: bytes, alt: str) -> None:
+    """Display the bytes of a PNG with its alternative text. Raises ValueError if the text is empty."""
+    if not alt.strip():
+        raise ValueError("a figure needs an alternative text: say in a sentence what the picture shows.")
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.display import display
+
+    if not InteractiveShell.initialized():
+        print(alt)
+        return
+    data = {"image/png": base64.b64encode(png).decode("ascii"), "text/plain": alt}
+    display(data, metadata={"image/png": {"alt": alt}}, raw=True)
+
+
+def static_reason() -> str | None:
+    """Why pictures stand still here, in words; None where sliders can move."""
+    if os.environ.get("SSKD_STATIC", "0") not in ("", "0"):
+        return "SSKD_STATIC is set"
+    if importlib.util.find_spec("ipywidgets") is None:
+        return "ipywidgets is not installed (pip install ipywidgets, then restart the kernel)"
+    from IPython.core.getipython import get_ipython
+
+    if getattr(get_ipython(), "kernel", None) is None:
+        return "this Python is not the kernel of a notebook"
+    return None
+
+
+def is_static() -> bool:
+    """Whether pictures are static here: asked for by SSKD_STATIC=1, or no kernel or no ipywidgets."""
+    return static_reason() is not None

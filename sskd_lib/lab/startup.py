@@ -1,0 +1,95 @@
+"""The first cell of every notebook: what this machine is, which images, and the networks that are shipped."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from ..checkpoints import load_checkpoint
+from ..data import ImageSet, load_images
+from ..losses import METHODS
+from ..network import Network
+from ..runtime import Runtime, choose_runtime
+from .doctor import (
+    TEACHER,
+    dataset_name,
+    device_line,
+    missing_weights,
+    student_file,
+    weights_folder,
+    weights_remedy,
+)
+from .show import static_reason
+from .style import theme
+
+TRAIN, TEST = 10_000, 2_000  # images at most, so that a notebook stays quick with any data set
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lab:
+    """What a notebook works with: images, device, and the shipped networks for these images."""
+
+    dataset: str
+    train: ImageSet
+    test: ImageSet
+    runtime: Runtime
+    static: bool
+
+    def teacher(self) -> Network:
+        """The shipped wrn_16_2 teacher with its trained head, in eval mode, on the runtime's device."""
+        return self._load(TEACHER)
+
+    def student(self, method: str) -> Network:
+        """The shipped resnet8 student of a method. Raises ValueError, with the names, for an unknown one."""
+        if method not in METHODS:
+            raise ValueError(f"no student was trained by {method!r}; the methods are: {', '.join(METHODS)}.")
+        return self._load(student_file(method))
+
+    def _load(self, file: str) -> Network:
+        path = weights_folder(self.dataset) / file
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no {path}. {weights_remedy(self.dataset)}")
+        return self.runtime.place(load_checkpoint(path))
+
+
+def start() -> Lab:
+    """Set the theme, load the images, say in a few lines what was found, and return it as a `Lab`.
+
+    The images are those of SSKD_DATASET (fashion-mnist-lab, fashion-mnist, cifar10, cifar100,
+    folder:PATH), at most 10,000 to train and 2,000 to test on. Raises what `load_images` raises.
+    """
+    theme()
+    dataset = dataset_name()
+    sets = []
+    for split, most in (("train", TRAIN), ("test", TEST)):
+        images = load_images(dataset, split)
+        sets.append(images.take(most) if len(images) > most else images)
+    reason = static_reason()
+    lab = Lab(
+        dataset=dataset, train=sets[0], test=sets[1], runtime=choose_runtime(), static=reason is not None
+    )
+    for name, found in _lines(lab, reason):
+        print(f"{name:<9} {found}")
+    return lab
+
+
+def _lines(lab: Lab, reason: str | None) -> list[tuple[str, str]]:
+    channels, side = lab.train.images.shape[1:3]
+    colour = "grey" if channels == 1 else "colour"
+    missing = missing_weights(lab.dataset)
+    weights = f"teacher and students found ({', '.join(METHODS)})"
+    if missing:
+        weights = f"MISSING {', '.join(missing)}. {weights_remedy(lab.dataset)}"
+    return [
+        ("Python", f"{sys.version.split()[0]}, torch {torch.__version__}"),
+        ("Device", device_line()),
+        (
+            "Images",
+            f"{lab.dataset}: {len(lab.train):,} to train and {len(lab.test):,} to test on, "
+            f"{len(lab.train.classes)} classes, {side} x {side} pixels, {colour}",
+        ),
+        ("Pictures", "live, with sliders" if reason is None else f"static, because {reason}"),
+        ("Weights", weights),
+    ]

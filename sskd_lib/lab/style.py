@@ -1,0 +1,112 @@
+"""How every picture of the kit looks: one theme, one colour and one second cue for each method.
+
+The hues are Okabe and Ito's (2008, safe for the common colour blindnesses), some of them darkened so that
+each reads on white (contrast of at least 3 : 1) and they also differ as greys. A line style, a marker or a
+hatch says the same thing again, so no picture needs its colours to be understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+
+INK = "#1A1A1A"  # text and axes
+QUIET = "#5F5F5F"  # secondary text, 6 : 1 on white
+FAINT = "#D9D9D9"  # fills that stand back
+RIGHT, WRONG, DROPPED = "#00493A", "#C95300", "#8A8A8A"  # right rows, wrong rows, what is left out
+HEAT = "cividis"  # one-way scales, readable in grey and by the colour-blind
+CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#B5598C", "#E69F00", "#56B4E9", "#000000", "#8A8A8A")
+CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p")  # 11 and 8: 88 pairs before a repeat
+SMALL, TEXT, TITLE = 11, 12, 13  # points
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """Colour and second cues of one curve or bar."""
+
+    label: str
+    colour: str
+    line: str | tuple = "-"
+    marker: str = "o"
+    hatch: str = ""
+
+
+METHOD_STYLES: dict[str, Style] = {
+    "teacher": Style(label="Teacher", colour="#000000", line=(0, (1, 1)), marker="*", hatch=""),
+    "ce": Style(label="CE (labels only)", colour="#C97BA5", line=":", marker="v", hatch=".."),
+    "kd": Style(label="KD", colour="#00639C", line="--", marker="s", hatch="//"),
+    "kd+rotations": Style(label="KD + rotations", colour="#00493A", line="-.", marker="^", hatch="xx"),
+    "sskd": Style(label="SSKD", colour="#C95300", line="-", marker="o", hatch=""),
+}
+_LINES = ("-", "--", "-.", ":")
+
+
+def styles(names: Iterable[str]) -> dict[str, Style]:
+    """Style of each name: the fixed one of a method, else the next of the palette in the order given."""
+    found: dict[str, Style] = {}
+    for name in names:
+        place = sum(other not in METHOD_STYLES for other in found)
+        found[name] = METHOD_STYLES.get(name) or Style(
+            label=name,
+            colour=CLASS_COLOURS[place % len(CLASS_COLOURS)],
+            line=_LINES[place % len(_LINES)],
+            marker=CLASS_MARKERS[place % len(CLASS_MARKERS)],
+        )
+    return found
+
+
+def theme() -> None:
+    """Set matplotlib's defaults for every figure after this call: white ground, text of 11 points or more."""
+    rc = {
+        "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters everywhere
+        "font.size": TEXT,
+        "axes.titlesize": TITLE,
+        "axes.labelsize": TEXT,
+        "xtick.labelsize": SMALL,
+        "ytick.labelsize": SMALL,
+        "legend.fontsize": SMALL,
+        "figure.titlesize": TITLE,
+        "figure.facecolor": "white",
+        "axes.facecolor": "white",
+        "savefig.facecolor": "white",
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "axes.edgecolor": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlelocation": "left",
+        "legend.frameon": False,
+        "lines.linewidth": 2.0,
+        "hatch.linewidth": 0.8,
+    }
+    try:
+        import seaborn
+    except ImportError:  # the pictures lose nothing that matters
+        matplotlib.rcParams.update(rc)
+    else:
+        seaborn.set_theme(style="ticks", palette=CLASS_COLOURS, rc=rc)
+
+
+def pixels(images) -> np.ndarray:
+    """Turn images into something matplotlib draws: uint8 [M, H, W, 3], grey images repeated thrice.
+
+    images: uint8 or float in [0, 1], torch or numpy, [M, C, H, W] with C = 1 or 3.
+    Raises ValueError for another shape.
+    """
+    array = np.asarray(images)
+    if array.ndim != 4 or array.shape[1] not in (1, 3):
+        raise ValueError(f"images to draw are [M, C, H, W] with C = 1 or 3, not {list(array.shape)}.")
+    if array.dtype != np.uint8:
+        array = (array.clip(0, 1) * 255).round().astype(np.uint8)
+    array = np.moveaxis(array, 1, -1)
+    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:3], 3)))
+
+
+def short(name: str, letters: int = 14) -> str:
+    """Cut a name that would not fit its place. The full one stands in the text beside the picture."""
+    return name if len(name) <= letters else name[: letters - 1] + "…"

@@ -1,0 +1,145 @@
+"""Knowledge distillation meets self-supervision: the four terms of SSKD.
+
+Rows are laid out as `four_views` makes them: B upright | B at 90° | B at 180° | B at 270°. So the
+upright rows are `[:B]`, the R = 3B rotated rows are `[B:]`, and rotated row r shows image r mod B.
+
+Source: Xu, Liu, Li, Loy 2020 (arXiv 2006.07114), sections 3.2 and 3.3; selection and weights as in the
+published code after July 2020.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..network import Output
+from ..recipes import Recipe
+from .kd import kd_loss, kl_rows
+
+
+def similarity_matrix(rotated: Tensor, upright: Tensor) -> Tensor:
+    """Cosine of every rotated view with every upright one: A_ij = ⟨z̃_i, z_j⟩ / (‖z̃_i‖ ‖z_j‖).
+
+    rotated: float [R, D]; upright: float [B, D]. Returns float32 or float64 [R, B] in [-1, 1].
+    Computed in at least single precision, also under autocast. Source: Eq. 4.
+    """
+    with torch.autocast(rotated.device.type, enabled=False):
+        rotated, upright = (z if z.dtype == torch.float64 else z.float() for z in (rotated, upright))
+        return F.normalize(rotated, dim=-1) @ F.normalize(upright, dim=-1).T
+
+
+def own_image(rows: int, images: int, device: torch.device | str = "cpu") -> Tensor:
+    """Column each rotated row belongs to: row r shows image r mod B. Returns int64 [R]."""
+    return torch.arange(rows, device=device) % images
+
+
+def error_rank(scores: Tensor, targets: Tensor) -> Tensor:
+    """Count the columns that beat the true one in each row: 0 means the row is right.
+
+    rank_i = #{j : s_ij > s_i,target(i)}. scores: float [N, K]; targets: int64 [N]. Returns int64 [N].
+    Source: section 3.3 (error level of a prediction).
+    """
+    return (scores > scores.gather(1, targets[:, None])).sum(1)
+
+
+def transfer_mask(scores: Tensor, targets: Tensor, keep_wrong: float) -> Tensor:
+    """Choose the rows worth imitating: all right ones and the least wrong of the others.
+
+    Rows are put in order of `error_rank` (ties keep their order) and the first
+    #right + ⌊keep_wrong · #wrong⌋ are kept.
+
+    scores: float [N, K], the TEACHER's; targets: int64 [N]; keep_wrong: share of the wrong rows, in
+    [0, 1]. Returns bool [N]. Raises ValueError for a share outside [0, 1].
+    Source: section 3.3, and the published code after July 2020.
+    """
+    if not 0 <= keep_wrong <= 1:
+        raise ValueError(f"keep_wrong is a share of the wrong rows, between 0 and 1, not {keep_wrong}.")
+    rank = error_rank(scores, targets)
+    wrong = (rank > 0).sum()
+    precise = torch.float32 if scores.device.type == "mps" else torch.float64  # Apple's GPU has no float64
+    keep = (rank == 0).sum() + (keep_wrong * wrong.to(precise)).floor().long()
+    place = rank.argsort(stable=True).argsort()  # position of each row in the sorted order
+    return place < keep
+
+
+def selected_kl(student: Tensor, teacher: Tensor, temperature: float, keep: Tensor) -> Tensor:
+    """Mean of τ² · KL(teacher ‖ student) over the kept rows; 0 when none is kept.
+
+    student, teacher: float [N, K] scores; keep: bool [N]. Returns a scalar. The shapes do not depend on
+    how many rows are kept, so nothing waits for the device.
+    """
+    weight = keep.to(student.dtype)
+    return (weight * kl_rows(student, teacher, temperature)).sum() / weight.sum().clamp(min=1)
+
+
+def sskd_terms(student: Output, teacher: Output, labels: Tensor, recipe: Recipe) -> dict[str, Tensor]:
+    """The four terms of SSKD, unweighted, and their weighted sum under "total".
+
+    ce: cross-entropy of the student's upright rows with the labels
+    kd: soft targets on the upright rows
+    tf: soft targets on the rotated rows, selected by the teacher's rank of the true class  (L_T, Eq. 7)
+    ss: the teacher's similarity matrix, softened row by row, selected by its rank of the own image (L_ss, Eq. 6)
+
+    L = λ_ce ce + λ_kd kd + λ_tf tf + λ_ss ss (Eq. 8). A term of weight 0 is not computed and not returned.
+
+    student, teacher: Output of the 4B rows of `four_views` (logits [4B, K], projection [4B, D]; the
+    two widths D may differ, because only B-column matrices are compared); labels: int64 [B].
+    Raises ValueError if the rows are not four to a label or a projection is missing.
+    """
+    images = len(labels)
+    for who, output in (("student", student), ("teacher", teacher)):
+        if len(output.logits) != 4 * images:
+            raise ValueError(
+                f"SSKD needs four views of each image, but the {who} has {len(output.logits)} rows for "
+                f"{images} labels. Feed it four_views(images)."
+            )
+        if recipe.ss and output.projection is None:
+            raise ValueError(
+                f"L_ss compares projections, and the {who} has no projection head. Make the network with "
+                "projection=True (a teacher's head is trained by train_head), or set the weight ss to 0."
+            )
+    class_of_row = labels.repeat(3)
+    terms: dict[str, Tensor] = {}
+    if recipe.ce:
+        terms["ce"] = F.cross_entropy(student.logits[:images], labels)
+    if recipe.kd:
+        terms["kd"] = kd_loss(student.logits[:images], teacher.logits[:images], recipe.kd_temperature)
+    if recipe.tf:
+        keep = transfer_mask(teacher.logits[images:], class_of_row, recipe.tf_keep_wrong)
+        terms["tf"] = selected_kl(
+            student.logits[images:], teacher.logits[images:], recipe.tf_temperature, keep
+        )
+    if recipe.ss:
+        matrix_t = similarity_matrix(teacher.projection[images:], teacher.projection[:images])
+        matrix_s = similarity_matrix(student.projection[images:], student.projection[:images])
+        own = own_image(3 * images, images, labels.device)
+        keep = transfer_mask(matrix_t, own, recipe.ss_keep_wrong)
+        terms["ss"] = selected_kl(matrix_s, matrix_t, recipe.ss_temperature, keep)
+    terms["total"] = sum(getattr(recipe, name) * value for name, value in terms.items())
+    return terms
+
+
+def contrastive_loss(projection: Tensor, images: int) -> tuple[Tensor, Tensor]:
+    """The task the teacher's head learns: find a rotated view's own image among B upright ones.
+
+    L = - mean_r log( exp(A_r,own) / Σ_j exp(A_rj) ): cross-entropy on the raw cosine, temperature 1.
+    A cosine never leaves [-1, 1], so this loss cannot fall below log(1 + (B-1) e⁻²): see `contrastive_floor`.
+
+    projection: float [4B, D], rows as in `four_views`. Returns (loss, hits): scalars, hits the number of
+    the 3B rows whose largest cosine is with their own image. Source: Eq. 5 with τ = 1, as in the published code.
+    """
+    matrix = similarity_matrix(projection[images:], projection[:images])
+    own = own_image(len(matrix), images, matrix.device)
+    return F.cross_entropy(matrix, own), (matrix.argmax(1) == own).sum()
+
+
+def contrastive_floor(images: int) -> float:
+    """Least value `contrastive_loss` can take with B images: log(1 + (B - 1) e⁻²); chance is log B.
+
+    >>> round(contrastive_floor(64), 2)
+    2.25
+    """
+    return math.log1p((images - 1) * math.exp(-2))

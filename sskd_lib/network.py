@@ -1,0 +1,53 @@
+"""A backbone with its normalisation and, for the contrastive task, its projection head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Output(NamedTuple):
+    """What a network says of N images: all that a loss term may look at.
+
+    logits: float [N, K]; projection: float [N, D] or None; features: float [N, D] or None.
+    """
+
+    logits: Tensor
+    projection: Tensor | None = None
+    features: Tensor | None = None
+
+
+class Network(nn.Module):
+    """A classifier that normalises its own input and may carry a projection head.
+
+    pixels v → (v - mean) / std → backbone → features f → logits, and z = W₂ ReLU(W₁ f) if there is a head.
+
+    The mean and the standard deviation travel with the weights, so a teacher and a student that
+    were trained with different ones can look at the same pixels.
+
+    Source of the head (two layers, width D, no BatchNorm): Xu et al. 2020, section 3.2.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, *, mean: Sequence[float], std: Sequence[float], projection: bool = False
+    ) -> None:
+        super().__init__()
+        width = backbone.feature_dim
+        self.backbone = backbone
+        self.head = (
+            nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, width))
+            if projection
+            else None
+        )
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
+        self.spec: dict[str, Any] = {}  # model name, classes, channels: what a checkpoint needs to rebuild it
+
+    def forward(self, pixels: Tensor) -> Output:
+        """Classify pixels: float [N, C, H, W] in [0, 1] → Output."""
+        features = self.backbone.features((pixels - self.mean) / self.std)
+        projection = None if self.head is None else self.head(features)
+        return Output(self.backbone.classify(features), projection, features)

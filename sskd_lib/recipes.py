@@ -1,0 +1,81 @@
+"""The numbers of a run: what a loss weighs and how long a training lasts.
+
+Sources: Xu et al. 2020 (arXiv 2006.07114), its two versions and the published code, which disagree on
+the weights of the last two terms. Each version stands here under its own name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Weights λ, temperatures τ and selection ratios of the four terms.
+
+    L = ce · L_ce + kd · L_kd + tf · L_T + ss · L_ss
+
+    A ratio (`…_keep_wrong`) is the share of the rows the teacher gets WRONG that is kept; right rows
+    always stay. Defaults: the published code after July 2020.
+    """
+
+    ce: float = 0.1
+    kd: float = 0.9
+    tf: float = 2.7
+    ss: float = 10.0
+    kd_temperature: float = 4.0
+    tf_temperature: float = 4.0
+    ss_temperature: float = 0.5
+    tf_keep_wrong: float = 1.0
+    ss_keep_wrong: float = 0.75
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if name.endswith("temperature") and not value > 0:
+                raise ValueError(f"{name} must be above 0, not {value}: logits are divided by it.")
+            if name.endswith("keep_wrong") and not 0 <= value <= 1:
+                raise ValueError(f"{name} is a share of the wrong rows, between 0 and 1, not {value}.")
+            if name in ("ce", "kd", "tf", "ss") and not value >= 0:
+                raise ValueError(f"the weight {name} must be 0 or above, not {value}.")
+
+
+PRESETS: dict[str, Recipe] = {
+    "official-code": Recipe(),
+    # arXiv v2, appendix 6.4: the two self-supervised weights the other way round; k = 75 % for both.
+    "arxiv": Recipe(tf=10.0, ss=2.7, tf_keep_wrong=0.75),
+    # ECCV supplement: only its weights are known here; temperatures and ratios are those of the code.
+    "eccv-supp": Recipe(tf=5.0, ss=3.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Length and step sizes of one training: SGD with momentum, the rate cut at milestones.
+
+    milestones: shares of the epochs after which lr is multiplied by `decay`, so that a shorter run keeps
+    the shape of the published one (240 epochs: cuts after 150, 180 and 210).
+    """
+
+    epochs: int = 240
+    batch_size: int = 64
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    milestones: tuple[float, ...] = (0.625, 0.75, 0.875)
+    decay: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ValueError(
+                f"epochs and batch_size must be at least 1, not {self.epochs} and {self.batch_size}."
+            )
+
+    def lr_at(self, epoch: int) -> float:
+        """Learning rate in `epoch` (counted from 0)."""
+        cuts = sum(epoch >= int(share * self.epochs) for share in self.milestones)
+        return self.lr * self.decay**cuts
+
+
+STUDENT = Schedule()  # also the teacher's
+HEAD = Schedule(epochs=60, milestones=(0.5, 0.75))

@@ -1,0 +1,376 @@
+"""Backbones: published names, shapes and counts, outputs against plain functional code, and clear errors."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sskd_lib.models import MODELS, create_model
+from sskd_lib.models.shufflenetv2 import interleave
+
+# name: (parameters, multiply-accumulates of convolutions and the classifier, D, entries of the state dict)
+# for 100 classes and one 3 x 32 x 32 image
+GOLDEN = {
+    "resnet8": (83_892, 12_507_392, 64, 56),
+    "resnet14": (181_108, 26_663_168, 64, 92),
+    "resnet20": (278_324, 40_818_944, 64, 128),
+    "resnet32": (472_756, 69_130_496, 64, 200),
+    "resnet44": (667_188, 97_442_048, 64, 272),
+    "resnet56": (861_620, 125_753_600, 64, 344),
+    "resnet110": (1_736_564, 253_155_584, 64, 668),
+    "resnet8x4": (1_233_540, 177_071_104, 256, 62),
+    "resnet32x4": (7_433_860, 1_083_040_768, 256, 206),
+    "wrn_16_1": (180_916, 26_663_168, 64, 82),
+    "wrn_16_2": (703_284, 101_118_464, 128, 83),
+    "wrn_40_1": (569_780, 83_286_272, 64, 226),
+    "wrn_40_2": (2_255_156, 327_610_880, 128, 227),
+    "ShuffleV2": (1_355_528, 44_504_448, 1024, 338),
+}
+SMALL = ["resnet8", "wrn_16_1", "ShuffleV2"]  # one of each family
+
+
+def make(name: str, *, seed: int = 0, **counts: int) -> nn.Module:
+    """A backbone whose BatchNorm statistics are not the trivial 0 and 1."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = create_model(name, **counts)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.running_mean, 0, 0.3)
+                nn.init.uniform_(module.running_var, 0.5, 2)
+                nn.init.normal_(module.bias, 0, 0.3)
+                nn.init.uniform_(module.weight, 0.5, 2)
+    return network
+
+
+def shapes_only(name: str) -> nn.Module:
+    """A backbone on the meta device: shapes without memory or arithmetic."""
+    with torch.device("meta"):
+        return create_model(name)
+
+
+def images(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def count_macs(network: nn.Module, x: Tensor) -> int:
+    total = 0
+
+    def add(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        nonlocal total
+        total += output[0].numel() * module.weight[0].numel()
+
+    hooks = [m.register_forward_hook(add) for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    with torch.no_grad():
+        network.eval()(x)
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+# ---- counts and published names ------------------------------------------------------------------
+
+
+def test_golden_table_covers_every_model():
+    assert list(GOLDEN) == list(MODELS)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_counts(name):
+    parameters, macs, width, entries = GOLDEN[name]
+    network = shapes_only(name)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    assert count_macs(network, torch.zeros(1, 3, 32, 32, device="meta")) == macs
+    assert network.feature_dim == width
+    assert len(network.state_dict()) == entries
+
+
+BATCHNORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+def published_keys(name: str) -> set[str]:
+    """The keys of the zoo's state dict, from the layer names alone."""
+    convolutions, norms, linear = ["conv1"], ["bn1"], "fc"
+    if name.startswith("resnet"):
+        blocks = (int(name[6:].removesuffix("x4")) - 2) // 6
+        for stage in (1, 2, 3):
+            for block in (f"layer{stage}.{i}" for i in range(blocks)):
+                convolutions += [f"{block}.conv1", f"{block}.conv2"]
+                norms += [f"{block}.bn1", f"{block}.bn2"]
+            if stage > 1 or name.endswith("x4"):
+                convolutions += [f"layer{stage}.0.downsample.0"]
+                norms += [f"layer{stage}.0.downsample.1"]
+    elif name.startswith("wrn"):
+        depth, widen = (int(part) for part in name.split("_")[1:])
+        for stage in (1, 2, 3):
+            for block in (f"block{stage}.layer.{i}" for i in range((depth - 4) // 6)):
+                convolutions += [f"{block}.conv1", f"{block}.conv2"]
+                norms += [f"{block}.bn1", f"{block}.bn2"]
+            if stage > 1 or widen > 1:
+                convolutions += [f"block{stage}.layer.0.convShortcut"]
+    else:
+        convolutions, norms, linear = ["conv1", "conv2"], ["bn1", "bn2"], "linear"
+        for stage, units in ((1, 4), (2, 8), (3, 4)):
+            for unit in range(units):
+                numbers = range(1, 6 if unit == 0 else 4)
+                convolutions += [f"layer{stage}.{unit}.conv{i}" for i in numbers]
+                norms += [f"layer{stage}.{unit}.bn{i}" for i in numbers]
+    keys = [f"{c}.weight" for c in convolutions] + [f"{n}.{entry}" for n in norms for entry in BATCHNORM]
+    return {*keys, f"{linear}.weight", f"{linear}.bias"}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_state_dict_keys_are_the_published_ones(name):
+    assert set(shapes_only(name).state_dict()) == published_keys(name)
+
+
+SHAPES = [
+    ("resnet56", "conv1.weight", (16, 3, 3, 3)),
+    ("resnet56", "layer1.8.conv2.weight", (16, 16, 3, 3)),
+    ("resnet56", "layer3.0.downsample.0.weight", (64, 32, 1, 1)),
+    ("resnet32x4", "conv1.weight", (32, 3, 3, 3)),
+    ("resnet32x4", "layer1.0.downsample.0.weight", (64, 32, 1, 1)),
+    ("resnet32x4", "fc.weight", (100, 256)),
+    ("wrn_40_2", "conv1.weight", (16, 3, 3, 3)),
+    ("wrn_40_2", "block1.layer.0.convShortcut.weight", (32, 16, 1, 1)),
+    ("wrn_40_2", "block2.layer.0.bn1.weight", (32,)),
+    ("wrn_40_2", "block3.layer.5.conv2.weight", (128, 128, 3, 3)),
+    ("wrn_40_2", "bn1.running_var", (128,)),
+    ("ShuffleV2", "conv1.weight", (24, 3, 1, 1)),
+    ("ShuffleV2", "layer1.0.conv1.weight", (24, 1, 3, 3)),
+    ("ShuffleV2", "layer1.0.conv3.weight", (58, 24, 1, 1)),
+    ("ShuffleV2", "layer2.7.conv2.weight", (116, 1, 3, 3)),
+    ("ShuffleV2", "conv2.weight", (1024, 464, 1, 1)),
+    ("ShuffleV2", "linear.weight", (100, 1024)),
+]
+
+
+@pytest.mark.parametrize(("name", "key", "shape"), SHAPES)
+def test_published_shapes(name, key, shape):
+    assert shapes_only(name).state_dict()[key].shape == shape
+
+
+@pytest.mark.parametrize("name", ["resnet8x4", "wrn_16_2"])
+def test_convolutions_start_with_variance_two_over_fan_out(name):
+    for module in make(name).modules():
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 5000:
+            expected = math.sqrt(2 / (module.out_channels * math.prod(module.kernel_size)))
+            assert module.weight.std().item() == pytest.approx(expected, rel=0.05)
+            assert module.weight.mean().item() == pytest.approx(0, abs=expected / 20)
+
+
+def test_only_the_wide_resnet_starts_with_a_zero_classifier_bias():
+    assert not create_model("wrn_16_1").fc.bias.any()
+    assert create_model("resnet8").fc.bias.any()
+
+
+# ---- the forward pass against plain functional code ----------------------------------------------
+
+
+class Plain:
+    """Layers in eval mode by name from a state dict, with torch.nn.functional and nothing of the library."""
+
+    def __init__(self, state: dict[str, Tensor]) -> None:
+        self.state = state
+
+    def conv(self, x: Tensor, name: str, stride: int = 1) -> Tensor:
+        weight = self.state[f"{name}.weight"]
+        groups = x.shape[1] // weight.shape[1]
+        return F.conv2d(x, weight, None, stride, padding=weight.shape[2] // 2, groups=groups)
+
+    def norm(self, x: Tensor, name: str) -> Tensor:
+        mean, variance, weight, bias = (
+            self.state[f"{name}.{entry}"][None, :, None, None]
+            for entry in ("running_mean", "running_var", "weight", "bias")
+        )
+        return (x - mean) / (variance + 1e-5).sqrt() * weight + bias
+
+    def act(self, x: Tensor, name: str) -> Tensor:
+        return self.norm(x, name).clamp(min=0)
+
+    def linear(self, x: Tensor, name: str) -> Tensor:
+        return x @ self.state[f"{name}.weight"].T + self.state[f"{name}.bias"]
+
+
+def plain_resnet8(net: Plain, x: Tensor) -> tuple[Tensor, Tensor]:
+    x = net.act(net.conv(x, "conv1"), "bn1")
+    for block, stride in (("layer1.0", 1), ("layer2.0", 2), ("layer3.0", 2)):
+        y = net.act(net.conv(x, f"{block}.conv1", stride), f"{block}.bn1")
+        y = net.norm(net.conv(y, f"{block}.conv2"), f"{block}.bn2")
+        if stride == 2:
+            x = net.norm(net.conv(x, f"{block}.downsample.0", stride), f"{block}.downsample.1")
+        x = (x + y).clamp(min=0)
+    features = x.flatten(2).mean(2)
+    return features, net.linear(features, "fc")
+
+
+def plain_wrn_16_1(net: Plain, x: Tensor) -> tuple[Tensor, Tensor]:
+    x = net.conv(x, "conv1")
+    for stage in (1, 2, 3):
+        for i in (0, 1):
+            block, stride = f"block{stage}.layer.{i}", 2 if stage > 1 and i == 0 else 1
+            a = net.act(x, f"{block}.bn1")
+            y = net.act(net.conv(a, f"{block}.conv1", stride), f"{block}.bn2")
+            x = net.conv(a, f"{block}.convShortcut", 2) if stride == 2 else x
+            x = x + net.conv(y, f"{block}.conv2")
+    features = net.act(x, "bn1").flatten(2).mean(2)
+    return features, net.linear(features, "fc")
+
+
+def plain_shuffle(net: Plain, x: Tensor) -> tuple[Tensor, Tensor]:
+    x = net.act(net.conv(x, "conv1"), "bn1")
+    for stage, units in ((1, 4), (2, 8), (3, 4)):
+        unit = f"layer{stage}.0"
+        left = net.norm(net.conv(x, f"{unit}.conv1", 2), f"{unit}.bn1")
+        left = net.act(net.conv(left, f"{unit}.conv2"), f"{unit}.bn2")
+        right = net.act(net.conv(x, f"{unit}.conv3"), f"{unit}.bn3")
+        right = net.norm(net.conv(right, f"{unit}.conv4", 2), f"{unit}.bn4")
+        right = net.act(net.conv(right, f"{unit}.conv5"), f"{unit}.bn5")
+        x = F.channel_shuffle(torch.cat((left, right), 1), 2)
+        for unit in (f"layer{stage}.{i}" for i in range(1, units)):
+            half = x.shape[1] // 2
+            y = net.act(net.conv(x[:, half:], f"{unit}.conv1"), f"{unit}.bn1")
+            y = net.norm(net.conv(y, f"{unit}.conv2"), f"{unit}.bn2")
+            y = net.act(net.conv(y, f"{unit}.conv3"), f"{unit}.bn3")
+            x = F.channel_shuffle(torch.cat((x[:, :half], y), 1), 2)
+    features = net.act(net.conv(x, "conv2"), "bn2").flatten(2).mean(2)
+    return features, net.linear(features, "linear")
+
+
+PLAIN = {"resnet8": plain_resnet8, "wrn_16_1": plain_wrn_16_1, "ShuffleV2": plain_shuffle}
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_forward_and_gradient_equal_plain_functional_code(name, channels_last):
+    network = make(name, num_classes=7).double().eval()
+    x = images(2, 3, 16, 20).double()
+    plain_x = x.clone().requires_grad_()
+    features, logits = PLAIN[name](Plain(network.state_dict()), plain_x)
+    logits.square().sum().backward()
+
+    if channels_last:
+        network, x = network.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+    x.requires_grad_()
+    got = network(x)
+    got.square().sum().backward()
+    torch.testing.assert_close(network.features(x), features, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(got, logits, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(x.grad, plain_x.grad, rtol=1e-8, atol=1e-8 * plain_x.grad.abs().max().item())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_logits_are_the_classified_features(name):
+    network = make(name).eval()
+    x = images(3, 3, 16, 16)
+    assert torch.equal(network(x), network.classify(network.features(x)))
+    pooled = network.feature_maps(x).mean((2, 3))
+    assert torch.equal(network.features(x), pooled)
+
+
+def test_interleave_by_hand():
+    left, right = torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0])
+    mixed = interleave(left.reshape(1, 2, 1, 1), right.reshape(1, 2, 1, 1))
+    assert mixed.flatten().tolist() == [1, 10, 2, 20]
+
+
+# ---- shapes, formats and gradients ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_output_shapes(name, channels):
+    network = create_model(name, num_classes=5, in_channels=channels).eval()
+    with torch.no_grad():
+        for height, width in ((16, 16), (28, 28), (32, 32), (48, 48), (17, 30)):
+            features = network.features(images(2, channels, height, width))
+            assert features.shape == (2, network.feature_dim)
+            assert network.classify(features).shape == (2, 5)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_gradients_reach_every_parameter(name):
+    network = make(name, num_classes=5)
+    network(images(4, 3, 16, 16)).square().sum().backward()
+    still = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert still == []
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_channels_last_survives_to_the_last_activations(name):
+    network = make(name).to(memory_format=torch.channels_last).eval()
+    with torch.no_grad():
+        maps = network.feature_maps(images(2, 3, 32, 32).to(memory_format=torch.channels_last))
+    assert maps.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_bfloat16_autocast(name):
+    network = make(name, num_classes=5).to(memory_format=torch.channels_last).eval()
+    x = images(4, 3, 32, 32).to(memory_format=torch.channels_last)
+    exact = network(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = network(x)
+        trained = network.train()(x)
+    assert rough.dtype == torch.bfloat16
+    assert (rough.float() - exact).norm() < 0.03 * exact.norm()  # bfloat16 keeps 8 bits: 0.4 % a rounding
+    trained.float().square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+# ---- errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.zeros(3, 32, 32), r"four axes, but got shape \[3, 32, 32\].*image\[None\]"),
+        (torch.zeros(2, 1, 32, 32), r"made for 3 channel.*have 1 .*in_channels=1"),
+        (torch.zeros(2, 3, 15, 32), r"at least 16 x 16 pixels, but these are 15 x 32"),
+        (torch.zeros(2, 3, 32, 8), r"at least 16 x 16 pixels, but these are 32 x 8"),
+        (torch.zeros(2, 3, 32, 32, dtype=torch.uint8), r"floating-point.*torch.uint8.*/ 255"),
+    ],
+)
+def test_wrong_images_are_refused(name, x, message):
+    network = create_model(name)
+    for call in (network, network.features):
+        with pytest.raises(ValueError, match=message):
+            call(x)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("resnet-8", "resnet8"),
+        ("WRN-40-2", "wrn_40_2"),
+        ("shufflev2", "ShuffleV2"),
+        ("resnet32_x4", "resnet32x4"),
+    ],
+)
+def test_a_wrong_name_gets_the_nearest_and_all_names(wrong, meant):
+    with pytest.raises(ValueError) as error:
+        create_model(wrong)
+    assert f"no model '{wrong}'. Did you mean '{meant}'?" in str(error.value)
+    assert all(name in str(error.value) for name in MODELS)
+
+
+def test_a_name_like_no_other_gets_all_names_only():
+    with pytest.raises(ValueError, match="no model 'zzz'. The models are: resnet8, "):
+        create_model("zzz")
+
+
+@pytest.mark.parametrize("argument", ["num_classes", "in_channels"])
+def test_counts_below_one_are_refused(argument):
+    with pytest.raises(ValueError, match=f"{argument} must be at least 1, but got 0"):
+        create_model("resnet8", **{argument: 0})
+
+
+@pytest.mark.parametrize("name", ["resnet8", "wrn_16_1"])
+def test_impossible_depths_are_refused(name):
+    with pytest.raises(ValueError, match="depth 6n"):
+        MODELS[name](depth=9)
