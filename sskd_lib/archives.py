@@ -125,7 +125,7 @@ def parse_idx(content: bytes) -> np.ndarray:
 
     Raises ValueError if the header or the length does not fit.
     """
-    if content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
+    if content[:3] != b"\x00\x00\x08" or len(content) < 4 or len(content) < 4 + 4 * content[3]:
         raise ValueError("this is not an idx file of unsigned bytes: its header is wrong.")
     shape = np.frombuffer(content, ">i4", content[3], offset=4)
     data = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])

@@ -44,7 +44,7 @@ class Common:
             train, test = train.split(self.held_out, seed=0)
         else:
             test = load_images(self.data, "test", self.root)
-        if self.labels:
+        if self.labels is not None:
             train = train.take(self.labels, seed=self.seed)
         if self.label_noise:
             train = train.with_label_noise(self.label_noise, seed=self.seed)
@@ -94,6 +94,8 @@ def distill_command(
     train, test = common.images()
     network = create_network(student, train, projection=made.needs_projection, seed=common.seed)
     taught_by = load_checkpoint(teacher) if teacher else None
+    if taught_by is not None and made.needs_projection:
+        check_head_is_trained(teacher)
     report(
         distill(network, taught_by, train, test, method=method, recipe=recipe, out=out, **_options(common)),
         out,
@@ -111,13 +113,28 @@ def evaluate_command(
     """Measure a checkpoint on a set of images and print its card."""
     network, card = load_checkpoint(checkpoint), read_card(checkpoint)
     images, runtime = load_images(data, split, root), choose_runtime(device)
-    for name in ("kind", "method", "train", "seed", "versions", "runtime"):
-        if name in card:
-            print(f"{name:>18}: {card[name]}")
-    for name, value in evaluate(network, images, runtime).items():
-        print(f"{name:>18}: {value:.3f}")
+    facts = {"model": card["network"]["model"], **card.get("plan", {}), **card}
+    for name in (
+        "kind",
+        "model",
+        "method",
+        "teacher",
+        "train",
+        "seed",
+        "recipe",
+        "versions",
+        "runtime",
+        "date",
+    ):
+        if facts.get(name) is not None:
+            print(f"{name:>20}: {facts[name]}")
+    figures = evaluate(network, images, runtime)
     if network.head is not None:
-        print(f"{'contrastive':>18}: {contrastive_accuracy(network, images, runtime=runtime):.2f}")
+        size = min(64, len(images))
+        figures["contrastive_accuracy"] = contrastive_accuracy(network, images, size, runtime)
+        figures["by_chance"] = 100 / size
+    for name, value in figures.items():
+        print(f"{name:>20}: {value:.3f}")
 
 
 def doctor_command() -> None:
@@ -136,6 +153,16 @@ def make_recipe(preset: str, override: dict[str, float]) -> Recipe:
     if unknown:
         raise ValueError(f"a recipe has no number {', '.join(unknown)}; it has: {', '.join(known)}.")
     return dataclasses.replace(PRESETS[preset], **override)
+
+
+def check_head_is_trained(teacher: Path) -> None:
+    """Raise ValueError for a checkpoint of the command `teacher`: L_ss would imitate its untrained head."""
+    card = read_card(teacher)
+    if card.get("kind") == "teacher" and "head" not in card.get("stages", {}):
+        raise ValueError(
+            f"the projection head in {teacher} is not trained yet. Run `python -m sskd_lib head --teacher "
+            f"{teacher} --out FOLDER` first, and give its teacher.safetensors to distill."
+        )
 
 
 def report(run: Run, out: Path) -> None:

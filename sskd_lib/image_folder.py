@@ -122,7 +122,7 @@ def _listing_key(files: Listing, size: int) -> str:
 
 def _from_cache(path: Path, key: str, count: int, size: int) -> np.ndarray | None:
     try:
-        with np.load(path, allow_pickle=False) as cache:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as cache:
             if str(cache["key"]) != key:
                 return None
             images = cache["images"]

@@ -6,10 +6,12 @@ whether the run got there at once or after a restart; the state to keep is weigh
 
 from __future__ import annotations
 
-import hashlib
+import datetime
 import json
+import math
+import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .checkpoints import CheckpointError, read_tensors, save_checkpoint, write_atomically, write_tensors
+from .checkpoints import save_checkpoint, write_atomically
 from .data import ImageSet
 from .network import Network
 from .recipes import Schedule
+from .resume import RESUME_FILE, restore, save_state, write_metrics
 from .runtime import Runtime
 
-RESUME_FORMAT = "sskd-kit-resume-1"
-
-# One training step: (x uint8 [B,C,H,W], y int64 [B], generator) → terms by name with "total", hits, rows judged
+# One step: (x uint8 [B,C,H,W], y int64 [B], generator) → terms by name with "total", hits, rows judged
 Step = Callable[[Tensor, Tensor, torch.Generator], tuple[dict[str, Tensor], Tensor, int]]
 
 
@@ -61,11 +62,16 @@ class Job:
     evaluate_every: int
     save_seconds: float
 
+    def __post_init__(self) -> None:
+        if self.evaluate_every < 1:
+            raise ValueError(f"evaluate_every counts epochs, so it is at least 1, not {self.evaluate_every}.")
+
 
 def fit(job: Job, file_name: str) -> Run:
     """Train `job.trained` for the epochs that are still to do; the last epoch's weights are the result.
 
-    Raises TrainingError if a loss is not finite, CheckpointError if `out` holds another run.
+    Raises TrainingError if a loss is not finite, CheckpointError if `out` holds another run, OSError if it
+    cannot be written.
     """
     optimizer = torch.optim.SGD(
         job.trained.parameters(),
@@ -75,26 +81,18 @@ def fit(job: Job, file_name: str) -> Run:
         fused=job.runtime.device.type in ("cpu", "cuda"),
     )
     history = restore(job, optimizer)
-    steps = -(-len(job.train) // job.schedule.batch_size)
-    bar = progress_bar(job, steps, done=len(history))
     saved_at = time.monotonic()
-    for epoch in range(len(history), job.schedule.epochs):
-        started = time.perf_counter()
-        lr = job.schedule.lr_at(epoch)
-        record = {"epoch": epoch + 1, "lr": lr, **train_epoch(job, optimizer, epoch, lr, bar)}
-        last = epoch + 1 == job.schedule.epochs
-        if job.measure and (last or (epoch + 1) % job.evaluate_every == 0):
-            record |= job.measure()
-        record["seconds"] = round(time.perf_counter() - started, 3)
-        history.append(record)
-        bar.set_postfix({k: f"{v:.1f}%" for k, v in record.items() if k.endswith("accuracy")})
-        if job.out:
-            with open(job.out / "metrics.jsonl", "a") as file:
-                file.write(json.dumps(record) + "\n")
+    with progress_bar(job, done=len(history)) as bar:
+        for epoch in range(len(history), job.schedule.epochs):
+            history.append(run_epoch(job, optimizer, epoch, bar))
+            bar.set_postfix({k: f"{v:.1f}%" for k, v in history[-1].items() if k.endswith("accuracy")})
+            if job.out is None:
+                continue
+            write_metrics(job.out, history[-1:], mode="a")
+            last = epoch + 1 == job.schedule.epochs
             if last or time.monotonic() - saved_at >= job.save_seconds:
                 save_state(job, optimizer, history)
                 saved_at = time.monotonic()
-    bar.close()
     summary = summarise(job, history)
     job.network.eval()
     if job.out:
@@ -103,46 +101,64 @@ def fit(job: Job, file_name: str) -> Run:
     return Run(network=job.network, history=history, summary=summary)
 
 
-def train_epoch(
-    job: Job, optimizer: torch.optim.Optimizer, epoch: int, lr: float, bar: Any
-) -> dict[str, float]:
-    """One pass over the training images: mean of every term and accuracy. One read of the device, at the end."""
+def run_epoch(job: Job, optimizer: torch.optim.Optimizer, epoch: int, bar: Any) -> dict[str, Any]:
+    """Train for one epoch and measure, where it is time to. Returns the epoch's record."""
+    started = time.perf_counter()
+    lr = job.schedule.lr_at(epoch)
     for group in optimizer.param_groups:
         group["lr"] = lr
+    record = {"epoch": epoch + 1, "lr": lr, **train_epoch(job, optimizer, epoch, bar)}
+    last = epoch + 1 == job.schedule.epochs
+    if job.measure and (last or (epoch + 1) % job.evaluate_every == 0):
+        record |= job.measure()
+    if bad := [name for name, value in record.items() if not math.isfinite(value)]:
+        raise not_finite(job, epoch, f"{' and '.join(bad)}, measured on the test images,")
+    return record | {"seconds": round(time.perf_counter() - started, 3)}
+
+
+def train_epoch(job: Job, optimizer: torch.optim.Optimizer, epoch: int, bar: Any) -> dict[str, float]:
+    """One pass over the training images: the mean of every term, and accuracy. Reads the device at the end."""
     generator = epoch_generator(job.seed, epoch, job.runtime.device)
-    names: list[str] = []
-    sums = bad = torch.zeros(())
-    rows_seen = 0
-    for index, (x, y) in enumerate(job.train.batches(job.schedule.batch_size, generator)):
+    steps, images, rows_seen = [], [], 0
+    for x, y in job.train.batches(job.schedule.batch_size, generator):
         terms, hits, rows = job.step(x, y, generator)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         terms["total"].backward()
         optimizer.step()
-        values = torch.stack([v.detach() for v in terms.values()])
-        if index == 0:
-            names = list(terms)
-            sums = torch.zeros(len(names) + 1, device=values.device)
-            bad = torch.full((len(names),), torch.iinfo(torch.int64).max, device=values.device)
-        sums += torch.cat([values * len(y), hits[None]])
-        bad = torch.where(values.isfinite(), bad, bad.clamp(max=index))
+        steps.append(torch.stack([*(term.detach() for term in terms.values()), hits]))
+        images.append(len(y))
         rows_seen += rows
         bar.update()
-    stop_if_not_finite(names, bad.tolist(), epoch, job)
-    means = (sums[:-1] / len(job.train)).tolist()
-    return dict(zip(names, means, strict=True)) | {"train_accuracy": 100 * sums[-1].item() / rows_seen}
+    *values, hits = torch.stack(steps).cpu().double().T  # one row a term, one column a step
+    stop_if_not_finite(list(terms), torch.stack(values), epoch, job)
+    share = torch.tensor(images, dtype=torch.float64) / len(job.train)
+    means = {name: (share @ value).item() for name, value in zip(terms, values, strict=True)}
+    return means | {"train_accuracy": 100 * hits.sum().item() / rows_seen}
 
 
-def stop_if_not_finite(names: list[str], first_bad_step: list[int], epoch: int, job: Job) -> None:
-    """Raise TrainingError naming the terms that were the first to be NaN or infinite."""
-    step = min(first_bad_step)
-    if step == torch.iinfo(torch.int64).max:
-        return
-    terms = [n for n, s in zip(names, first_bad_step, strict=True) if s == step]
-    terms = [n for n in terms if n != "total"] or terms
-    kept = f" The last good state is kept in {job.out}." if job.out else ""
-    raise TrainingError(
-        f"the loss term {' and '.join(terms)} stopped being a finite number in epoch {epoch + 1}, step "
-        f"{step + 1} (learning rate {job.schedule.lr_at(epoch):g}).{kept} Usual cures: a lower lr, a smaller "
+def stop_if_not_finite(names: list[str], values: Tensor, epoch: int, job: Job) -> None:
+    """Raise TrainingError naming the terms that were the first to be NaN or infinite; or the weights.
+
+    values: float [terms, steps].
+    """
+    bad = ~values.isfinite()
+    if bad.any():
+        step = int(bad.any(0).int().argmax())
+        terms = [name for name, is_bad in zip(names, bad[:, step], strict=True) if is_bad]
+        terms = [name for name in terms if name != "total"] or terms
+        raise not_finite(job, epoch, f"the loss term {' and '.join(terms)}", f", step {step + 1}")
+    finite = torch.stack([tensor.isfinite().all() for tensor in job.network.state_dict().values()])
+    if not finite.all():
+        raise not_finite(job, epoch, "a weight")
+
+
+def not_finite(job: Job, epoch: int, what: str, where: str = "") -> TrainingError:
+    """The error that stops a run whose numbers have become NaN or infinite."""
+    saved = job.out and (job.out / RESUME_FILE).exists()
+    kept = f" The last good state is kept in {job.out}." if saved else ""
+    return TrainingError(
+        f"{what} stopped being a finite number in epoch {epoch + 1}{where} (learning rate "
+        f"{job.schedule.lr_at(epoch):g}).{kept} Usual cures, in a new output folder: a lower lr, a smaller "
         "weight on that term, or exact=True (float32) if it happens only in bfloat16."
     )
 
@@ -152,59 +168,47 @@ def epoch_generator(seed: int, epoch: int, device: torch.device) -> torch.Genera
     return torch.Generator(device).manual_seed(seed * 1_000_003 + epoch)
 
 
-def progress_bar(job: Job, steps: int, done: int) -> Any:
+def progress_bar(job: Job, done: int) -> Any:
     """A text bar with time left and, after each epoch, accuracies."""
     from tqdm import tqdm
 
+    steps = math.ceil(len(job.train) / job.schedule.batch_size)
     return tqdm(
         total=steps * job.schedule.epochs,
         initial=steps * done,
-        desc=job.card["kind"] if "method" not in job.card else job.card["method"],
+        desc=job.card.get("method", job.card["kind"]),
         unit="step",
         disable=not job.progress,
         dynamic_ncols=True,
     )
 
 
-def save_state(job: Job, optimizer: torch.optim.Optimizer, history: list[dict[str, Any]]) -> None:
-    """Keep what a killed run needs to go on."""
-    momenta = {
-        f"momentum.{i}": state["momentum_buffer"]
-        for i, state in optimizer.state_dict()["state"].items()
-        if state.get("momentum_buffer") is not None
-    }
-    weights = {f"network.{name}": tensor for name, tensor in job.network.state_dict().items()}
-    card = {"format": RESUME_FORMAT, "plan": job.plan, "history": history}
-    write_tensors(job.out / "resume.safetensors", weights | momenta, card)
+def make_card(
+    kind: str,
+    train: ImageSet,
+    test: ImageSet | None,
+    runtime: Runtime,
+    *,
+    teacher: Network | None,
+    method: str | None = None,
+) -> dict[str, Any]:
+    """What a reader of the weights wants to know, beyond the plan."""
+    from . import __version__
 
-
-def restore(job: Job, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """Load an earlier part of this very run, if `out` has one. Returns its history."""
-    if job.out is None:
-        return []
-    job.out.mkdir(parents=True, exist_ok=True)
-    path = job.out / "resume.safetensors"
-    if not path.exists():
-        write_atomically(job.out / "metrics.jsonl", b"")
-        return []
-    tensors, card = read_tensors(path)
-    plan = json.loads(json.dumps(job.plan))
-    if card.get("format") != RESUME_FORMAT or card.get("plan") != plan:
-        theirs = card.get("plan", {})
-        differs = [k for k in plan | theirs if plan.get(k) != theirs.get(k)]
-        raise CheckpointError(
-            f"{job.out} holds another run: {', '.join(differs) or 'its format'} differs from what you asked for. "
-            "Choose another output folder, repeat the old settings to resume it, or delete the folder."
-        )
-    job.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
-    state = optimizer.state_dict()
-    state["state"] = {
-        int(k[9:]): {"momentum_buffer": v} for k, v in tensors.items() if k.startswith("momentum.")
+    card: dict[str, Any] = {
+        "kind": kind,
+        "train": {"name": train.name, "images": len(train)},
+        "test": {"name": test.name, "images": len(test)} if test is not None else None,
+        "teacher": teacher.spec["model"] if teacher is not None else None,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "sskd_lib": __version__,
+        },
+        "runtime": runtime.describe(),
+        "date": datetime.date.today().isoformat(),
     }
-    optimizer.load_state_dict(state)
-    lines = "".join(json.dumps(record) + "\n" for record in card["history"])
-    write_atomically(job.out / "metrics.jsonl", lines.encode())
-    return card["history"]
+    return card | ({"method": method} if method else {})
 
 
 def summarise(job: Job, history: list[dict[str, Any]]) -> dict[str, Any]:
@@ -213,17 +217,8 @@ def summarise(job: Job, history: list[dict[str, Any]]) -> dict[str, Any]:
     best = max(measured, key=lambda record: record["test_accuracy"], default=None)
     card = job.card | {
         "plan": job.plan,
-        "runtime": job.runtime.describe(),
         "last": history[-1],
         "best": best,
         "seconds": round(sum(record["seconds"] for record in history), 1),
     }
     return {"last": history[-1], "best": best, "epochs": len(history), "card": card}
-
-
-def tensors_hash(tensors: Iterable[Tensor]) -> str:
-    """sha256 over tensors' bytes: tells whether two networks hold the same weights."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

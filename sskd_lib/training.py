@@ -6,21 +6,19 @@ uint8 images → views → networks → terms → one SGD step; nothing else sta
 from __future__ import annotations
 
 import dataclasses
-import platform
 from pathlib import Path
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from .checkpoints import build_network
 from .data import ImageSet
 from .evaluation import contrastive_accuracy, evaluate
-from .loop import Job, Run, fit, tensors_hash
-from .losses import contrastive_loss, create_method
-from .models import create_model
+from .loop import Job, Run, Step, fit, make_card
+from .losses import Method, contrastive_loss, create_method
 from .network import Network
 from .recipes import HEAD, STUDENT, Recipe, Schedule
+from .resume import make_plan
 from .runtime import Runtime, choose_runtime
 from .views import four_views, one_view
 
@@ -37,12 +35,7 @@ def create_network(model_name: str, like: ImageSet, projection: bool = False, se
         "projection": projection,
     }
     mean, std = like.channel_statistics()
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        backbone = create_model(model_name, num_classes=like.num_classes, in_channels=like.in_channels)
-        network = Network(backbone, mean=mean, std=std, projection=projection)
-    network.spec = spec
-    return network
+    return build_network(spec, mean, std, seed)
 
 
 def train_teacher(
@@ -62,7 +55,10 @@ def train_teacher(
 
     The same function trains a teacher and, for comparison, a student without one.
     out: folder for metrics.jsonl, summary.json, teacher.safetensors and the state to resume from; None
-    writes nothing. Raises TrainingError if the loss is not finite, CheckpointError if `out` holds another run.
+    writes nothing. The same call goes on with a run that was killed, and returns one that is finished.
+    save_seconds: least time between two writes of that state.
+    Raises ValueError if network and images do not fit, TrainingError if a loss is not finite, CheckpointError
+    if `out` holds another run, OSError if it cannot be written.
     """
     return distill(
         network,
@@ -97,15 +93,15 @@ def train_head(
     """Teach the projection head of a frozen teacher the contrastive task (`losses.contrastive_loss`).
 
     The backbone stays in eval mode and gets no gradient. Accuracies in the history are those of the
-    contrastive task: chance is 100 / batch_size percent. Look at them rather than at the loss, whose floor is high.
-    Source: Xu et al. 2020, section 3.2 (stage 1).
+    contrastive task, where chance is 100 / batch_size percent; the loss says less, for its floor is high.
+    out, and errors: as in `train_teacher`. Source: Xu et al. 2020, section 3.2 (stage 1).
     """
     check_fits(teacher, train, "teacher")
     if teacher.head is None:
         raise ValueError("this teacher has no projection head; make it with projection=True.")
     runtime = runtime or choose_runtime()
+    plan = make_plan("head", teacher, None, train, test, schedule, seed)
     runtime.place(teacher).eval()
-    train = train.to(runtime.device)
 
     def step(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor, int]:
         with torch.no_grad():
@@ -121,12 +117,12 @@ def train_head(
         network=teacher,
         trained=teacher.head,
         step=step,
-        train=train,
+        train=train.to(runtime.device),
         measure=measure if test is not None else None,
         schedule=schedule,
         seed=seed,
-        plan=_plan("head", teacher, None, train, schedule, seed),
-        card=_card("head", train, test, teacher=teacher),
+        plan=plan,
+        card=make_card("head", train, test, runtime, teacher=teacher),
         runtime=runtime,
         out=Path(out) if out else None,
         progress=progress,
@@ -156,39 +152,20 @@ def distill(
     """Train a student under a method's terms, with a frozen teacher in eval mode.
 
     SSKD: all four views pass the student in ONE forward, so its BatchNorm sees upright and rotated images
-    together. The student ends as after the last epoch; test accuracy is measured as it goes, and never chooses.
+    together. The student ends as after the last epoch; test accuracy is measured on the way, never to choose.
 
     method: a name in METHODS; recipe: weights, temperatures, ratios (default: preset "official-code").
-    out, and errors: as in `train_teacher`; ValueError if networks and images do not fit each other.
+    out, and errors: as in `train_teacher`.
     """
     made = create_method(method, recipe)
-    check_fits(student, train, "student")
-    if made.needs_teacher:
-        if teacher is None:
-            raise ValueError(f"the method {method!r} needs a teacher; load one with load_checkpoint.")
-        check_fits(teacher, train, "teacher")
-        if made.needs_projection and teacher.head is None:
-            raise ValueError("L_ss needs the teacher's projection head; train it with train_head first.")
-    if made.needs_projection and student.head is None:
-        raise ValueError("L_ss needs a projection head on the student; make it with projection=True.")
+    teacher = teacher if made.needs_teacher else None
+    _check_networks(made, student, teacher, train)
     runtime = runtime or choose_runtime()
-    plan = _plan(kind, student, teacher if made.needs_teacher else None, train, schedule, seed)
+    plan = make_plan(kind, student, teacher, train, test, schedule, seed)
     plan |= {"method": method, "recipe": dataclasses.asdict(made.recipe)}
     runtime.place(student).train()
-    if made.needs_teacher:
+    if teacher is not None:
         runtime.place(teacher).eval()
-    train = train.to(runtime.device)
-    views_of = four_views if made.views == 4 else one_view
-
-    def step(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor, int]:
-        views = views_of(x, generator)
-        taught = None
-        if made.needs_teacher:
-            with torch.no_grad():
-                taught = runtime.run(teacher, views)
-        output = runtime.run(student, views)
-        hits = (output.logits[: len(y)].argmax(1) == y).sum()
-        return made(output, taught, y), hits, len(y)
 
     def measure() -> dict[str, float]:
         figures = evaluate(student, test, runtime)
@@ -197,13 +174,15 @@ def distill(
     job = Job(
         network=student,
         trained=student,
-        step=step,
-        train=train,
+        step=_student_step(made, student, teacher, runtime),
+        train=train.to(runtime.device),
         measure=measure if test is not None else None,
         schedule=schedule,
         seed=seed,
         plan=plan,
-        card=_card(kind, train, test, teacher=teacher, method=method if kind == "student" else None),
+        card=make_card(
+            kind, train, test, runtime, teacher=teacher, method=method if kind == "student" else None
+        ),
         runtime=runtime,
         out=Path(out) if out else None,
         progress=progress,
@@ -213,42 +192,54 @@ def distill(
     return fit(job, f"{kind}.safetensors")
 
 
-def check_fits(network: Network, data: ImageSet, who: str) -> None:
-    """Raise ValueError unless a network takes these images and tells these classes apart."""
-    channels, classes = network.spec.get("in_channels"), network.spec.get("num_classes")
-    if (channels, classes) != (data.in_channels, data.num_classes):
+def _student_step(made: Method, student: Network, teacher: Network | None, runtime: Runtime) -> Step:
+    """One step of a method: the same views through both networks, one forward each."""
+    views_of = four_views if made.views == 4 else one_view
+
+    def step(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor, int]:
+        views = views_of(x, generator)
+        taught = None
+        if teacher is not None:
+            with torch.no_grad():
+                taught = runtime.run(teacher, views)
+        output = runtime.run(student, views)
+        hits = (output.logits[: len(y)].argmax(1) == y).sum()
+        return made(output, taught, y), hits, len(y)
+
+    return step
+
+
+def _check_networks(made: Method, student: Network, teacher: Network | None, train: ImageSet) -> None:
+    """Raise ValueError unless a method has the networks and heads it needs, made for these images."""
+    check_fits(student, train, "student")
+    if made.needs_projection and student.head is None:
         raise ValueError(
-            f"the {who} ({network.spec.get('model')}) takes {channels} channel(s) and tells {classes} classes "
-            f"apart, but {data.name} has {data.in_channels} and {data.num_classes}. Train or load one made for "
-            "these images: create_network(name, like=images)."
+            "L_ss needs a projection head on the student; make it with create_network(..., projection=True)."
+        )
+    if not made.needs_teacher:
+        return
+    if teacher is None:
+        raise ValueError(
+            f"the method {made.name!r} needs a teacher; load one with load_checkpoint (command: --teacher)."
+        )
+    check_fits(teacher, train, "teacher")
+    if made.needs_projection and teacher.head is None:
+        raise ValueError(
+            "L_ss needs the teacher's projection head: make the teacher with projection=True, train it, then "
+            "train its head with train_head."
         )
 
 
-def _plan(
-    kind: str, network: Network, teacher: Network | None, train: ImageSet, schedule: Schedule, seed: int
-) -> dict[str, Any]:
-    """What makes a run this run and no other. Hashes are taken before the first step."""
-    weights = network.state_dict().values()
-    return {
-        "kind": kind,
-        "network": network.spec,
-        "initial_weights": tensors_hash(weights),
-        "teacher_weights": tensors_hash(teacher.state_dict().values()) if teacher is not None else None,
-        "data": train.fingerprint(),
-        "schedule": dataclasses.asdict(schedule),
-        "seed": seed,
-    }
-
-
-def _card(
-    kind: str, train: ImageSet, test: ImageSet | None, *, teacher: Network | None, method: str | None = None
-) -> dict[str, Any]:
-    """What a reader of the weights wants to know, beyond the plan."""
-    card: dict[str, Any] = {
-        "kind": kind,
-        "train": {"name": train.name, "images": len(train)},
-        "test": {"name": test.name, "images": len(test)} if test is not None else None,
-        "teacher": teacher.spec.get("model") if teacher is not None else None,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-    }
-    return card | ({"method": method} if method else {})
+def check_fits(network: Network, data: ImageSet, who: str) -> None:
+    """Raise ValueError unless a network takes these images and tells these classes apart."""
+    if not network.spec:
+        raise ValueError(
+            f"the {who} has no spec, so a checkpoint could not say what it is. Make it with create_network."
+        )
+    channels, classes = network.spec["in_channels"], network.spec["num_classes"]
+    if (channels, classes) != (data.in_channels, data.num_classes):
+        raise ValueError(
+            f"the {who} ({network.spec['model']}) takes {channels} channel(s) and tells {classes} classes "
+            f"apart, but {data.name} has {data.in_channels} and {data.num_classes}. Train or load one made "
+            "for these images: create_network(name, like=images)."
+        )

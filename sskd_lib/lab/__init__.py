@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from .doctor import doctor
+from .recorded import recorded
 from .show import is_static, show
 
 _HOMES = {
@@ -16,6 +17,7 @@ _HOMES = {
     "explore_selection": "explorers",
     "explore_temperature": "explorers",
     "image_grid": "plots",
+    "interval": "curves",
     "learning_curves": "curves",
     "pipeline_figure": "pipeline",
     "scatter_tsne": "plots",
@@ -28,7 +30,7 @@ _HOMES = {
     "views_figure": "plots",
 }
 
-__all__ = ["doctor", "is_static", "show", *_HOMES]
+__all__ = ["doctor", "is_static", "recorded", "show", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -111,7 +111,7 @@ class Canvas:
 @functools.cache
 def _font(points: int) -> ImageFont.FreeTypeFont:
     file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(file, points * DPI / 72, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(str(file), round(points * DPI / 72), layout_engine=ImageFont.Layout.BASIC)
 
 
 def encode(array: np.ndarray, level: int) -> bytes:

@@ -15,10 +15,11 @@ import torch
 
 from ..checkpoints import CheckpointError, load_checkpoint
 from ..data import DATA_FOLDER, load_images
-from ..losses import METHODS
 from ..runtime import choose_runtime
 
 TEACHER = "teacher_wrn_16_2.safetensors"
+STUDENTS = ("ce", "kd", "kd+rotations", "sskd")  # methods of the shipped students
+SHIPPED = ("fashion-mnist", "cifar10")
 ENVIRONMENT = (
     "Run `make lab` in the repository, or `conda env create -f environment.yml`, and use that Python"
 )
@@ -108,17 +109,32 @@ def device_line() -> str:
 def missing_weights(dataset: str) -> list[str]:
     """Names of the shipped files that are not there."""
     folder = weights_folder(dataset)
-    return [f for f in (TEACHER, *map(student_file, METHODS)) if not (folder / f).is_file()]
+    return [f for f in (TEACHER, *map(student_file, STUDENTS)) if not (folder / f).is_file()]
 
 
 def weights_remedy(dataset: str) -> str:
     """How to come by weights for a data set."""
-    out = weights_folder(dataset)
+    family = weights_folder(dataset).name
+    if family in SHIPPED:
+        return (
+            "`git checkout -- data/weights` brings back what the repository ships; "
+            f"`python data/make_weights.py {family} teacher`, then `… students`, trains them anew."
+        )
     return (
-        f"`git checkout -- data/weights` brings back what the repository ships (fashion-mnist and cifar10). "
-        f"Weights of your own: `python -m sskd_lib teacher --data {dataset} --out runs/teacher`, then `head` and "
-        f"`distill`, and copy the results to {out}."
+        f"The kit ships weights for {' and '.join(SHIPPED)} only. Train a teacher with "
+        f"`python -m sskd_lib teacher --data {dataset} --out runs/teacher`, its head with `head`; load "
+        "them with sskd.load_checkpoint."
     )
+
+
+def weights_line(dataset: str) -> str:
+    """Which shipped weights are there, in words."""
+    missing = missing_weights(dataset)
+    if not missing:
+        return f"teacher and students found ({', '.join(STUDENTS)})"
+    if len(missing) == 1 + len(STUDENTS):
+        return f"none found in {weights_folder(dataset)}"
+    return f"missing from {weights_folder(dataset)}: {', '.join(missing)}"
 
 
 def _check_package(package: str) -> Check:
@@ -146,17 +162,14 @@ def _check_images(dataset: str) -> Check:
 
 def _check_weights(dataset: str) -> Iterator[Check]:
     folder, missing = weights_folder(dataset), missing_weights(dataset)
-    if missing:
-        found = f"{len(missing)} of {1 + len(METHODS)} files missing in {folder}: {', '.join(missing)}"
-        yield Check(name="weights", found=found, remedy=weights_remedy(dataset))
-    present = [f for f in (TEACHER, *map(student_file, METHODS)) if f not in missing]
-    try:
-        for file in present:
-            load_checkpoint(folder / file)
-    except CheckpointError as error:
-        yield Check(
-            name="weights", found="a file cannot be read", remedy=f"{error} {weights_remedy(dataset)}"
-        )
-    else:
-        if present:
-            yield Check(name="weights", found=f"{len(present)} files in {folder} load")
+    shipped = folder.name in SHIPPED
+    remedy = weights_remedy(dataset) if missing and shipped else ""
+    note = "" if shipped else f". {weights_remedy(dataset)}"
+    yield Check(name="weights", found=weights_line(dataset) + note, remedy=remedy)
+    for file in (TEACHER, *map(student_file, STUDENTS)):
+        if file not in missing:
+            try:
+                load_checkpoint(folder / file)
+            except (CheckpointError, OSError) as error:
+                told = f"{error} {weights_remedy(dataset)}"
+                yield Check(name="weights", found=f"{file} cannot be read", remedy=told)

@@ -9,16 +9,17 @@ import torch
 
 from ..checkpoints import load_checkpoint
 from ..data import ImageSet, load_images
-from ..losses import METHODS
 from ..network import Network
 from ..runtime import Runtime, choose_runtime
 from .doctor import (
+    STUDENTS,
     TEACHER,
     dataset_name,
     device_line,
     missing_weights,
     student_file,
     weights_folder,
+    weights_line,
     weights_remedy,
 )
 from .show import static_reason
@@ -43,14 +44,14 @@ class Lab:
 
     def student(self, method: str) -> Network:
         """The shipped resnet8 student of a method. Raises ValueError, with the names, for an unknown one."""
-        if method not in METHODS:
-            raise ValueError(f"no student was trained by {method!r}; the methods are: {', '.join(METHODS)}.")
+        if method not in STUDENTS:
+            raise ValueError(f"no student was trained by {method!r}; the methods are: {', '.join(STUDENTS)}.")
         return self._load(student_file(method))
 
     def _load(self, file: str) -> Network:
         path = weights_folder(self.dataset) / file
         if not path.is_file():
-            raise FileNotFoundError(f"there is no {path}. {weights_remedy(self.dataset)}")
+            raise FileNotFoundError(f"there are no weights {path}. {weights_remedy(self.dataset)}")
         return self.runtime.place(load_checkpoint(path))
 
 
@@ -78,10 +79,7 @@ def start() -> Lab:
 def _lines(lab: Lab, reason: str | None) -> list[tuple[str, str]]:
     channels, side = lab.train.images.shape[1:3]
     colour = "grey" if channels == 1 else "colour"
-    missing = missing_weights(lab.dataset)
-    weights = f"teacher and students found ({', '.join(METHODS)})"
-    if missing:
-        weights = f"MISSING {', '.join(missing)}. {weights_remedy(lab.dataset)}"
+    remedy = f". {weights_remedy(lab.dataset)}" if missing_weights(lab.dataset) else ""
     return [
         ("Python", f"{sys.version.split()[0]}, torch {torch.__version__}"),
         ("Device", device_line()),
@@ -91,5 +89,5 @@ def _lines(lab: Lab, reason: str | None) -> list[tuple[str, str]]:
             f"{len(lab.train.classes)} classes, {side} x {side} pixels, {colour}",
         ),
         ("Pictures", "live, with sliders" if reason is None else f"static, because {reason}"),
-        ("Weights", weights),
+        ("Weights", weights_line(lab.dataset) + remedy),
     ]

@@ -1,8 +1,8 @@
 """How every picture of the kit looks: one theme, one colour and one second cue for each method.
 
 The hues are Okabe and Ito's (2008, safe for the common colour blindnesses), some of them darkened so that
-each reads on white (contrast of at least 3 : 1) and they also differ as greys. A line style, a marker or a
-hatch says the same thing again, so no picture needs its colours to be understood.
+each reads on white (contrast of at least 3 : 1) and they also differ as greys. A line style
+or a marker says the same thing again, so no picture needs its colours to be understood.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 INK = "#1A1A1A"  # text and axes
 QUIET = "#5F5F5F"  # secondary text, 6 : 1 on white
 FAINT = "#D9D9D9"  # fills that stand back
 RIGHT, WRONG, DROPPED = "#00493A", "#C95300", "#8A8A8A"  # right rows, wrong rows, what is left out
 HEAT = "cividis"  # one-way scales, readable in grey and by the colour-blind
-CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#B5598C", "#E69F00", "#56B4E9", "#000000", "#8A8A8A")
-CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p")  # 11 and 8: 88 pairs before a repeat
+CLASS_COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#B5598C", "#E69F00"),
+    *("#56B4E9", "#000000", "#8A8A8A", "#7A6000", "#5B3A8C"),
+)
+CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p")  # 11 to 10: 110 pairs
 SMALL, TEXT, TITLE = 11, 12, 13  # points
 
 
@@ -31,15 +36,14 @@ class Style:
     colour: str
     line: str | tuple = "-"
     marker: str = "o"
-    hatch: str = ""
 
 
 METHOD_STYLES: dict[str, Style] = {
-    "teacher": Style(label="Teacher", colour="#000000", line=(0, (1, 1)), marker="*", hatch=""),
-    "ce": Style(label="CE (labels only)", colour="#C97BA5", line=":", marker="v", hatch=".."),
-    "kd": Style(label="KD", colour="#00639C", line="--", marker="s", hatch="//"),
-    "kd+rotations": Style(label="KD + rotations", colour="#00493A", line="-.", marker="^", hatch="xx"),
-    "sskd": Style(label="SSKD", colour="#C95300", line="-", marker="o", hatch=""),
+    "teacher": Style(label="Teacher", colour="#000000", line=(0, (1, 1)), marker="*"),
+    "ce": Style(label="CE (labels only)", colour="#C97BA5", line=":", marker="v"),
+    "kd": Style(label="KD", colour="#00639C", line="--", marker="s"),
+    "kd+rotations": Style(label="KD + rotations", colour="#00493A", line="-.", marker="^"),
+    "sskd": Style(label="SSKD", colour="#C95300", line="-", marker="o"),
 }
 _LINES = ("-", "--", "-.", ":")
 
@@ -82,7 +86,6 @@ def theme() -> None:
         "axes.titlelocation": "left",
         "legend.frameon": False,
         "lines.linewidth": 2.0,
-        "hatch.linewidth": 0.8,
     }
     try:
         import seaborn
@@ -90,6 +93,11 @@ def theme() -> None:
         matplotlib.rcParams.update(rc)
     else:
         seaborn.set_theme(style="ticks", palette=CLASS_COLOURS, rc=rc)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that lays out its parts by itself and leaves a margin at its edges."""
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
 
 
 def pixels(images) -> np.ndarray:

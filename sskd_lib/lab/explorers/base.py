@@ -115,7 +115,9 @@ class Live:
         for control in self.controls.values():
             control.unobserve_all()
         for widget in (*self.controls.values(), self.reset, self.picture, self.words, self.box):
-            widget.close()
+            for part in (getattr(widget, "style", None), widget.layout, widget):  # widgets of their own
+                if part is not None:
+                    part.close()
 
 
 OPEN: dict[str, Live] = {}
@@ -128,7 +130,7 @@ def _widget(widgets: Any, control: Control) -> Any:
         options=list(control.options),
         value=control.start,
         description=control.label,
-        style={"description_width": "14em"},
+        style={"description_width": "initial"},
         layout=widgets.Layout(width="640px", max_width="100%"),
         **more,
     )

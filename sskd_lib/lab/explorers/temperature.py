@@ -93,11 +93,21 @@ class TemperatureExplorer(Explorer):
         axes.set(xlim=(0, 1), ylim=(count - 0.5, -0.5))
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
         axes.set_xlabel("softened output", **FONT)
-        self.bars = self._add_bars(axes, -0.22 if pair else 0, 0.36, color=METHOD_STYLES["teacher"].colour)
+        black = METHOD_STYLES["teacher"].colour
+        self.bars = self._add_bars(axes, -0.22 if pair else 0, 0.36, color=black, linewidth=0)
         if pair:  # hollow against solid: they differ without their colours
             hollow = {"facecolor": "white", "edgecolor": self.style.colour, "linewidth": 2}
             self.bars += self._add_bars(axes, 0.22, 0.3, **hollow)
-            axes.legend(self.bars[::count], ["teacher", "student"], loc="lower right", fontsize=11)
+            axes.legend(
+                self.bars[::count],
+                ["teacher", "student"],
+                loc="lower left",
+                bbox_to_anchor=(0, 1),
+                ncols=2,
+                fontsize=11,
+                frameon=False,
+                borderpad=0.2,
+            )
             self._draw_gradient_axes()
         self.numbers = [self.canvas.words(0, self._pixel_row(b)) for b in self.bars]
         for axes in self.canvas.figure.axes:
@@ -116,7 +126,7 @@ class TemperatureExplorer(Explorer):
     def _draw_gradient_axes(self) -> None:
         place = self.canvas.place(675, self.top, 245, self.high)
         self.pull_axes = self.canvas.figure.add_axes(place, sharey=self.bar_axes)
-        self.pulls = self._add_bars(self.pull_axes, 0, 0.5, color=self.style.colour)
+        self.pulls = self._add_bars(self.pull_axes, 0, 0.5, color=self.style.colour, linewidth=0)
         self.pull_axes.axvline(0, color=INK, linewidth=1)
         self.pull_axes.tick_params(labelleft=False)
         for x, side, words in ((0.47, "right", "raise the logit ←"), (0.53, "left", "→ lower it")):

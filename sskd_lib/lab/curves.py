@@ -1,0 +1,111 @@
+"""Figures of results: learning curves and bars, always with what several seeds say of the uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .style import new_figure, styles
+
+WIDTH = 9.0  # inches
+
+
+def interval(values) -> tuple[float, float]:
+    """Mean and half width of its 95 % interval: t · s / √n, with t of n - 1 degrees of freedom.
+
+    values: n numbers. The half width is nan for a single value: one run says nothing of its own uncertainty.
+    """
+    from scipy import stats
+
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) < 2:
+        return float(values.mean()), float("nan")
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(half)
+
+
+def learning_curves(
+    histories: Mapping[str, Sequence[Any]],
+    metric: str = "test_accuracy",
+    ylabel: str | None = None,
+    title: str = "",
+) -> Figure:
+    """A metric against epochs, one line a method: the mean over seeds, and a band for its 95 % interval.
+
+    histories: name → history, or name → list of histories, one a seed; a history is a list of dicts with
+    "epoch" and the metric (epochs without it are left out). One seed gives a line without a band.
+    Raises ValueError if no epoch has the metric.
+    """
+    figure = new_figure(WIDTH, 4.4)
+    axes = figure.subplots()
+    for name, style in styles(histories).items():
+        runs = histories[name]
+        runs = [runs] if runs and isinstance(runs[0], Mapping) else runs
+        epochs, values = _table(runs, metric, name)
+        middle = values.mean(0)
+        look = {"color": style.colour, "linestyle": style.line, "marker": style.marker, "markersize": 6}
+        axes.plot(epochs, middle, label=style.label, markevery=max(1, len(epochs) // 8), **look)
+        if len(values) > 1:
+            half = np.array([interval(column)[1] for column in values.T])
+            axes.fill_between(
+                epochs, middle - half, middle + half, color=style.colour, alpha=0.18, linewidth=0
+            )
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(ylabel or _spoken(metric))
+    axes.set_title(title)
+    axes.grid(axis="y", color="#E5E5E5", linewidth=0.8)
+    axes.legend(loc="best", handlelength=3.2)
+    axes.locator_params(axis="x", integer=True)
+    return figure
+
+
+def _table(runs: Sequence[Sequence[Mapping]], metric: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs [E] that all runs have the metric for, and its values [runs, E]."""
+    found = [{row["epoch"]: row[metric] for row in run if row.get(metric) is not None} for run in runs]
+    epochs = sorted(set.intersection(*map(set, found))) if found else []
+    if not epochs:
+        has = sorted({key for run in runs for row in run for key in row})
+        raise ValueError(
+            f"no epoch of {name!r} has {metric!r} in every run; its histories hold: {', '.join(has)}."
+        )
+    return np.array(epochs), np.array([[run[e] for e in epochs] for run in found])
+
+
+def _spoken(metric: str) -> str:
+    words = metric.replace("_", " ")
+    return f"{words} (%)" if "accuracy" in metric else words
+
+
+def bars_with_intervals(
+    results: Mapping[str, Sequence[float]], xlabel: str = "test accuracy (%)", title: str = ""
+) -> Figure:
+    """A line a method: every run as a small dot, their mean as a marker, its 95 % interval as a whisker.
+
+    Nothing starts at zero here, so nothing is drawn as a solid bar, which would exaggerate differences.
+
+    results: name → one number a seed. Mean and interval are also written beside each line.
+    """
+    figure = new_figure(WIDTH, 0.62 * len(results) + 1.3)
+    axes = figure.subplots()
+    looks = styles(results)
+    for y, (name, style) in enumerate(looks.items()):
+        values = np.asarray(results[name], dtype=np.float64)
+        mean, half = interval(values)
+        label = f"{mean:.1f} (one run)" if np.isnan(half) else f"{mean:.1f} ± {half:.1f}"
+        axes.plot(values, np.full(len(values), y + 0.24), "o", color=style.colour, markersize=5, alpha=0.6)
+        whisker = {"capsize": 7, "capthick": 2, "elinewidth": 2.5, "markersize": 10}
+        axes.errorbar(
+            mean, y, xerr=np.nan_to_num(half), fmt=style.marker, color=style.colour, label=label, **whisker
+        )
+        axes.annotate(label, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=12)
+    axes.set_yticks(range(len(results)), [style.label for style in looks.values()], fontsize=12)
+    axes.set(ylim=(len(results) - 0.5, -0.5))
+    axes.margins(x=0.08)
+    axes.set_xlabel(xlabel)
+    axes.set_title(title)
+    axes.grid(axis="x", color="#E5E5E5", linewidth=0.8)
+    axes.tick_params(axis="y", length=0)
+    return figure

@@ -1,0 +1,192 @@
+"""Figures of images, outputs and matrices. Each function returns a matplotlib Figure; `show` displays it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from ..losses import error_rank
+from ..views import rotate
+from .explorers.temperature import entropy_bits, soft
+from .style import (
+    CLASS_COLOURS,
+    CLASS_MARKERS,
+    HEAT,
+    INK,
+    METHOD_STYLES,
+    QUIET,
+    WRONG,
+    new_figure,
+    pixels,
+    short,
+)
+
+WIDTH = 9.0  # inches: the width of a notebook's text
+VIEW_NAMES = ("upright", "90°", "180°", "270°")
+
+
+def image_grid(images, titles: Sequence[str] | None = None, columns: int = 8) -> Figure:
+    """Images in rows, with a title above each. images: uint8 [M, C, H, W] or float in [0, 1]."""
+    shown = pixels(images)
+    columns = min(columns, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    cell = min(WIDTH / columns, 1.9)
+    lines = max((title.count("\n") + 1 for title in titles), default=0) if titles else 0
+    figure = new_figure(cell * columns, rows * (cell + 0.24 * lines))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    letters = int(cell * 9)
+    for i, (axes, image) in enumerate(zip(grid.flat, shown, strict=False)):
+        axes.imshow(image, interpolation="nearest")
+        if titles:
+            text = "\n".join(short(line, letters) for line in titles[i].split("\n"))
+            axes.set_title(text, fontsize=11, loc="center", pad=3)
+    return figure
+
+
+def views_figure(image) -> Figure:
+    """One image's four views: upright, and turned counter-clockwise by 90, 180 and 270 degrees.
+
+    image: uint8 [C, H, W], turned here; or its four views [4, C, H, W] from `four_views`, drawn as they are.
+    """
+    image = torch.as_tensor(image)
+    views = image if image.dim() == 4 else torch.stack([rotate(image, turns) for turns in range(4)])
+    return image_grid(views, VIEW_NAMES, columns=4)
+
+
+def soft_targets(image, logits, classes: Sequence[str], temperatures: Sequence[float] = (1, 4, 10)) -> Figure:
+    """One image and its softened outputs side by side, one panel a temperature, with entropy in bits.
+
+    image: uint8 [C, H, W]; logits: float [K]. With more than twelve classes the first twelve are drawn.
+    """
+    logits = np.asarray(logits, dtype=np.float64)
+    chosen = np.arange(len(logits)) if len(logits) <= 12 else np.argsort(-logits, kind="stable")[:12]
+    figure = new_figure(WIDTH, 0.29 * len(chosen) + 1.1)
+    axes = figure.subplots(1, 1 + len(temperatures), width_ratios=[1.1, *(1.0 for _ in temperatures)])
+    axes[0].imshow(pixels(np.asarray(image)[None])[0], interpolation="nearest")
+    axes[0].set_axis_off()
+    outputs = [soft(logits, temperature) for temperature in temperatures]
+    most = max(p.max() for p in outputs)
+    for i, (panel, temperature, p) in enumerate(zip(axes[1:], temperatures, outputs, strict=True)):
+        panel.barh(range(len(chosen)), p[chosen], 0.72, color=METHOD_STYLES["teacher"].colour, linewidth=0)
+        for row, value in enumerate(p[chosen]):
+            panel.text(value + 0.03 * most, row, f"{100 * value:.1f}", va="center", fontsize=11)
+        panel.set(xlim=(0, 1.42 * most), ylim=(len(chosen) - 0.4, -0.6), xticks=[])
+        panel.set_yticks(
+            range(len(chosen)), [short(classes[k]) for k in chosen] if i == 0 else [""] * len(chosen)
+        )
+        panel.tick_params(left=False)
+        panel.spines["bottom"].set_visible(False)
+        panel.set_title(f"T = {temperature:g}\n{entropy_bits(p):.2f} bits", fontsize=12)
+        panel.set_xlabel("softened output (%)" if i == len(temperatures) // 2 else "")
+    return figure
+
+
+def similarity_heatmap(scores, targets, title: str = "", limits: tuple[float, float] | None = None) -> Figure:
+    """How each rotated view resembles each upright image; its own is a square where it wins, else a cross.
+
+    scores: float [3B, B] cosines, drawn as three blocks of B rows (90°, 180°, 270°), or any [R, K] in one
+    block; targets: int [R], each row's own column; limits: of the colours, else the extreme scores.
+    """
+    return _heatmaps({title: scores}, targets, limits)
+
+
+def teacher_student_heatmaps(
+    teacher, student, targets, names: Sequence[str] = ("Teacher", "Student")
+) -> Figure:
+    """Two similarity matrices on one scale of colours, the teacher's above; see `similarity_heatmap`."""
+    return _heatmaps(dict(zip(names, (teacher, student), strict=True)), targets, None)
+
+
+def _heatmaps(matrices: Mapping[str, object], targets, limits: tuple[float, float] | None) -> Figure:
+    arrays = {name: torch.as_tensor(m).detach().float().cpu() for name, m in matrices.items()}
+    targets = torch.as_tensor(targets).long().cpu()
+    rows, columns = next(iter(arrays.values())).shape
+    blocks = 3 if rows == 3 * columns else 1
+    low = min(float(a.min()) for a in arrays.values())
+    high = max(float(a.max()) for a in arrays.values())
+    limits = limits or (low, high)
+    cell = 2.15 / columns if blocks == 3 else min(0.24, 8 / rows)  # inches
+    wide = WIDTH if blocks == 3 else min(WIDTH, columns * cell + 2.6)
+    tall = rows // blocks * cell + 0.85
+    figure = new_figure(wide, tall * len(arrays))
+    grid = figure.subplots(len(arrays), blocks, squeeze=False)
+    for line, (name, array) in zip(grid, arrays.items(), strict=True):
+        right = error_rank(array, targets) == 0
+        for block, axes in enumerate(line):
+            part = slice(block * rows // blocks, (block + 1) * rows // blocks)
+            drawn = axes.imshow(
+                array[part].numpy(), cmap=HEAT, vmin=limits[0], vmax=limits[1], interpolation="nearest"
+            )
+            _mark_own(axes, targets[part].numpy(), right[part].numpy(), cell)
+            share = f"{int(right[part].sum())} of {len(right[part])} right"
+            angle = f"{VIEW_NAMES[block + 1]}: " if blocks == 3 else ""
+            axes.set_title(f"{name + ', ' if name and block == 0 else ''}{angle}{share}", fontsize=12)
+            axes.set_xlabel("upright image" if blocks == 3 else "column")
+            axes.set_ylabel("rotated view" if block == 0 else "")
+            axes.locator_params(integer=True, nbins=5)
+            axes.spines[["top", "right"]].set_visible(True)
+    figure.colorbar(drawn, ax=list(grid.flat), label="score", shrink=0.8, aspect=25)
+    return figure
+
+
+def _mark_own(axes: Axes, targets: np.ndarray, right: np.ndarray, cell: float) -> None:
+    """Mark each row's own column: a square where the row is right, a cross where it is wrong."""
+    points = 72 * cell
+    thick = min(max(0.15 * points, 0.7), 2.0)
+    for rows, marker, colour, halo in ((right, "s", "white", "black"), (~right, "x", WRONG, "white")):
+        face = {"facecolors": "none", "edgecolors": colour} if marker == "s" else {"color": colour}
+        axes.scatter(
+            targets[rows],
+            np.flatnonzero(rows),
+            s=(0.72 * points) ** 2,
+            marker=marker,
+            linewidths=thick,
+            path_effects=[withStroke(linewidth=1.9 * thick, foreground=halo)],
+            **face,
+        )
+
+
+def scatter_tsne(
+    maps, labels, classes: Sequence[str], title: str = "", emphasise: Sequence[int] | None = None
+) -> Figure:
+    """t-SNE maps with a colour and a marker for each class, and its name where its points are densest.
+
+    maps: float [M, 2], or a dict of title → [M, 2] drawn side by side; labels: int [M];
+    emphasise: point numbers to ring, such as the images two networks disagree on.
+    """
+    maps = maps if isinstance(maps, Mapping) else {title: maps}
+    labels = np.asarray(labels)
+    figure = new_figure(WIDTH, 1.2 + 0.86 * WIDTH / max(len(maps), 1.45))
+    grid = figure.subplots(1, len(maps), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, (name, points) in zip(grid, maps.items(), strict=True):
+        points = np.asarray(points)
+        for k, label in enumerate(classes):
+            mine = points[labels == k]
+            look = {
+                "c": CLASS_COLOURS[k % len(CLASS_COLOURS)],
+                "marker": CLASS_MARKERS[k % len(CLASS_MARKERS)],
+            }
+            axes.scatter(*mine.T, s=16, linewidths=0, alpha=0.75, label=label, **look)
+        for k, label in enumerate(classes if len(classes) <= 12 else ()):
+            if (labels == k).any():
+                text = axes.text(
+                    *np.median(points[labels == k], axis=0), short(label), fontsize=11, ha="center"
+                )
+                text.set_path_effects([withStroke(linewidth=3, foreground="white")])
+        if emphasise is not None:
+            axes.scatter(*points[list(emphasise)].T, s=60, facecolors="none", edgecolors=INK, linewidths=1.2)
+        axes.set(xticks=[], yticks=[], aspect="equal")
+        axes.set_title(name)
+        axes.spines[["left", "bottom"]].set_color(QUIET)
+    if len(classes) <= 12:
+        handles, names = grid[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(names)), markerscale=1.8)
+    return figure

@@ -1,0 +1,134 @@
+"""What lets a killed training go on: its state on disk, and the check that it is the same training.
+
+The state is weights, momenta and history, written whole or not at all. Nothing random is in it: loop.py
+draws the randomness of an epoch from (seed, epoch).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .checkpoints import TEMPORARY, CheckpointError, explained, read_tensors, tensors_hash, write_tensors
+from .data import ImageSet
+from .network import Network
+from .recipes import Schedule
+
+if TYPE_CHECKING:
+    from .loop import Job
+
+RESUME_FORMAT = "sskd-kit-resume-1"
+RESUME_FILE = "resume.safetensors"
+
+
+def make_plan(
+    kind: str,
+    network: Network,
+    teacher: Network | None,
+    train: ImageSet,
+    test: ImageSet | None,
+    schedule: Schedule,
+    seed: int,
+) -> dict[str, Any]:
+    """What makes a run this run and no other. Hashes are taken before the first step."""
+    return {
+        "kind": kind,
+        "network": network.spec,
+        "initial_weights": tensors_hash(network.state_dict()),
+        "teacher_weights": tensors_hash(teacher.state_dict()) if teacher is not None else None,
+        "data": train.fingerprint(),
+        "test": test.fingerprint() if test is not None else None,
+        "schedule": dataclasses.asdict(schedule),
+        "seed": seed,
+    }
+
+
+def write_metrics(out: Path, records: list[dict[str, Any]], mode: str) -> None:
+    """Write ("w") or append ("a") records to metrics.jsonl, one line an epoch."""
+    path = out / "metrics.jsonl"
+    with explained(path), open(path, mode) as file:
+        file.write("".join(json.dumps(record) + "\n" for record in records))
+
+
+def save_state(job: Job, optimizer: torch.optim.Optimizer, history: list[dict[str, Any]]) -> None:
+    """Keep what a killed run needs to go on."""
+    weights = {f"network.{name}": tensor for name, tensor in job.network.state_dict().items()}
+    states = [optimizer.state[parameter] for parameter in job.trained.parameters()]
+    momenta = {
+        f"momentum.{i}": state["momentum_buffer"]
+        for i, state in enumerate(states)
+        if state.get("momentum_buffer") is not None
+    }
+    card = {"format": RESUME_FORMAT, "plan": job.plan, "card": job.card, "history": history}
+    write_tensors(job.out / RESUME_FILE, weights | momenta, card)
+
+
+def restore(job: Job, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Load an earlier part of this very run, if `out` has one. Returns its history."""
+    if job.out is None:
+        return []
+    with explained(job.out):
+        job.out.mkdir(parents=True, exist_ok=True)
+        for litter in job.out.glob(f".*{TEMPORARY}"):  # of a process killed while it wrote
+            litter.unlink(missing_ok=True)
+    path = job.out / RESUME_FILE
+    if not path.exists():
+        write_metrics(job.out, [], mode="w")
+        return []
+    tensors, saved = read_tensors(path)
+    check_same_run(job, saved)
+    job.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+    for i, parameter in enumerate(job.trained.parameters()):
+        if (momentum := tensors.get(f"momentum.{i}")) is not None:
+            # In the parameter's memory format: a fused step walks through both as they lie in memory.
+            optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
+    history = saved["history"]
+    write_metrics(job.out, history, mode="w")
+    keep_card(job, saved["card"], finished=len(history) == job.schedule.epochs)
+    return history
+
+
+def check_same_run(job: Job, saved: dict[str, Any]) -> None:
+    """Raise CheckpointError, naming what differs, unless a saved state belongs to this job."""
+    if saved.get("format") != RESUME_FORMAT:
+        differs = [f"{RESUME_FILE}, which is no saved training of this version of the kit"]
+    else:
+        differs = differences(saved["plan"], json.loads(json.dumps(job.plan)))
+    if not differs:
+        return
+    hint = ""
+    if differs == ["initial_weights"]:
+        hint = (
+            " The network you passed is not the fresh one that run began with: make it anew (create_network)."
+        )
+    raise CheckpointError(
+        f"{job.out} holds another run; what differs: {', '.join(differs)}.{hint} Choose another output "
+        "folder, repeat the old settings to resume it, or delete the folder."
+    )
+
+
+def differences(there: dict[str, Any], asked: dict[str, Any], prefix: str = "") -> list[str]:
+    """Names of the entries that two plans do not share, with both values where they are short."""
+    found = []
+    for name in asked | there:
+        old, new = there.get(name), asked.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            values = f" ({old} there, {new} asked for)"
+            found.append(prefix + name + (values if len(values) < 80 else ""))
+    return found
+
+
+def keep_card(job: Job, earlier: dict[str, Any], finished: bool) -> None:
+    """Let the card say on which machine a resumed run began; that of a finished run stays as it is."""
+    if finished:
+        job.card = earlier
+        return
+    began = earlier.get("began_on") or {name: earlier[name] for name in ("versions", "runtime")}
+    if began != {name: job.card[name] for name in began}:
+        job.card["began_on"] = began

@@ -1,0 +1,287 @@
+"""On a CUDA device: the same numbers as on the CPU, steps that never wait for the device, and short trainings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from test_views import explain_batch, random_images
+from torch import Tensor
+
+from sskd_lib.checkpoints import load_checkpoint, read_card
+from sskd_lib.data import ImageSet
+from sskd_lib.evaluation import contrastive_accuracy, evaluate, predict
+from sskd_lib.losses import (
+    contrastive_loss,
+    create_method,
+    error_rank,
+    kd_loss,
+    similarity_matrix,
+    sskd_terms,
+    transfer_mask,
+)
+from sskd_lib.network import Network, Output
+from sskd_lib.recipes import PRESETS, Schedule
+from sskd_lib.runtime import Runtime, choose_runtime
+from sskd_lib.training import create_network, distill, train_head
+from sskd_lib.views import four_views, one_view
+
+pytestmark = pytest.mark.gpu
+DEVICE = "cuda"
+
+
+def random_output(images: int, classes: int, width: int, seed: int) -> Output:
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(4 * images, classes, generator=generator)
+    return Output(logits, torch.randn(4 * images, width, generator=generator))
+
+
+def move(output: Output) -> Output:
+    """The same output on the device, as leaves that collect gradients."""
+    return Output(*(part.to(DEVICE).requires_grad_() for part in output[:2]))
+
+
+def striped_images(count: int, size: int = 16, seed: int = 0) -> ImageSet:
+    """Four classes a network tells apart within seconds: stripes, edges, a spot, nothing; plus noise."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 4
+    patterns = torch.zeros(4, size, size)
+    patterns[0, ::4] = 120
+    patterns[1, :, : size // 2] = 120
+    patterns[2, 4:-4, 4:-4] = 120
+    noise = torch.randint(1, 80, (count, 1, size, size), generator=generator)
+    pixels = (patterns[labels][:, None] + noise).to(torch.uint8)
+    return ImageSet(images=pixels, labels=labels, classes=("rows", "half", "spot", "none"), name="striped")
+
+
+def networks(data: ImageSet) -> tuple[Network, Network]:
+    """(student, teacher), of different widths, both with a head."""
+    student = create_network("resnet8", data, projection=True, seed=0)
+    return student, create_network("wrn_16_2", data, projection=True, seed=1)
+
+
+def train(job: str, data: ImageSet, runtime: Runtime, epochs: int, **more):
+    """One short training by its public function: a method's name, or "head"."""
+    student, teacher = networks(data)
+    settings = dict(
+        schedule=Schedule(epochs=epochs, batch_size=16, lr=0.02), runtime=runtime, progress=False, **more
+    )
+    if job == "head":
+        return train_head(teacher, data, **settings)
+    return distill(student, teacher, data, method=job, **settings)
+
+
+RUNTIMES = {"float32": lambda: Runtime(device=torch.device(DEVICE)), "chosen": lambda: choose_runtime(DEVICE)}
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    return RUNTIMES[request.param]()
+
+
+# ---- the same numbers as on the CPU --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("images", [1, 2, 9, 64])
+def test_terms_and_gradients_equal_those_of_the_cpu(preset, images):
+    student, teacher = random_output(images, 7, 16, seed=images), random_output(images, 7, 24, seed=images + 99)
+    labels = torch.randint(7, (images,), generator=torch.Generator().manual_seed(5))
+    here = Output(*(part.clone().requires_grad_() for part in student[:2]))
+    there = move(student)
+    expected = sskd_terms(here, teacher, labels, PRESETS[preset])
+    found = sskd_terms(there, Output(*(p.to(DEVICE) for p in teacher[:2])), labels.to(DEVICE), PRESETS[preset])
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        assert value.device.type == DEVICE
+        torch.testing.assert_close(value.cpu(), expected[name], rtol=1e-4, atol=1e-5)
+    expected["total"].backward()
+    found["total"].backward()
+    for ours, theirs in zip(there[:2], here[:2], strict=True):
+        torch.testing.assert_close(ours.grad.cpu(), theirs.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_masks_equal_those_of_the_cpu_with_many_ties():
+    generator = torch.Generator().manual_seed(3)
+    for rows, share in ((30, 0.1), (31, 0.5), (192, 0.75), (5000, 0.29)):
+        scores = torch.randint(0, 4, (rows, 6), generator=generator).float()
+        targets = torch.randint(6, (rows,), generator=generator)
+        assert torch.equal(error_rank(scores.to(DEVICE), targets.to(DEVICE)).cpu(), error_rank(scores, targets))
+        found = transfer_mask(scores.to(DEVICE), targets.to(DEVICE), share).cpu()
+        assert torch.equal(found, transfer_mask(scores, targets, share))
+
+
+def test_kd_and_contrastive_losses_equal_those_of_the_cpu():
+    output, other = random_output(8, 5, 12, seed=1), random_output(8, 5, 12, seed=2)
+    found = kd_loss(output.logits.to(DEVICE), other.logits.to(DEVICE), 4.0).cpu()
+    torch.testing.assert_close(found, kd_loss(output.logits, other.logits, 4.0), rtol=1e-4, atol=1e-6)
+    loss, hits = contrastive_loss(output.projection.to(DEVICE), 8)
+    expected_loss, expected_hits = contrastive_loss(output.projection, 8)
+    torch.testing.assert_close(loss.cpu(), expected_loss, rtol=1e-4, atol=1e-6)
+    assert hits.item() == expected_hits.item()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_does_not_lower_the_precision_of_similarities(dtype):
+    z = torch.randn(48, 32, generator=torch.Generator().manual_seed(0))
+    with torch.autocast(DEVICE, dtype=dtype):
+        found = similarity_matrix(z[12:].to(DEVICE), z[:12].to(DEVICE))
+    exact = similarity_matrix(z[12:].double(), z[:12].double())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.cpu().double(), exact, rtol=0, atol=1e-5)
+
+
+def test_predictions_equal_those_of_the_cpu():
+    data = striped_images(40)
+    student, _ = networks(data)
+    expected = predict(student, data, Runtime())
+    found = predict(student, data, Runtime(device=torch.device(DEVICE)))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.device.type == "cpu" and ours.dtype == torch.float32
+        torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-2)  # TF32 convolutions
+
+
+# ---- views ---------------------------------------------------------------------------------------
+
+
+def test_views_on_the_device_are_whole_shifts_of_flipped_images():
+    images = random_images(6, channels=3)
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    before = torch.cuda.get_rng_state()
+    views = four_views(images.to(DEVICE), generator)
+    assert views.device.type == DEVICE and views.dtype == torch.float32
+    flips, offsets = explain_batch(views, images)
+    assert (flips == flips[0]).all()  # one flip an image
+    assert len(np_unique_rows(offsets)) > 12  # a crop a view
+    assert torch.equal(torch.cuda.get_rng_state(), before)  # the global generator was left alone
+    again = four_views(images.to(DEVICE), torch.Generator(DEVICE).manual_seed(0))
+    assert torch.equal(views, again)
+
+
+def np_unique_rows(offsets) -> set[tuple[int, int]]:
+    return {(int(top), int(left)) for top, left in offsets.reshape(-1, 2)}
+
+
+def test_plain_views_equal_those_of_the_cpu():
+    images = random_images(5, channels=3)
+    for make in (one_view, four_views):
+        found = make(images.to(DEVICE), augment=False).cpu()
+        torch.testing.assert_close(found, make(images, augment=False), rtol=0, atol=1e-6)
+
+
+# ---- no step waits for the device ----------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+@pytest.mark.parametrize("job", ["ce", "kd", "kd+rotations", "sskd", "head"])
+def test_no_step_of_an_epoch_waits_for_the_device(job, runtime, monkeypatch):
+    """The whole second epoch runs under torch's watch: batches, views, networks, terms, backward, SGD, sums."""
+    batches, watched = ImageSet.batches, []
+
+    def batches_under_watch(self: ImageSet, *arguments) -> Iterator[tuple[Tensor, Tensor]]:
+        epoch = batches(self, *arguments)
+        if watched:
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            for batch in epoch:
+                yield batch
+                watched.append(torch.cuda.get_sync_debug_mode())  # the step is over
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(ImageSet, "batches", batches_under_watch)
+    try:
+        train(job, striped_images(40), runtime, epochs=2)  # 16 + 16 + 8 images
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert watched == [0, 0, 0, 2, 2, 2]
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+def test_the_watch_sees_a_wait():
+    value = torch.ones(3, device=DEVICE).sum()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with pytest.raises(RuntimeError, match="synchronizing"):
+            value.item()
+        with pytest.raises(RuntimeError, match="synchronizing"):
+            value[value > 0]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+# ---- short trainings -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("job", ["ce", "kd", "kd+rotations", "sskd", "head"])
+def test_short_training_has_finite_falling_losses(job, runtime):
+    run = train(job, striped_images(64), runtime, epochs=6)
+    losses = [record["contrastive" if job == "head" else "total"] for record in run.history]
+    assert all(math.isfinite(loss) for loss in losses)
+    assert losses[-1] < losses[0]
+    assert next(run.network.parameters()).device.type == DEVICE
+    terms = run.history[0].keys() - {"epoch", "lr", "total", "train_accuracy", "seconds"}
+    expected = {"ce": {"ce"}, "kd": {"ce", "kd"}, "kd+rotations": {"ce", "kd", "tf"}, "head": {"contrastive"}}
+    assert terms == expected.get(job, {"ce", "kd", "tf", "ss"})
+
+
+def test_checkpoint_written_on_the_device_loads_on_the_cpu(runtime, tmp_path):
+    data = striped_images(48)
+    run = train("sskd", data, runtime, epochs=2, out=tmp_path, test=data)
+    loaded = load_checkpoint(tmp_path / "student.safetensors")
+    trained = run.network.state_dict()
+    for name, tensor in loaded.state_dict().items():
+        assert tensor.device.type == "cpu"
+        assert torch.equal(tensor, trained[name].cpu())
+    accuracy = evaluate(loaded, data)["accuracy"]
+    assert accuracy == pytest.approx(run.history[-1]["test_accuracy"], abs=5)  # bfloat16 may turn an image or two
+    assert 0 <= contrastive_accuracy(loaded, data, 16) <= 100
+    card = read_card(tmp_path / "student.safetensors")
+    assert card["runtime"]["device"] == DEVICE
+    assert card["runtime"]["device_name"] == torch.cuda.get_device_name()
+
+
+def test_a_killed_run_goes_on(runtime, tmp_path, monkeypatch):
+    data, batches, calls = striped_images(48), ImageSet.batches, []
+
+    def killed(self: ImageSet, *arguments) -> Iterator[tuple[Tensor, Tensor]]:
+        calls.append(None)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return batches(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageSet, "batches", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train("sskd", data, runtime, epochs=4, out=tmp_path, save_seconds=0)
+    resumed = train("sskd", data, runtime, epochs=4, out=tmp_path, save_seconds=0)
+    whole = train("sskd", data, runtime, epochs=4)
+    assert [record["epoch"] for record in resumed.history] == [1, 2, 3, 4]
+    # CUDA sums in no fixed order, so the two runs are alike and not equal.
+    assert resumed.history[-1]["total"] == pytest.approx(whole.history[-1]["total"], rel=0.2)
+
+
+# ---- the runtime ---------------------------------------------------------------------------------
+
+
+def test_the_chosen_runtime_fits_the_card():
+    chosen = choose_runtime("auto")
+    assert chosen.device.type == "cuda" and chosen.channels_last
+    capable = torch.cuda.get_device_capability() >= (8, 0)
+    assert chosen.dtype == (torch.bfloat16 if capable else torch.float32)
+    exact = choose_runtime("cuda", exact=True)
+    assert exact.dtype == torch.float32 and not exact.channels_last
+    assert chosen.describe()["device_name"] == torch.cuda.get_device_name()
+
+
+def test_outputs_are_float32_in_every_format(runtime):
+    data = striped_images(8)
+    student, teacher = (runtime.place(network).eval() for network in networks(data))
+    views = four_views(data.images.to(DEVICE), augment=False)
+    with torch.no_grad():
+        outputs = [runtime.run(network, views) for network in (student, teacher)]
+    assert all(part.dtype == torch.float32 for output in outputs for part in output)
+    terms = create_method("sskd")(outputs[0], outputs[1], data.labels.to(DEVICE))
+    assert all(math.isfinite(value.item()) for value in terms.values())

@@ -1,0 +1,216 @@
+"""Folders of images: layouts, sizes and modes, the held-out fifth, the cache, and what a broken one says."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sskd_lib import image_folder
+from sskd_lib.data import load_images
+from sskd_lib.downloads import cache_folder
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    """No test sees the user's cache folder, data folder or proxy."""
+    for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.delenv("SSKD_DATA", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+def save(path: Path, pixels: np.ndarray | Image.Image, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(path, **options)
+    return path
+
+
+def colour(seed: int, side: int = 32) -> np.ndarray:
+    return np.random.RandomState(seed).randint(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """train/ and test/ of two classes, three and two 32 x 32 PNG images each."""
+    for split, count in (("train", 3), ("test", 2)):
+        for label, name in enumerate(("cat", "dog")):
+            for index in range(count):
+                save(
+                    tmp_path / "pets" / split / name / f"{index}.png",
+                    colour(100 * count + 10 * label + index),
+                )
+    return tmp_path / "pets"
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The files that were decoded rather than taken from the cache."""
+    seen, decode = [], image_folder._decode
+
+    def watched(file, size):
+        seen.append(file.name)
+        return decode(file, size)
+
+    monkeypatch.setattr(image_folder, "_decode", watched)
+    return seen
+
+
+def test_a_folder_with_train_and_test(folder):
+    (folder / "train" / "cat" / "notes.txt").write_text("not an image")
+    (folder / "train" / ".ipynb_checkpoints").mkdir()
+    save(folder / "train" / "cat" / ".ipynb_checkpoints" / "0.png", colour(0))
+    train, test = load_images(f"folder:{folder}"), load_images(f"folder:{folder}", "test")
+    assert train.classes == test.classes == ("cat", "dog") and train.name == "folder:pets"
+    assert train.labels.tolist() == [0, 0, 0, 1, 1, 1] and test.labels.tolist() == [0, 0, 1, 1]
+    assert torch.equal(train.images[4], torch.from_numpy(colour(311)).permute(2, 0, 1))
+    assert torch.equal(test.images[1], torch.from_numpy(colour(201)).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize("level", ["", "train"])
+def test_without_test_a_fixed_stratified_fifth_is_held_out(tmp_path, level):
+    for label, name in enumerate("abc"):
+        for index in range(10):
+            save(
+                tmp_path / "set" / level / name / f"{index}.png",
+                np.full((8, 8), 10 * label + index, np.uint8),
+            )
+    train, test = (load_images(f"folder:{tmp_path / 'set'}", split, size=8) for split in ("train", "test"))
+    assert train.labels.bincount().tolist() == [8] * 3 and test.labels.bincount().tolist() == [2] * 3
+    shades = [images.images[:, 0, 0, 0].tolist() for images in (train, test)]
+    assert sorted(shades[0] + shades[1]) == list(range(30))
+    assert all(shade // 10 == label for shade, label in zip(shades[1], test.labels.tolist(), strict=True))
+    torch.manual_seed(7)
+    assert load_images(f"folder:{tmp_path / 'set'}", "test", size=8).fingerprint() == test.fingerprint()
+
+
+def test_any_size_and_mode_becomes_a_square_of_the_middle(tmp_path):
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, :20], wide[:, 20:40], wide[:, 40:] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    corner = np.zeros((8, 8, 3), np.uint8)
+    corner[0, 0] = 255
+    orientation = Image.Exif()
+    orientation[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
+    clear = np.zeros((8, 8, 4), np.uint8)
+    clear[4:, :, 3] = 255
+    palette = Image.new("P", (8, 8), 0)
+    palette.putpalette([9, 8, 7] * 256)
+    for name, pixels, options in (
+        ("0wide", wide, {}),
+        ("1turned", corner, {"exif": orientation}),
+        ("2sixteen", np.full((8, 8), 0x8123, np.uint16), {}),
+        ("3clear", clear, {}),
+        ("4palette", palette, {"transparency": 3}),
+        ("5bits", Image.new("1", (8, 8), 1), {}),
+        ("6grey", Image.new("LA", (8, 8), (77, 255)), {}),
+    ):
+        save(tmp_path / "set" / "train" / "a" / f"{name}.png", pixels, **options)
+    for name in ("train/b", "test/a", "test/b"):
+        save(tmp_path / "set" / name / "0.png", np.zeros((8, 8), np.uint8))
+    images = load_images(f"folder:{tmp_path / 'set'}", size=8)
+    wide, turned, sixteen, clear, palette, bits, grey, _ = images.images
+    assert wide[:, :, 2:6].float().mean((1, 2)).tolist() == [
+        0,
+        255,
+        0,
+    ]  # the edges blend with what is cut off
+    assert np.array_equal(turned[0], np.rot90(corner[..., 0], -1)) and turned[0, 0, 7] == 255
+    assert sixteen.unique().tolist() == [0x81] and grey.unique().tolist() == [77]
+    assert clear[:, :4].unique().tolist() == [255] and clear[:, 4:].unique().tolist() == [0]
+    assert palette[:, 3, 3].tolist() == [9, 8, 7] and bits.unique().tolist() == [255]
+
+
+def test_all_grey_images_have_one_channel_and_a_colour_anywhere_makes_three(folder):
+    for file in folder.rglob("*.png"):
+        save(file, Image.fromarray(colour(1)).convert("L").convert("RGB"))
+    grey = load_images(f"folder:{folder}")
+    expected = np.asarray(Image.fromarray(colour(1)).convert("L"))
+    assert grey.in_channels == 1 and np.array_equal(grey.images[0, 0], expected)
+    save(folder / "test" / "dog" / "1.png", colour(2))
+    assert (
+        load_images(f"folder:{folder}").in_channels
+        == load_images(f"folder:{folder}", "test").in_channels
+        == 3
+    )
+
+
+def test_a_large_photo_is_resized(folder):
+    flat = np.zeros((600, 900, 3), np.uint8) + np.array([200, 100, 50], np.uint8)
+    save(folder / "train" / "cat" / "3.jpg", flat, quality=95)
+    image = load_images(f"folder:{folder}", size=16).images[3]
+    assert image.shape == (3, 16, 16)
+    assert (image.float().mean((1, 2)) - torch.tensor([200.0, 100.0, 50.0])).abs().max() < 3
+
+
+def test_the_cache_spares_decoding_until_something_changes(folder, decoded):
+    first = load_images(f"folder:{folder}")
+    assert len(decoded) == 10
+    assert load_images(f"folder:{folder}").fingerprint() == first.fingerprint() and len(decoded) == 10
+    load_images(f"folder:{folder}", "test")
+    assert len(decoded) == 10 and len(list(cache_folder().iterdir())) == 1
+    load_images(f"folder:{folder}", size=16)
+    assert len(decoded) == 20
+    save(folder / "train" / "cat" / "1.png", colour(999))
+    os.utime(folder / "train" / "cat" / "1.png", ns=(1, 1))
+    changed = load_images(f"folder:{folder}")
+    assert len(decoded) == 30 and changed.fingerprint() != first.fingerprint()
+    assert len(list(cache_folder().iterdir())) == 2  # one for each size, none left over
+
+
+def test_a_damaged_cache_is_built_anew_without_a_word(folder, decoded, capsys):
+    expected = load_images(f"folder:{folder}").fingerprint()
+    (cached,) = cache_folder().iterdir()
+    good = cached.read_bytes()
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 1
+    other = io.BytesIO()
+    with np.load(io.BytesIO(good)) as cache:
+        np.savez(other, images=cache["images"][:, :, :9], key=cache["key"])
+    for count, damaged in enumerate(
+        (b"", b"rubbish", good[: len(good) // 2], bytes(flipped), other.getvalue())
+    ):
+        cached.write_bytes(damaged)
+        assert load_images(f"folder:{folder}").fingerprint() == expected
+        assert len(decoded) == 10 * (count + 2) and cached.read_bytes()[:4] == b"PK\x03\x04"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_cache_folder_that_cannot_be_written_is_no_error(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(image_folder, "cache_folder", lambda: tmp_path / "file" / "sskd")
+    assert len(load_images(f"folder:{folder}")) == 6
+
+
+def test_a_corrupt_image_is_named(folder):
+    path = folder / "train" / "dog" / "1.png"
+    for content in (b"", b"no image", path.read_bytes()[:200]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError) as caught:
+            load_images(f"folder:{folder}")
+        assert f"cannot read the image {path}" in str(caught.value) and "Delete it" in str(caught.value)
+
+
+def test_what_a_folder_can_lack(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder .*missing. Expected: a sub-folder"):
+        load_images(f"folder:{tmp_path / 'missing'}")
+    with pytest.raises(ValueError, match="has 0 sub-folders; at least two classes"):
+        load_images(f"folder:{folder / 'train' / 'cat'}")
+    with pytest.raises(ValueError, match=r"cat holds 3 images; every class needs at least 5"):
+        load_images(f"folder:{folder / 'train'}")
+    with pytest.raises(ValueError, match="size=0"):
+        load_images(f"folder:{folder}", size=0)
+    (folder / "train" / "emu").mkdir()
+    with pytest.raises(ValueError, match=r"different classes: only in train/: emu; only in test/: none"):
+        load_images(f"folder:{folder}")
+    (folder / "test" / "emu").mkdir()
+    with pytest.raises(ValueError, match=r"emu holds no image \(.*png.*\); add some or delete the folder"):
+        load_images(f"folder:{folder}")
+    (folder / "train").rename(folder / "rest")
+    with pytest.raises(ValueError, match="has a test/ level but no train/"):
+        load_images(f"folder:{folder}")

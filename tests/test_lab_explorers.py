@@ -1,0 +1,268 @@
+"""The explorers: what a move of a slider changes, against computations written here on their own."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+import statistics
+import time
+
+import numpy as np
+import pytest
+import torch
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from PIL import Image
+
+from sskd_lib.lab.explorers import OPEN, explore_selection, explore_temperature
+from sskd_lib.lab.explorers.temperature import TEMPERATURES, kd_gradient
+from sskd_lib.losses import kd_loss
+
+CLASSES = tuple(f"class {k}" for k in "ABCDEFGHIJ")
+MATRIX_ROWS, MATRIX_COLUMNS = 48, 16
+
+
+@pytest.fixture
+def live(monkeypatch: pytest.MonkeyPatch):
+    """Explorers come as widgets, although no browser listens; afterwards none is left open."""
+    monkeypatch.setattr("sskd_lib.lab.explorers.base.static_reason", lambda: None)
+    monkeypatch.setattr("IPython.display.display", lambda *shown, **more: None)
+    yield
+    while OPEN:
+        OPEN.popitem()[1].close()
+
+
+@pytest.fixture
+def static(monkeypatch: pytest.MonkeyPatch):
+    """A shell of IPython in this process, and pictures asked for without sliders."""
+    monkeypatch.setenv("SSKD_STATIC", "1")
+    shell = InteractiveShell.instance()
+    yield shell
+    shell.history_manager.end_session()
+    InteractiveShell.clear_instance()
+
+
+def temperature_explorer(key: str = "temperature", classes=CLASSES, student: bool = True):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (6, 1, 28, 28), dtype=torch.uint8, generator=generator)
+    logits = 3 * torch.randn(2, 6, len(classes), generator=generator)
+    labels = torch.arange(6)
+    return explore_temperature(
+        images, logits[0], logits[1] if student else None, classes=classes, labels=labels, key=key
+    )
+
+
+def selection_explorer(key: str = "selection"):
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(MATRIX_ROWS, 3, 32, 32, generator=generator)
+    scores = torch.rand(MATRIX_ROWS, MATRIX_COLUMNS, generator=generator)
+    own = torch.arange(MATRIX_ROWS) % MATRIX_COLUMNS
+    scores[torch.arange(0, MATRIX_ROWS, 3), own[::3]] = 2.0  # every third row is right
+    columns = (255 * images[:MATRIX_COLUMNS]).to(torch.uint8)
+    return explore_selection(images, scores, own, columns=columns, key=key)
+
+
+def softened_by_hand(logits, temperature: float) -> list[float]:
+    grown = [math.exp(float(z) / temperature) for z in logits]
+    return [g / sum(grown) for g in grown]
+
+
+def bits_by_hand(p: list[float]) -> float:
+    return -sum(q * math.log2(q) for q in p)
+
+
+def split_by_hand(scores: torch.Tensor, targets: torch.Tensor, share: float) -> tuple[list, list, list]:
+    """Right, kept and dropped rows, by a plain loop in the order of the error rank."""
+    ranks = [
+        sum(float(s) > float(row[t]) for s in row) for row, t in zip(scores, targets.tolist(), strict=True)
+    ]
+    wrong = sorted((r for r in range(len(ranks)) if ranks[r] > 0), key=lambda r: (ranks[r], r))
+    count = math.floor(share * len(wrong))
+    return [r for r in range(len(ranks)) if ranks[r] == 0], wrong[:count], wrong[count:]
+
+
+def picture(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+def test_temperature_slider_moves_picture_and_words(live) -> None:
+    explorer = temperature_explorer()
+    widgets = explorer.live
+    seen = set()
+    for image, temperature in ((0, 1.0), (0, 4.0), (0, 20.0), (3, 0.5)):
+        widgets.controls["image"].value = image
+        widgets.controls["temperature"].value = temperature
+        seen.add(widgets.picture.value)
+        p = softened_by_hand(explorer.teacher[image], temperature)
+        q = softened_by_hand(explorer.student[image], temperature)
+        words = widgets.words.value
+        assert re.findall(r"entropy ([\d.]+) of 3.32 bits", words) == [
+            f"{bits_by_hand(p):.2f}",
+            f"{bits_by_hand(q):.2f}",
+        ]
+        assert f"Image {image + 1}, {CLASSES[image]}, at temperature {temperature:g}." in words
+        assert f"Teacher: {CLASSES[int(np.argmax(p))]} {100 * max(p):.1f} %" in words
+    assert len(seen) == 4
+
+
+def test_temperature_bars_have_the_length_of_the_probability(live) -> None:
+    explorer = temperature_explorer()
+    for temperature in (1.0, 4.0):
+        pixels = picture(explorer.frame(image=2, temperature=temperature))
+        p = softened_by_hand(explorer.teacher[2], temperature)
+        for k, bar in enumerate(explorer.bars[: len(CLASSES)]):
+            row = pixels[round(explorer._pixel_row(bar)), explorer.left + 1 :]
+            black = (row.max(axis=1) < 60).argmin()  # from the axis to the first pixel that is not black
+            assert abs(black + 1 - p[k] * explorer.wide) <= 2
+
+
+def test_kd_gradient_is_that_of_the_library_loss() -> None:
+    generator = torch.Generator().manual_seed(2)
+    teacher, student = torch.randn(2, 7, dtype=torch.float64, generator=generator)
+    student.requires_grad_()
+    for temperature in (0.5, 4.0, 20.0):
+        (gradient,) = torch.autograd.grad(kd_loss(student[None], teacher[None], temperature), student)
+        ours = kd_gradient(student.detach().numpy(), teacher.numpy(), temperature)
+        np.testing.assert_allclose(ours, gradient.numpy(), atol=1e-12)
+
+
+def test_many_classes_show_the_first_ten_of_the_teacher(live) -> None:
+    classes = tuple(f"species number {k}" for k in range(40))
+    explorer = temperature_explorer(classes=classes, student=False)
+    explorer.frame(image=1)
+    order = sorted(range(40), key=lambda k: -explorer.teacher[1][k])
+    assert explorer.shown.tolist() == order[:10]
+    assert "of 5.32 bits" in explorer.describe(image=1)
+
+
+def test_selection_slider_keeps_the_rows_a_plain_loop_keeps(live) -> None:
+    explorer = selection_explorer()
+    widgets = explorer.live
+    seen = set()
+    for share in (0.0, 0.15, 0.5, 0.75, 1.0):
+        widgets.controls["keep_wrong"].value = share
+        seen.add(widgets.picture.value)
+        right, kept, dropped = split_by_hand(explorer.scores, explorer.targets, share)
+        words = widgets.words.value
+        assert f"Of {MATRIX_ROWS} rows the teacher gets {len(right)} right" in words
+        assert f"{len(kept)} are kept and {len(dropped)} dropped" in words
+        teaching = 100 * (len(right) + len(kept)) / MATRIX_ROWS
+        assert f"({teaching:.0f} %) teach" in words
+        if kept:
+            row = explorer.scores[kept[-1]].tolist()
+            assert f"image {kept[-1] % MATRIX_COLUMNS + 1} taken for image {row.index(max(row)) + 1}" in words
+    assert len(seen) == 5
+
+
+def test_selection_bar_shows_the_kept_share_of_all_rows(live) -> None:
+    explorer = selection_explorer()
+    for share in (0.25, 0.75):
+        row = picture(explorer.frame(keep_wrong=share))[398 + 17, 78 : 78 + 296]
+        orange = (np.abs(row - np.array([0xC9, 0x53, 0x00])).max(axis=1) < 40).sum()
+        kept = split_by_hand(explorer.scores, explorer.targets, share)[1]
+        assert abs(orange - 296 * len(kept) / MATRIX_ROWS) <= 3
+
+
+def test_selection_without_a_wrong_row(live) -> None:
+    scores = torch.eye(4).repeat(3, 1)
+    images = torch.zeros(12, 1, 28, 28)
+    explorer = explore_selection(images, scores, torch.arange(12) % 4, classes=CLASSES[:4])
+    assert "Of the 0 wrong rows 0 are kept and 0 dropped, so 12 rows (100 %) teach." in explorer.describe()
+    assert picture(explorer.frame(keep_wrong=0.0)).shape == (500, 940, 3)
+
+
+@pytest.mark.parametrize("make", [temperature_explorer, selection_explorer])
+def test_frames_are_deterministic_and_callbacks_run_no_network(live, make, monkeypatch) -> None:
+    explorer = make()
+    first, start = explorer.live.picture.value, explorer.start()
+    monkeypatch.setattr(
+        torch.nn.Module, "__call__", lambda *a, **k: pytest.fail("a network ran in a callback")
+    )
+    for control in explorer.live.controls.values():
+        for _, value in control.options:
+            control.value = value
+            assert 'role="status"' in explorer.live.words.value
+    explorer.live.reset.click()
+    assert {name: control.value for name, control in explorer.live.controls.items()} == start
+    assert explorer.live.picture.value == first == explorer.frame()
+
+
+def test_an_error_in_a_callback_is_shown(live, monkeypatch) -> None:
+    explorer = temperature_explorer()
+
+    def broken(**state: object) -> None:
+        raise RuntimeError("a <strange> thing")
+
+    monkeypatch.setattr(explorer, "update", broken)
+    explorer.live.controls["temperature"].value = 8.0
+    assert 'role="alert"' in explorer.live.words.value
+    assert "RuntimeError: a &lt;strange&gt; thing" in explorer.live.words.value
+    monkeypatch.undo()
+    explorer.live.controls["temperature"].value = 9.0
+    assert 'role="status"' in explorer.live.words.value
+
+
+def test_running_a_cell_again_replaces_its_explorer(live) -> None:
+    from ipywidgets.widgets import widget
+
+    alive = widget._instances if hasattr(widget, "_instances") else widget.Widget.widgets  # 8, and 7
+    first = temperature_explorer()
+    count = len(alive)
+    for _ in range(3):
+        last = temperature_explorer()
+        assert len(alive) == count
+    assert OPEN["temperature"] is last.live is not first.live
+    before = last.live.picture.value
+    first.live.controls["temperature"].value = 10.0  # the old slider is cut off
+    assert last.live.picture.value == before
+    other = temperature_explorer(key="another")
+    assert set(OPEN) == {"temperature", "another"} and other.live is OPEN["another"]
+
+
+@pytest.mark.parametrize("make", [temperature_explorer, selection_explorer])
+def test_static_pages_hold_one_picture_with_alt_text_and_no_widget(static, make) -> None:
+    with capture_output() as captured:
+        explorer = make()
+    (output,) = captured.outputs
+    assert set(output.data) == {"image/png", "text/plain"}
+    alt = output.metadata["image/png"]["alt"]
+    assert all(explorer.describe(**state) in alt for state in explorer.film)
+    strip = picture(base64.b64decode(output.data["image/png"]))
+    height, count = explorer.canvas.height, len(explorer.film)
+    assert strip.shape == (count * height + (count - 1) * 14, explorer.canvas.width, 3)
+    assert (strip[:height] == picture(explorer.frame(**explorer.film[0]))).all()
+    assert explorer.live is None and "SSKD_STATIC is set" in captured.stdout
+
+
+@pytest.mark.parametrize("make", [temperature_explorer, selection_explorer])
+def test_a_frame_is_quick(live, make, capsys) -> None:
+    explorer = make()
+    name = list(explorer.controls)[-1]
+    times = []
+    for _, value in explorer.controls[name].options * 2:
+        start = time.perf_counter()
+        explorer.frame(**{name: value})
+        times.append(1000 * (time.perf_counter() - start))
+    with capsys.disabled():
+        print(f"\n{type(explorer).__name__}: median {statistics.median(times):.1f} ms a frame")
+    assert statistics.median(times) < 60
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    images = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"teacher_logits is \[3, 10\], but 2 images and 10 classes"):
+        explore_temperature(images, torch.zeros(3, 10), classes=CLASSES)
+    with pytest.raises(ValueError, match="columns= .* or classes="):
+        explore_selection(images, torch.zeros(2, 10), torch.zeros(2))
+    with pytest.raises(ValueError, match="needs 2 images, 2 targets and 10 column"):
+        explore_selection(images, torch.zeros(2, 10), torch.zeros(3), classes=CLASSES)
+    with pytest.raises(ValueError, match=r"C = 1 or 3, not \[2, 28, 28, 1\]"):
+        explore_temperature(images.movedim(1, -1), torch.zeros(2, 10), classes=CLASSES)
+
+
+def test_temperatures_rise_in_even_steps_of_the_logarithm() -> None:
+    steps = np.diff(np.log(TEMPERATURES))
+    assert TEMPERATURES[0] == 0.5 and TEMPERATURES[-1] == 20.0 and {1.0, 4.0} < set(TEMPERATURES)
+    assert 0 < steps.min() and steps.max() < 0.25
