@@ -23,7 +23,6 @@ On a GPU the direct way waits after every phase, and so counts launches that oth
 
 from __future__ import annotations
 
-import copy
 import datetime
 import json
 import shlex
@@ -68,12 +67,9 @@ def kit_step(
 
     split: cut the backward pass in two where the losses end and the network begins, to time each.
     """
-    student, teacher = (
-        runtime.place(copy.deepcopy(network)) for network in (student.train(), teacher.eval())
-    )
+    student, teacher = runtime.place(student).train(), runtime.place(teacher).eval()
     data, generator = data.to(runtime.device), torch.Generator(runtime.device).manual_seed(0)
     optimizer, method = sgd(student, fused=True), sskd.create_method("sskd")
-    sums = torch.zeros(6, device=runtime.device)
 
     def step() -> Iterator[str]:
         x, y = next(data.batches(len(data), generator))
@@ -87,7 +83,7 @@ def kit_step(
         judged = Output(*(part.detach().requires_grad_() for part in output)) if split else output
         terms = method(judged, taught, y)
         yield "losses"
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         terms["total"].backward()
         if split:
             yield "losses backward"
@@ -96,9 +92,7 @@ def kit_step(
         optimizer.step()
         yield "update"
         hits = (output.logits[: len(y)].argmax(1) == y).sum()
-        values = torch.stack([value.detach() for value in terms.values()])
-        sums.add_(torch.cat([values * len(y), hits[None]]))
-        values.isfinite().all()
+        torch.stack([*(term.detach() for term in terms.values()), hits])
         yield "record"
 
     return step
@@ -106,8 +100,8 @@ def kit_step(
 
 def networks_step(student: Network | None, teacher: Network | None, data: ImageSet, runtime: Runtime) -> Step:
     """The floor: networks and update alone, on views made beforehand. None leaves a network out."""
-    teacher = runtime.place(copy.deepcopy(teacher.eval())) if teacher else None
-    student = runtime.place(copy.deepcopy(student.train())) if student else None
+    teacher = runtime.place(teacher).eval() if teacher else None
+    student = runtime.place(student).train() if student else None
     optimizer = sgd(student, fused=True) if student else None
     views = sskd.four_views(data.images, torch.Generator().manual_seed(0)).to(runtime.device)
 
@@ -119,7 +113,7 @@ def networks_step(student: Network | None, teacher: Network | None, data: ImageS
         if student:
             output = runtime.run(student, views)
             yield "student forward"
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             (output.logits.mean() + output.projection.mean()).backward()
             yield "backward"
             optimizer.step()
@@ -130,7 +124,7 @@ def networks_step(student: Network | None, teacher: Network | None, data: ImageS
 
 def plain_step(student: Network, teacher: Network, data: ImageSet, device: torch.device, ready: bool) -> Step:
     """The published procedure; `ready`: on views made beforehand."""
-    student, teacher = (copy.deepcopy(network).to(device) for network in (student.train(), teacher.eval()))
+    student, teacher = student.to(device).train(), teacher.to(device).eval()
     pixels, random = data.images.permute(0, 2, 3, 1).contiguous().numpy(), np.random.default_rng(0)
     transform = published_transform(*data.channel_statistics(), data.images.shape[-1])
     made = published_views(pixels, transform, random)
@@ -144,26 +138,28 @@ def plain_step(student: Network, teacher: Network, data: ImageSet, device: torch
 
 def all_rows(pair: tuple[str, str], data: ImageSet, kit: Runtime, exact: Runtime) -> tuple[dict, dict, Step]:
     """Steps by row; steps by network and format; the kit's step cut into phases."""
-    teacher, student, small = (
-        sskd.create_network(model, data, projection=True) for model in (*pair, "resnet8")
-    )
+
+    def new(model: str) -> Network:
+        return sskd.create_network(model, data, projection=True)
+
+    taught_by, learner = pair
     rows = {
-        "published": plain_step(student, teacher, data, kit.device, ready=False),
-        "published, ready": plain_step(student, teacher, data, kit.device, ready=True),
-        "kit, exact": kit_step(student, teacher, data, exact),
-        "kit": kit_step(student, teacher, data, kit),
-        "networks, exact": networks_step(student, teacher, data, exact),
-        "networks, kit": networks_step(student, teacher, data, kit),
+        "published": plain_step(new(learner), new(taught_by), data, kit.device, ready=False),
+        "published, ready": plain_step(new(learner), new(taught_by), data, kit.device, ready=True),
+        "kit, exact": kit_step(new(learner), new(taught_by), data, exact),
+        "kit": kit_step(new(learner), new(taught_by), data, kit),
+        "networks, exact": networks_step(new(learner), new(taught_by), data, exact),
+        "networks, kit": networks_step(new(learner), new(taught_by), data, kit),
     }
     formats = {}
     for dtype in (torch.float32, torch.bfloat16):
         for channels_last in (False, True):
             runtime = Runtime(device=kit.device, dtype=dtype, channels_last=channels_last)
             label = f"{str(dtype)[6:]} {'channels_last' if channels_last else 'contiguous'}"
-            formats[f"{pair[0]} forward", label] = networks_step(None, teacher, data, runtime)
-            formats[f"{pair[1]} training", label] = networks_step(student, None, data, runtime)
-            formats["resnet8 training", label] = networks_step(small, None, data, runtime)
-    return rows, formats, kit_step(student, teacher, data, kit, split=True)
+            formats[f"{taught_by} forward", label] = networks_step(None, new(taught_by), data, runtime)
+            for model in (learner, "resnet8"):
+                formats[f"{model} training", label] = networks_step(new(model), None, data, runtime)
+    return rows, formats, kit_step(new(learner), new(taught_by), data, kit, split=True)
 
 
 def ratios(times: dict[str, list[float]], phases: dict[str, list[float]]) -> dict[str, list[float]]:
@@ -246,4 +242,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    tyro.cli(main, description=__doc__.partition("\n")[0])

@@ -1,7 +1,7 @@
 """Weights on disk: safetensors files that carry a card, written whole or not at all.
 
-A file holds tensors and, in its metadata, one JSON text under "card" and a sha256 over both. Nothing is
-ever unpickled.
+A file holds tensors and, in its metadata, one JSON text under "card", with a sha256 over both in it.
+Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -111,9 +111,9 @@ def read_card(path: str | Path) -> dict[str, Any]:
     return read_tensors(path, only_card=True)[1]
 
 
-def tensors_hash(tensors: dict[str, Tensor], text: str = "") -> str:
-    """sha256 over a text and named tensors: names, dtypes, shapes, bytes. Equal on every device."""
-    digest = hashlib.sha256(text.encode())
+def tensors_hash(tensors: dict[str, Tensor], card: dict[str, Any] | None = None) -> str:
+    """sha256 over a card and named tensors: names, dtypes, shapes, bytes. Equal on every device."""
+    digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -124,9 +124,9 @@ def tensors_hash(tensors: dict[str, Tensor], text: str = "") -> str:
 def write_tensors(path: str | Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> Path:
     """Write tensors and a card, with a sha256 over both, as one safetensors file, atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(card, sort_keys=True)
-    metadata = {"card": text, "sha256": tensors_hash(tensors, text)}
-    return write_atomically(path, safetensors.torch.save(tensors, metadata))
+    card = json.loads(json.dumps(card))  # as it will be read: texts as keys, lists for tuples
+    text = json.dumps(card | {"sha256": tensors_hash(tensors, card)}, sort_keys=True)
+    return write_atomically(path, safetensors.torch.save(tensors, {"card": text}))
 
 
 def read_tensors(path: str | Path, only_card: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -145,11 +145,11 @@ def read_tensors(path: str | Path, only_card: bool = False) -> tuple[dict[str, T
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {} if only_card else {name: file.get_tensor(name) for name in file.keys()}
-        text = metadata.get("card", "{}")
-        card = json.loads(text)
+        card = json.loads(metadata.get("card", "{}"))
         if not isinstance(card, dict):
             raise ValueError("its card is no JSON object")
-        if not only_card and metadata.get("sha256") not in (None, tensors_hash(tensors, text)):
+        written = card.pop("sha256", None)
+        if not only_card and written not in (None, tensors_hash(tensors, card)):
             raise ValueError("its content is not what was written: the sha256 differs")
     except (safetensors.SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(_unreadable(path, error)) from error

@@ -35,6 +35,7 @@ class Common:
     device: str = "auto"  # auto, cpu, cuda, mps
     exact: bool = False  # plain float32, the slow reference
     evaluate_every: int = 1  # epochs between tests
+    save_seconds: float = 10.0  # least time between two saves of the state that a killed run resumes from
     schedule: Annotated[Schedule, Flat] = field(default=STUDENT)
 
     def images(self) -> tuple[ImageSet, ImageSet]:
@@ -182,6 +183,7 @@ def _options(common: Common) -> dict:
         "seed": common.seed,
         "runtime": choose_runtime(common.device, exact=common.exact),
         "evaluate_every": common.evaluate_every,
+        "save_seconds": common.save_seconds,
     }
 
 

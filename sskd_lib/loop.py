@@ -65,6 +65,7 @@ class Job:
     def __post_init__(self) -> None:
         if self.evaluate_every < 1:
             raise ValueError(f"evaluate_every counts epochs, so it is at least 1, not {self.evaluate_every}.")
+        self.plan = json.loads(json.dumps(self.plan))  # as it will be read: lists for tuples
 
 
 def fit(job: Job, file_name: str) -> Run:
@@ -88,7 +89,7 @@ def fit(job: Job, file_name: str) -> Run:
             bar.set_postfix({k: f"{v:.1f}%" for k, v in history[-1].items() if k.endswith("accuracy")})
             if job.out is None:
                 continue
-            write_metrics(job.out, history[-1:], mode="a")
+            write_metrics(job.out, history[-1:], append=True)
             last = epoch + 1 == job.schedule.epochs
             if last or time.monotonic() - saved_at >= job.save_seconds:
                 save_state(job, optimizer, history)
@@ -117,7 +118,7 @@ def run_epoch(job: Job, optimizer: torch.optim.Optimizer, epoch: int, bar: Any) 
 
 
 def train_epoch(job: Job, optimizer: torch.optim.Optimizer, epoch: int, bar: Any) -> dict[str, float]:
-    """One pass over the training images: the mean of every term, and accuracy. Reads the device at the end."""
+    """One pass over the training images: mean of every term, and accuracy. Reads the device at the end."""
     generator = epoch_generator(job.seed, epoch, job.runtime.device)
     steps, images, rows_seen = [], [], 0
     for x, y in job.train.batches(job.schedule.batch_size, generator):

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .checkpoints import TEMPORARY, CheckpointError, explained, read_tensors, tensors_hash, write_tensors
+from .checkpoints import (
+    TEMPORARY,
+    CheckpointError,
+    explained,
+    read_tensors,
+    tensors_hash,
+    write_atomically,
+    write_tensors,
+)
 from .data import ImageSet
 from .network import Network
 from .recipes import Schedule
@@ -47,11 +55,14 @@ def make_plan(
     }
 
 
-def write_metrics(out: Path, records: list[dict[str, Any]], mode: str) -> None:
-    """Write ("w") or append ("a") records to metrics.jsonl, one line an epoch."""
-    path = out / "metrics.jsonl"
-    with explained(path), open(path, mode) as file:
-        file.write("".join(json.dumps(record) + "\n" for record in records))
+def write_metrics(out: Path, records: list[dict[str, Any]], append: bool = False) -> None:
+    """Write records to metrics.jsonl, one line an epoch, in place of what it holds or after it."""
+    path, lines = out / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records)
+    if not append:
+        write_atomically(path, lines.encode())
+        return
+    with explained(path), open(path, "a", encoding="utf-8") as file:
+        file.write(lines)
 
 
 def save_state(job: Job, optimizer: torch.optim.Optimizer, history: list[dict[str, Any]]) -> None:
@@ -77,7 +88,7 @@ def restore(job: Job, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
             litter.unlink(missing_ok=True)
     path = job.out / RESUME_FILE
     if not path.exists():
-        write_metrics(job.out, [], mode="w")
+        write_metrics(job.out, [])
         return []
     tensors, saved = read_tensors(path)
     check_same_run(job, saved)
@@ -87,7 +98,7 @@ def restore(job: Job, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
             # In the parameter's memory format: a fused step walks through both as they lie in memory.
             optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
     history = saved["history"]
-    write_metrics(job.out, history, mode="w")
+    write_metrics(job.out, history)
     keep_card(job, saved["card"], finished=len(history) == job.schedule.epochs)
     return history
 
@@ -97,14 +108,12 @@ def check_same_run(job: Job, saved: dict[str, Any]) -> None:
     if saved.get("format") != RESUME_FORMAT:
         differs = [f"{RESUME_FILE}, which is no saved training of this version of the kit"]
     else:
-        differs = differences(saved["plan"], json.loads(json.dumps(job.plan)))
+        differs = differences(saved["plan"], job.plan)
     if not differs:
         return
     hint = ""
     if differs == ["initial_weights"]:
-        hint = (
-            " The network you passed is not the fresh one that run began with: make it anew (create_network)."
-        )
+        hint = " That run began with a fresh network: make yours anew with create_network."
     raise CheckpointError(
         f"{job.out} holds another run; what differs: {', '.join(differs)}.{hint} Choose another output "
         "folder, repeat the old settings to resume it, or delete the folder."

@@ -53,9 +53,10 @@ class Runtime:
 def choose_runtime(device: str = "auto", exact: bool = False) -> Runtime:
     """Choose the fastest format that was measured to help on this kind of machine.
 
-    bfloat16 with channels_last where the processor computes in bfloat16 (CUDA from Ampere on, CPUs with
-    AVX512-BF16 or AMX); float32 with channels_last on other CPUs; plain float32 on Apple's mps. Measured by
-    `benchmarks/step.py`. `exact=True` gives plain float32 everywhere, for comparisons to the last digit.
+    CPUs that compute in bfloat16 (AVX512-BF16 or AMX): bfloat16 with channels_last. Other CPUs and CUDA: float32
+    with channels_last; on an H100 bfloat16 was slower, because launching the kernels of such small networks costs
+    more than running them. Apple's mps, not measured: plain float32. `benchmarks/step.py` measures it.
+    `exact=True` gives plain float32 everywhere, for comparisons to the last digit.
 
     device: "auto", "cpu", "cuda", "cuda:1", "mps". Raises ValueError for a device this machine lacks.
     """
@@ -75,11 +76,8 @@ def choose_runtime(device: str = "auto", exact: bool = False) -> Runtime:
         )
     if exact or place.type == "mps":
         return Runtime(device=place)
-    if place.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = cpu_has_bfloat16()
-    return Runtime(device=place, dtype=torch.bfloat16 if fast else torch.float32, channels_last=True)
+    half = place.type == "cpu" and cpu_has_bfloat16()
+    return Runtime(device=place, dtype=torch.bfloat16 if half else torch.float32, channels_last=True)
 
 
 def cpu_has_bfloat16() -> bool:

@@ -1,10 +1,12 @@
-"""On a CUDA device: the same numbers as on the CPU, steps that never wait for the device, and short trainings."""
+"""On a CUDA device: the numbers of the CPU, steps that never wait for the device, short trainings."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from test_views import explain_batch, random_images
@@ -12,7 +14,8 @@ from torch import Tensor
 
 from sskd_lib.checkpoints import load_checkpoint, read_card
 from sskd_lib.data import ImageSet
-from sskd_lib.evaluation import contrastive_accuracy, evaluate, predict
+from sskd_lib.evaluation import predict
+from sskd_lib.loop import Run
 from sskd_lib.losses import (
     contrastive_loss,
     create_method,
@@ -38,11 +41,6 @@ def random_output(images: int, classes: int, width: int, seed: int) -> Output:
     return Output(logits, torch.randn(4 * images, width, generator=generator))
 
 
-def move(output: Output) -> Output:
-    """The same output on the device, as leaves that collect gradients."""
-    return Output(*(part.to(DEVICE).requires_grad_() for part in output[:2]))
-
-
 def striped_images(count: int, size: int = 16, seed: int = 0) -> ImageSet:
     """Four classes a network tells apart within seconds: stripes, edges, a spot, nothing; plus noise."""
     generator = torch.Generator().manual_seed(seed)
@@ -62,7 +60,7 @@ def networks(data: ImageSet) -> tuple[Network, Network]:
     return student, create_network("wrn_16_2", data, projection=True, seed=1)
 
 
-def train(job: str, data: ImageSet, runtime: Runtime, epochs: int, **more):
+def train(job: str, data: ImageSet, runtime: Runtime, epochs: int, **more: Any) -> Run:
     """One short training by its public function: a method's name, or "head"."""
     student, teacher = networks(data)
     settings = dict(
@@ -87,12 +85,14 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("images", [1, 2, 9, 64])
 def test_terms_and_gradients_equal_those_of_the_cpu(preset, images):
-    student, teacher = random_output(images, 7, 16, seed=images), random_output(images, 7, 24, seed=images + 99)
+    student = random_output(images, 7, 16, seed=images)
+    teacher = random_output(images, 7, 24, seed=images + 99)
     labels = torch.randint(7, (images,), generator=torch.Generator().manual_seed(5))
     here = Output(*(part.clone().requires_grad_() for part in student[:2]))
-    there = move(student)
+    there = Output(*(part.to(DEVICE).requires_grad_() for part in student[:2]))
+    teacher_there = Output(*(part.to(DEVICE) for part in teacher[:2]))
     expected = sskd_terms(here, teacher, labels, PRESETS[preset])
-    found = sskd_terms(there, Output(*(p.to(DEVICE) for p in teacher[:2])), labels.to(DEVICE), PRESETS[preset])
+    found = sskd_terms(there, teacher_there, labels.to(DEVICE), PRESETS[preset])
     assert found.keys() == expected.keys()
     for name, value in found.items():
         assert value.device.type == DEVICE
@@ -100,7 +100,7 @@ def test_terms_and_gradients_equal_those_of_the_cpu(preset, images):
     expected["total"].backward()
     found["total"].backward()
     for ours, theirs in zip(there[:2], here[:2], strict=True):
-        torch.testing.assert_close(ours.grad.cpu(), theirs.grad, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(ours.grad.cpu(), theirs.grad, rtol=1e-3, atol=1e-5)
 
 
 def test_masks_equal_those_of_the_cpu_with_many_ties():
@@ -108,9 +108,9 @@ def test_masks_equal_those_of_the_cpu_with_many_ties():
     for rows, share in ((30, 0.1), (31, 0.5), (192, 0.75), (5000, 0.29)):
         scores = torch.randint(0, 4, (rows, 6), generator=generator).float()
         targets = torch.randint(6, (rows,), generator=generator)
-        assert torch.equal(error_rank(scores.to(DEVICE), targets.to(DEVICE)).cpu(), error_rank(scores, targets))
-        found = transfer_mask(scores.to(DEVICE), targets.to(DEVICE), share).cpu()
-        assert torch.equal(found, transfer_mask(scores, targets, share))
+        there = scores.to(DEVICE), targets.to(DEVICE)
+        assert torch.equal(error_rank(*there).cpu(), error_rank(scores, targets))
+        assert torch.equal(transfer_mask(*there, share).cpu(), transfer_mask(scores, targets, share))
 
 
 def test_kd_and_contrastive_losses_equal_those_of_the_cpu():
@@ -154,14 +154,10 @@ def test_views_on_the_device_are_whole_shifts_of_flipped_images():
     assert views.device.type == DEVICE and views.dtype == torch.float32
     flips, offsets = explain_batch(views, images)
     assert (flips == flips[0]).all()  # one flip an image
-    assert len(np_unique_rows(offsets)) > 12  # a crop a view
+    assert len(np.unique(offsets.reshape(-1, 2), axis=0)) > 12  # a crop a view
     assert torch.equal(torch.cuda.get_rng_state(), before)  # the global generator was left alone
     again = four_views(images.to(DEVICE), torch.Generator(DEVICE).manual_seed(0))
     assert torch.equal(views, again)
-
-
-def np_unique_rows(offsets) -> set[tuple[int, int]]:
-    return {(int(top), int(left)) for top, left in offsets.reshape(-1, 2)}
 
 
 def test_plain_views_equal_those_of_the_cpu():
@@ -177,7 +173,7 @@ def test_plain_views_equal_those_of_the_cpu():
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("job", ["ce", "kd", "kd+rotations", "sskd", "head"])
 def test_no_step_of_an_epoch_waits_for_the_device(job, runtime, monkeypatch):
-    """The whole second epoch runs under torch's watch: batches, views, networks, terms, backward, SGD, sums."""
+    """The second epoch runs under torch's watch: batches, views, networks, terms, backward, SGD, sums."""
     batches, watched = ImageSet.batches, []
 
     def batches_under_watch(self: ImageSet, *arguments) -> Iterator[tuple[Tensor, Tensor]]:
@@ -235,9 +231,9 @@ def test_checkpoint_written_on_the_device_loads_on_the_cpu(runtime, tmp_path):
     for name, tensor in loaded.state_dict().items():
         assert tensor.device.type == "cpu"
         assert torch.equal(tensor, trained[name].cpu())
-    accuracy = evaluate(loaded, data)["accuracy"]
-    assert accuracy == pytest.approx(run.history[-1]["test_accuracy"], abs=5)  # bfloat16 may turn an image or two
-    assert 0 <= contrastive_accuracy(loaded, data, 16) <= 100
+    assert 0 <= run.history[-1]["test_accuracy"] <= 100
+    there = predict(run.network, data, Runtime(device=torch.device(DEVICE)))
+    torch.testing.assert_close(predict(loaded, data).logits, there.logits, rtol=0.05, atol=0.05)  # TF32
     card = read_card(tmp_path / "student.safetensors")
     assert card["runtime"]["device"] == DEVICE
     assert card["runtime"]["device_name"] == torch.cuda.get_device_name()

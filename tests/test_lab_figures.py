@@ -92,7 +92,10 @@ def histories() -> dict[str, list]:
     }
 
 
-FIGURES = ("grid", "views", "soft", "heat", "logits", "two", "curves", "bars", "map", "pipeline")
+FIGURES = (
+    *("grid", "views", "soft", "heat", "logits", "two", "matrix"),
+    *("curves", "bars", "lines", "map", "maps", "pipeline"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +121,9 @@ def draw_figures() -> dict[str, Figure]:
         "two": lab.teacher_student_heatmaps(scores, scores.flip(0), own),
         "curves": lab.learning_curves(histories()),
         "bars": lab.bars_with_intervals({"kd": [71.0, 72.0, 72.5], "sskd": [75.0]}),
+        "matrix": lab.matrix_heatmap([[np.nan, 2.5, 3], [1, np.nan, 4], [1, 2, 0]], CLASSES, "CKA", "a", "b"),
+        "lines": lab.line_figure([1, 2, 4], {"kd": [1, 0.5, 0.25], "line": [1, 1, 1]}, "T", "g", "", True),
+        "maps": lab.scatter_tsne({f"map {i}": flat for i in range(5)}, labels, CLASSES, columns=3),
         "map": lab.scatter_tsne({"Teacher": flat, "Student": flat}, labels, CLASSES, emphasise=[1, 2]),
         "pipeline": lab.pipeline_figure(images.expand(-1, 3, -1, -1)),
     }
@@ -162,6 +168,17 @@ def test_heatmap_blocks_count_the_right_rows() -> None:
     scores[[1, 4, 5], 1 - own[[1, 4, 5]]] = 1
     titles = [axes.get_title(loc="left") for axes in lab.similarity_heatmap(scores, own).axes[:3]]
     assert titles == ["90°: 1 of 2 right", "180°: 2 of 2 right", "270°: 0 of 2 right"]
+
+
+def test_matrix_writes_its_numbers_and_leaves_gaps(figures) -> None:
+    numbers = [t.get_text() for t in figures["matrix"].axes[0].texts]
+    assert numbers == ["2.5", "3.0", "1.0", "4.0", "1.0", "2.0", "0.0"]
+
+
+def test_maps_share_a_scale_and_the_last_place_stays_empty(figures) -> None:
+    panels = figures["maps"].axes
+    assert [panel.axison for panel in panels] == [True] * 5 + [False]
+    assert len({panel.get_xlim() for panel in panels[:5]}) == 1
 
 
 def test_interval_is_the_t_interval() -> None:

@@ -109,3 +109,32 @@ def bars_with_intervals(
     axes.grid(axis="x", color="#E5E5E5", linewidth=0.8)
     axes.tick_params(axis="y", length=0)
     return figure
+
+
+def line_figure(
+    x: Sequence[float],
+    lines: Mapping[str, Sequence[float]],
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    logarithmic: bool = False,
+) -> Figure:
+    """Measured values against a quantity that was varied, such as a temperature.
+
+    x: n numbers; lines: name → n numbers; logarithmic: both axes, on which a power of x is a straight line.
+    """
+    figure = new_figure(WIDTH, 4.2)
+    axes = figure.subplots()
+    for name, style in styles(lines).items():
+        look = {"color": style.colour, "linestyle": style.line, "marker": style.marker, "markersize": 6}
+        axes.plot(x, lines[name], label=style.label, **look)
+    if logarithmic:
+        axes.set(xscale="log", yscale="log")
+        axes.set_xticks(x, [f"{value:g}" for value in x])
+        axes.minorticks_off()
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.set_title(title)
+    axes.grid(color="#E5E5E5", linewidth=0.8)
+    axes.legend(loc="best", handlelength=3.2)
+    return figure

@@ -60,7 +60,7 @@ def checks() -> Iterator[Check]:
     new = sys.version_info >= (3, 10)
     yield Check(
         name="Python",
-        found=f"{version} ({sys.executable})",
+        found=f"{version}, in the environment {Path(sys.prefix).name}",
         remedy="" if new else f"{ENVIRONMENT} 3.10 or newer.",
     )
     enough = torch.torch_version.TorchVersion(torch.__version__) >= (2, 6)

@@ -17,6 +17,7 @@ from .explorers.temperature import entropy_bits, soft
 from .style import (
     CLASS_COLOURS,
     CLASS_MARKERS,
+    FAINT,
     HEAT,
     INK,
     METHOD_STYLES,
@@ -137,6 +138,35 @@ def _heatmaps(matrices: Mapping[str, object], targets, limits: tuple[float, floa
     return figure
 
 
+def matrix_heatmap(
+    matrix, names: Sequence[str], title: str = "", xlabel: str = "", ylabel: str = "", form: str = ".1f"
+) -> Figure:
+    """A square table with one row and one column a name, in colours and, up to twelve names, in numbers.
+
+    matrix: float [K, K]; a cell that is nan stays grey and empty; form: how a number is written.
+    """
+    array = np.ma.masked_invalid(np.asarray(matrix, dtype=np.float64))
+    side = min(0.52 * len(names) + 0.4, 6.0)
+    figure = new_figure(side * 1.12 + 2.2, side + 1.2)
+    axes = figure.subplots()
+    axes.set_facecolor(FAINT)
+    drawn = axes.imshow(array, cmap=HEAT, interpolation="nearest")
+    middle = (array.min() + array.max()) / 2
+    for row, column in np.argwhere(~np.ma.getmaskarray(array)) if len(names) <= 12 else ():
+        value = array[row, column]
+        ink = "white" if value < middle else INK
+        axes.text(column, row, f"{value:{form}}", ha="center", va="center", fontsize=11, color=ink)
+    labels = [short(name) for name in names]
+    axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), labels)
+    axes.tick_params(length=0)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.set_title(title)
+    figure.colorbar(drawn, ax=axes, shrink=0.8)
+    return figure
+
+
 def _mark_own(axes: Axes, targets: np.ndarray, right: np.ndarray, cell: float) -> None:
     """Mark each row's own column: a square where the row is right, a cross where it is wrong."""
     points = 72 * cell
@@ -155,18 +185,28 @@ def _mark_own(axes: Axes, targets: np.ndarray, right: np.ndarray, cell: float) -
 
 
 def scatter_tsne(
-    maps, labels, classes: Sequence[str], title: str = "", emphasise: Sequence[int] | None = None
+    maps,
+    labels,
+    classes: Sequence[str],
+    title: str = "",
+    emphasise: Sequence[int] | None = None,
+    columns: int = 2,
 ) -> Figure:
     """t-SNE maps with a colour and a marker for each class, and its name where its points are densest.
 
-    maps: float [M, 2], or a dict of title → [M, 2] drawn side by side; labels: int [M];
+    maps: float [M, 2], or a dict of title → [M, 2] drawn `columns` to a row, on one scale (with three or
+    more to a row only the legend names the classes); labels: int [M];
     emphasise: point numbers to ring, such as the images two networks disagree on.
     """
     maps = maps if isinstance(maps, Mapping) else {title: maps}
     labels = np.asarray(labels)
-    figure = new_figure(WIDTH, 1.2 + 0.86 * WIDTH / max(len(maps), 1.45))
-    grid = figure.subplots(1, len(maps), squeeze=False, sharex=True, sharey=True)[0]
-    for axes, (name, points) in zip(grid, maps.items(), strict=True):
+    columns = min(columns, len(maps))
+    rows = math.ceil(len(maps) / columns)
+    figure = new_figure(WIDTH, 0.9 + rows * (0.3 + 0.86 * WIDTH / max(columns, 1.45)))
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes in grid[len(maps) :]:
+        axes.set_axis_off()
+    for axes, (name, points) in zip(grid, maps.items(), strict=False):
         points = np.asarray(points)
         for k, label in enumerate(classes):
             mine = points[labels == k]
@@ -175,7 +215,7 @@ def scatter_tsne(
                 "marker": CLASS_MARKERS[k % len(CLASS_MARKERS)],
             }
             axes.scatter(*mine.T, s=16, linewidths=0, alpha=0.75, label=label, **look)
-        for k, label in enumerate(classes if len(classes) <= 12 else ()):
+        for k, label in enumerate(classes if len(classes) <= 12 and columns < 3 else ()):
             if (labels == k).any():
                 text = axes.text(
                     *np.median(points[labels == k], axis=0), short(label), fontsize=11, ha="center"

@@ -1,0 +1,387 @@
+"""Files of weights: whole or refused, never half-loaded, never unpickled."""
+
+from __future__ import annotations
+
+import ast
+import errno
+import json
+import os
+import pickle
+import random
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+import sskd_lib
+from sskd_lib.checkpoints import (
+    FORMAT,
+    CheckpointError,
+    build_network,
+    load_checkpoint,
+    read_card,
+    read_tensors,
+    save_checkpoint,
+    tensors_hash,
+    write_atomically,
+    write_tensors,
+)
+from sskd_lib.network import Network
+
+LIBRARY = Path(sskd_lib.__file__).parent
+SPEC = {"model": "resnet8", "num_classes": 3, "in_channels": 1, "projection": True}
+CARD = {"kind": "teacher", "plan": {"seed": 7}, "text": "86,5 % — größer"}
+
+
+def small_network(seed: int = 0, **changes) -> Network:
+    network = build_network(SPEC | changes, [0.3], [0.2], seed)
+    generator = torch.Generator().manual_seed(seed)
+    for name, buffer in network.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
+    return network
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a)
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return save_checkpoint(tmp_path / "net.safetensors", small_network(), CARD)
+
+
+def refused(path: Path, *words: str) -> str:
+    """The message with which a file is refused, by both readers of tensors; it holds all the words."""
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(path)
+    message = str(error.value)
+    for word in (str(path), *words):
+        assert word in message
+    return message
+
+
+# ---- what is saved comes back --------------------------------------------------------------------
+
+
+def test_a_network_comes_back_bit_for_bit_with_its_card(path):
+    network, loaded = small_network(), load_checkpoint(path)
+    assert same(loaded.state_dict(), network.state_dict())
+    assert loaded.spec == SPEC and not loaded.training
+    assert read_card(path) == CARD | {"format": FORMAT, "network": SPEC}
+    x = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    for ours, theirs in zip(loaded(x), network.eval()(x), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_channels_last_weights_are_stored_like_any_others(tmp_path, path):
+    moved = small_network().to(memory_format=torch.channels_last)
+    other = save_checkpoint(tmp_path / "moved.safetensors", moved, CARD)
+    assert other.read_bytes() == path.read_bytes()
+    assert tensors_hash(moved.state_dict()) == tensors_hash(small_network().state_dict())
+
+
+def test_half_precision_halves_the_file_and_loads_as_float32(tmp_path, path):
+    half = save_checkpoint(tmp_path / "half.safetensors", small_network(), CARD, dtype=torch.float16)
+    assert half.stat().st_size < 0.6 * path.stat().st_size
+    for name, tensor in load_checkpoint(half).state_dict().items():
+        original = small_network().state_dict()[name]
+        assert tensor.dtype == original.dtype
+        expected = original.half().float() if original.is_floating_point() else original
+        assert torch.equal(tensor, expected)
+
+
+def test_loading_leaves_the_global_generator_alone(path):
+    state = torch.get_rng_state()
+    load_checkpoint(path)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_card_cannot_replace_the_networks_own_spec(tmp_path):
+    card = {"format": "other", "network": {"model": "resnet110"}}
+    path = save_checkpoint(tmp_path / "net.safetensors", small_network(), card)
+    assert load_checkpoint(path).spec == SPEC
+
+
+def test_a_card_comes_back_as_json_says_it(tmp_path):
+    card = {"milestones": (0.5, 0.75), "by_class": {10: 1 / 3, 9: 2}, "none": None, "text": "86,5 % — größer"}
+    path = save_checkpoint(tmp_path / "net.safetensors", small_network(), card)
+    load_checkpoint(path)
+    assert {k: read_card(path)[k] for k in card} == json.loads(json.dumps(card))
+
+
+def test_the_card_is_read_without_the_weights(path):
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1  # in the last tensor
+    path.write_bytes(content)
+    assert read_card(path)["plan"] == {"seed": 7}
+    refused(path, "sha256")
+
+
+def test_the_hash_sees_names_values_shapes_and_dtypes():
+    a = torch.arange(6, dtype=torch.float32)
+    variants = [{"a": a}, {"b": a}, {"a": a + 1}, {"a": a.view(2, 3)}, {"a": a.view(torch.int32)}, {}]
+    assert len({tensors_hash(v) for v in variants}) == len(variants)
+    assert tensors_hash({"a": a, "b": a + 1}) == tensors_hash({"b": a + 1, "a": a})
+
+
+# ---- damaged files -------------------------------------------------------------------------------
+
+
+def header_size(content: bytes) -> int:
+    return 8 + int.from_bytes(content[:8], "little")
+
+
+def test_a_file_cut_anywhere_is_refused(path):
+    content = path.read_bytes()
+    start, end = header_size(content), len(content)
+    cuts = {*range(10), start // 2, start - 1, start, start + 1, (start + end) // 2, end - 4, end - 1}
+    cuts |= {random.Random(0).randrange(end) for _ in range(40)}
+    for cut in cuts:
+        path.write_bytes(content[:cut])
+        refused(path, "Nothing was loaded", "train or fetch it again")
+        if cut < start:
+            with pytest.raises(CheckpointError):
+                read_card(path)
+    path.write_bytes(content + b"\0")
+    refused(path, "Nothing was loaded")
+
+
+def test_no_flipped_bit_goes_unseen(path):
+    """Header and tensors: a file with one bit changed is refused, or says what it said before."""
+    content, original = path.read_bytes(), read_tensors(path)
+    start, rng = header_size(content), random.Random(0)
+    places = [
+        *range(8),
+        *(rng.randrange(start) for _ in range(200)),
+        *(rng.randrange(start, len(content)) for _ in range(60)),
+    ]
+    unseen = 0
+    for place in places:
+        changed = bytearray(content)
+        changed[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(changed)
+        try:
+            tensors, card = read_tensors(path)
+        except CheckpointError:
+            continue
+        assert place < start and tensors.keys() and card in (original[1], {})  # {}: refused as foreign
+        if card:
+            assert same(tensors, original[0])
+        unseen += 1
+    assert unseen < 10
+
+
+def test_a_damaged_part_is_never_loaded_into_a_network_in_use(tmp_path):
+    """The resume file of a training is refused before the network's first weight is touched."""
+    from test_training import SETTINGS, pictures
+
+    data = pictures()
+    schedule = sskd_lib.Schedule(epochs=2, batch_size=8)
+    fresh = sskd_lib.create_network("resnet8", data, seed=0)
+    sskd_lib.train_teacher(fresh, data, out=tmp_path, **SETTINGS | {"schedule": schedule})
+    path = tmp_path / "resume.safetensors"
+    content = path.read_bytes()
+    changed = bytearray(content)
+    changed[-1] ^= 64
+    for damaged in (content[: len(content) // 2], bytes(changed), b"", content[:300]):
+        path.write_bytes(damaged)
+        network = sskd_lib.create_network("resnet8", data, seed=0)
+        with pytest.raises(CheckpointError, match="Nothing was loaded"):
+            sskd_lib.train_teacher(network, data, out=tmp_path, **SETTINGS | {"schedule": schedule})
+        assert same(network.state_dict(), sskd_lib.create_network("resnet8", data, seed=0).state_dict())
+
+
+# ---- foreign files -------------------------------------------------------------------------------
+
+
+def test_foreign_safetensors_are_refused(path):
+    tensors, card = read_tensors(path)
+    for metadata in (None, {"format": "pt"}, {"card": "{}"}, {"card": '{"format": "sskd-kit-99"}'}):
+        path.write_bytes(safetensors.torch.save(tensors, metadata))
+        refused(path, "not one of this kit's networks", "train_teacher")
+    for text in ("not json", "[1, 2]", '"text"', '{"format": '):
+        path.write_bytes(safetensors.torch.save(tensors, {"card": text}))
+        refused(path, "Nothing was loaded")
+
+
+def test_a_state_to_resume_from_is_no_checkpoint(tmp_path):
+    path = write_tensors(tmp_path / "resume.safetensors", {}, {"format": "sskd-kit-resume-1"})
+    refused(path, "sskd-kit-resume-1", "train_teacher")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.pop("head.0.weight"), "head.0.weight is missing"),
+        (lambda t: t.update(extra=torch.zeros(1)), "extra is not part of it"),
+        (lambda t: t.update({"backbone.fc.bias": torch.zeros(9)}), "has shape [9], expected [3]"),
+    ],
+)
+def test_tensors_that_do_not_fit_the_card_are_named(path, change, words):
+    tensors, card = read_tensors(path)
+    change(tensors)
+    write_tensors(path, tensors, card)
+    refused(path, "resnet8", words, "Nothing was loaded")
+
+
+@pytest.mark.parametrize(
+    "spec", [SPEC | {"model": "resnet9000"}, {"model": "resnet8"}, None, SPEC | {"num_classes": 0}, "resnet8"]
+)
+def test_a_card_that_describes_no_network_is_refused(path, spec):
+    tensors, card = read_tensors(path)
+    write_tensors(path, tensors, card | {"network": spec})
+    refused(path, "describes no network", "Update the kit")
+    write_tensors(path, tensors, {"format": FORMAT})
+    refused(path, "describes no network")
+
+
+class Bomb:
+    """Leaves a file behind if it is ever unpickled."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.place),)
+
+
+def test_a_pickle_is_refused_and_not_run(tmp_path):
+    place, path = tmp_path / "ran", tmp_path / "net.pth"
+    for zipped in (True, False):
+        torch.save({"state": Bomb(place)}, path, _use_new_zipfile_serialization=zipped)
+        assert "pickle" in refused(path, "safetensors", "Nothing was loaded")
+    path.write_bytes(pickle.dumps(Bomb(place)))
+    assert "pickle" in refused(path)
+    assert not place.exists()
+
+
+def test_a_missing_file_names_its_neighbours(path):
+    with pytest.raises(FileNotFoundError, match="That folder has: net.safetensors"):
+        load_checkpoint(path.with_name("wrong.safetensors"))
+    with pytest.raises(FileNotFoundError, match="Train one first"):
+        load_checkpoint(path.parent / "nowhere" / "net.safetensors")
+    with pytest.raises(FileNotFoundError):
+        load_checkpoint(path.parent)
+
+
+# ---- writing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_failed_write_keeps_the_old_file_and_says_what_to_do(path, monkeypatch, call, code):
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    class Full:  # a file on a full disk: the first bytes go in, then no more
+        def __init__(self, handle: int, mode: str) -> None:
+            self.file = open(handle, mode, buffering=0)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, data: bytes):
+            self.file.write(data[:1000])
+            fail()
+
+    with monkeypatch.context() as patch:
+        if call == "write":
+            patch.setattr(os, "fdopen", Full)
+        else:
+            patch.setattr(os, call, fail)
+        with pytest.raises(OSError) as error:
+            save_checkpoint(path, small_network(seed=1), {})
+    for words in (str(path), os.strerror(code), "Free some space or choose another folder", "as it was"):
+        assert words in str(error.value)
+    assert error.value.__cause__.errno == code
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_an_interrupted_write_leaves_no_litter(path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write_atomically(path, b"new")
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_file_where_a_folder_should_be(path):
+    with pytest.raises(OSError, match="cannot write .*choose another folder"):
+        save_checkpoint(path / "net.safetensors", small_network(), {})
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(OSError, match="Permission denied.*choose another folder"):
+            write_atomically(tmp_path / "a", b"")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+# ---- nothing is unpickled ------------------------------------------------------------------------
+
+UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+def unsafe_lines(source: str) -> list[int]:
+    """Lines that could unpickle: imports of such modules, torch.load not weights_only, allow_pickle."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""] + [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            names = []
+        if any(name.split(".")[0] in UNPICKLERS or name == "torch.load" for name in names):
+            lines.append(node.lineno)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            given = {word.arg: getattr(word.value, "value", None) for word in node.keywords}
+            owner = ast.unparse(node.func.value)
+            if node.func.attr in ("load", "jit.load") and owner in ("torch", "torch.jit"):
+                if given.get("weights_only") is not True:
+                    lines.append(node.lineno)
+            if given.get("allow_pickle", False) is not False:
+                lines.append(node.lineno)
+    return lines
+
+
+def test_the_search_for_unpickling_finds_it():
+    assert unsafe_lines("import torch\ntorch.load(p)\ntorch.load(p, weights_only=True)") == [2]
+    for source in (
+        "import pickle",
+        "from pickle import loads",
+        "import dill as d",
+        "from torch import load",
+        "torch.load(p, weights_only=False)",
+        "np.load(p, allow_pickle=True)",
+    ):
+        assert unsafe_lines(source) == [1]
+    assert unsafe_lines("np.load(p, allow_pickle=False); json.load(f)") == []
+
+
+def test_nothing_in_the_kit_unpickles():
+    """archives.py alone may import pickle: its reader of CIFAR's batches knows three harmless names."""
+    root = LIBRARY.parent
+    files = [f for folder in (LIBRARY, root / "benchmarks", root / "data") for f in folder.rglob("*.py")]
+    assert len(files) > 20
+    found = {str(f.relative_to(root)) for f in files if unsafe_lines(f.read_text(encoding="utf-8"))}
+    assert found == {"sskd_lib/archives.py"}
+    reader = ast.parse((LIBRARY / "archives.py").read_text(encoding="utf-8"))
+    used = {
+        n.attr for n in ast.walk(reader) if isinstance(n, ast.Attribute) and ast.unparse(n.value) == "pickle"
+    }
+    assert used == {"Unpickler", "UnpicklingError"}

@@ -1,0 +1,358 @@
+"""Runs that survive: killed anywhere, started again by the same call, they end with the same bits."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from test_training import metrics, one_thread, pictures, same, state, train  # noqa: F401 - a fixture
+
+from sskd_lib import resume
+from sskd_lib.checkpoints import CheckpointError, load_checkpoint, read_card, read_tensors, write_tensors
+from sskd_lib.data import ImageSet
+from sskd_lib.recipes import Recipe, Schedule
+from sskd_lib.resume import RESUME_FILE
+from sskd_lib.runtime import Runtime, choose_runtime
+from sskd_lib.training import create_network, distill, train_teacher
+
+FILES = {"teacher": "teacher.safetensors", "head": "teacher.safetensors"}  # else student.safetensors
+EPOCHS = 5
+unix = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and a fork server")
+
+
+def run_here(job: str, out: Path, fault: tuple[str, int] | None = None) -> None:
+    """What a killed process does: one training of 5 epochs of 5 steps, in the format this machine prefers."""
+    torch.set_num_threads(1)
+    if fault:
+        die_while_writing(*fault)
+    schedule = Schedule(epochs=EPOCHS, batch_size=8, lr=0.02)
+    train(job, pictures(40), pictures(16, seed=5), out=out, schedule=schedule, runtime=choose_runtime("cpu"))
+
+
+def die_while_writing(moment: str, number: int) -> None:
+    """Kill this process at its `number`-th file: half of it written, all but its name, or just renamed."""
+    fsync, replace, calls = os.fsync, os.replace, []
+
+    def count(now: str) -> bool:
+        calls.append(now)
+        return now == moment and calls.count(now) == number
+
+    def dying_fsync(handle: int) -> None:
+        if count("half"):
+            os.ftruncate(handle, os.fstat(handle).st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(handle)
+
+    def dying_replace(source, target) -> None:
+        if count("unnamed"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+        if count("named"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.fsync, os.replace = dying_fsync, dying_replace
+
+
+def start(*arguments):
+    """A process of its own that trains; forked from a server that has imported torch already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["sskd_lib", "pytest"])
+    process = context.Process(target=run_here, args=arguments)
+    process.start()
+    return process
+
+
+def finish(process) -> None:
+    process.join(120)
+    assert process.exitcode == 0
+
+
+def epochs_done(out: Path) -> int:
+    path = out / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """(job) → folder of a run that nobody disturbed."""
+    folders: dict[str, Path] = {}
+
+    def folder(job: str) -> Path:
+        if job not in folders:
+            folders[job] = tmp_path_factory.mktemp("whole") / job
+            finish(start(job, folders[job]))
+        return folders[job]
+
+    return folder
+
+
+def check_equal(out: Path, whole: Path, job: str) -> None:
+    """Same weights and momenta bit for bit, same records, each epoch once, nothing left lying about."""
+    name = FILES.get(job, "student.safetensors")
+    assert same(state(load_checkpoint(out / name)), state(load_checkpoint(whole / name)))
+    (ours, card), (theirs, _) = (read_tensors(folder / RESUME_FILE) for folder in (out, whole))
+    assert any(key.startswith("momentum.") for key in ours) and same(ours, theirs)
+    records, expected = metrics(out), metrics(whole)
+    assert [record["epoch"] for record in records] == list(range(1, EPOCHS + 1))
+    for record in records + expected:
+        del record["seconds"]
+    assert records == expected
+    assert len(card["history"]) == EPOCHS
+    assert {p.name for p in out.iterdir()} == {name, RESUME_FILE, "metrics.jsonl", "summary.json"}
+
+
+# ---- killed processes ----------------------------------------------------------------------------
+
+
+@unix
+@pytest.mark.parametrize("job", ["teacher", "head", "sskd"])
+def test_killed_at_random_moments_it_ends_with_the_same_bits(job, tmp_path, whole):
+    rng, kills = random.Random(job), 0
+    reference, out = whole(job), tmp_path / "run"
+    seconds = sum(record["seconds"] for record in metrics(reference)) / EPOCHS
+    for _ in range(4):
+        goal = epochs_done(out) + rng.randint(0, 1)
+        process = start(job, out)
+        deadline = time.monotonic() + 60
+        while process.is_alive() and epochs_done(out) < goal and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, seconds))
+        process.kill()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+        kills += process.exitcode != 0
+        for line in metrics(out) if out.exists() and epochs_done(out) else []:
+            assert line["epoch"] <= EPOCHS
+    finish(start(job, out))
+    assert kills >= 2
+    check_equal(out, reference, job)
+
+
+# Number of the file at which each life of a process ends: metrics.jsonl, a state an epoch, weights, summary.
+LIVES = {"half": (1, 2, 3, 3, 5, 3), "unnamed": (1, 2, 3, 3, 5, 3), "named": (1, 2, 3, 3, 2, 3)}
+
+
+@unix
+@pytest.mark.parametrize("moment", LIVES)
+def test_killed_while_it_writes_any_of_its_files(moment, tmp_path, whole):
+    reference, out = whole("teacher"), tmp_path / "run"
+    for number in LIVES[moment]:
+        process = start("teacher", out, (moment, number))
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
+        if (out / RESUME_FILE).exists():
+            read_tensors(out / RESUME_FILE)  # whole, whatever happened
+        if (out / "teacher.safetensors").exists():
+            load_checkpoint(out / "teacher.safetensors")
+    assert (out / "teacher.safetensors").exists()
+    assert (out / "summary.json").exists() == (moment == "named")
+    finish(start("teacher", out))
+    check_equal(out, reference, "teacher")
+
+
+# ---- interruptions in one process ----------------------------------------------------------------
+
+
+class Stop:
+    """Makes the training images run out at the `batch`-th batch of all, by raising an exception."""
+
+    def __init__(self, monkeypatch, batch: int, error: type[BaseException] = KeyboardInterrupt) -> None:
+        batches, count = ImageSet.batches, [0]
+
+        def interrupted(images, *arguments):
+            for x_and_y in batches(images, *arguments):
+                count[0] += 1
+                if count[0] == batch:
+                    raise error
+                yield x_and_y
+
+        monkeypatch.setattr(ImageSet, "batches", interrupted)
+
+
+RUNTIMES = {
+    "plain": Runtime(),
+    "channels_last": Runtime(channels_last=True),
+    "bfloat16": Runtime(dtype=torch.bfloat16, channels_last=True),
+}
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=RUNTIMES)
+@pytest.mark.parametrize("job", ["teacher", "head", "sskd"])
+def test_interrupted_in_a_notebook_it_goes_on_in_every_format(job, runtime, tmp_path, monkeypatch):
+    data = pictures(24)
+    with monkeypatch.context() as patch:
+        Stop(patch, batch=8)  # in the third of three epochs of three steps
+        with pytest.raises(KeyboardInterrupt):
+            train(job, data, out=tmp_path, runtime=runtime)
+    assert [record["epoch"] for record in metrics(tmp_path)] == [1, 2]
+    resumed = train(job, data, out=tmp_path, runtime=runtime)
+    assert same(state(resumed.network), state(train(job, data, runtime=runtime).network))
+    assert [record["epoch"] for record in metrics(tmp_path)] == [1, 2, 3]
+
+
+def test_a_state_is_saved_at_most_every_so_many_seconds(tmp_path, monkeypatch):
+    saves = []
+    save_state = resume.save_state
+    monkeypatch.setattr("sskd_lib.loop.save_state", lambda *a: (saves.append(len(a[2])), save_state(*a)))
+    train("ce", pictures(16), out=tmp_path / "often", save_seconds=0)
+    assert saves == [1, 2, 3]
+    saves.clear()
+    train("ce", pictures(16), out=tmp_path / "seldom", save_seconds=3600)
+    assert saves == [3]  # the end is saved in any case
+
+
+def test_without_a_saved_state_it_starts_anew(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        Stop(patch, batch=5)
+        with pytest.raises(KeyboardInterrupt):
+            train("ce", pictures(16), out=tmp_path, save_seconds=3600)
+    assert len(metrics(tmp_path)) == 2 and not (tmp_path / RESUME_FILE).exists()
+    run = train("ce", pictures(16), out=tmp_path)
+    assert [record["epoch"] for record in metrics(tmp_path)] == [1, 2, 3]
+    assert same(state(run.network), state(train("ce", pictures(16)).network))
+
+
+def test_a_full_disk_keeps_the_earlier_state(tmp_path, monkeypatch):
+    fsync, calls = os.fsync, []
+
+    def full(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) == 3:  # metrics.jsonl, the state of epoch 1, that of epoch 2
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(
+            OSError, match="cannot write .*No space left.*Free some space.*goes on from there"
+        ):
+            train("ce", pictures(16), out=tmp_path)
+    tensors, card = read_tensors(tmp_path / RESUME_FILE)
+    assert len(card["history"]) == 1 and tensors
+    assert {p.name for p in tmp_path.iterdir()} == {RESUME_FILE, "metrics.jsonl"}
+    run = train("ce", pictures(16), out=tmp_path)
+    assert same(state(run.network), state(train("ce", pictures(16)).network))
+
+
+# ---- asked again ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("job", ["teacher", "head", "sskd"])
+def test_a_finished_run_is_returned_and_not_trained_again(job, tmp_path, monkeypatch):
+    data, test = pictures(16), pictures(16, seed=5)
+    first = train(job, data, test, out=tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def never(*_):
+        raise AssertionError("it trains")
+
+    monkeypatch.setattr(ImageSet, "batches", never)
+    other_day = {"kind": job, "date": "2999-01-01", "runtime": {}, "versions": {}}
+    monkeypatch.setattr("sskd_lib.training.make_card", lambda *_, **__: other_day)
+    again = train(job, data, test, out=tmp_path)
+    assert same(state(again.network), state(first.network)) and not again.network.training
+    assert again.history == first.history and again.summary == first.summary
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_deleted_result_is_written_again(tmp_path):
+    train("sskd", pictures(16), out=tmp_path)
+    content = (tmp_path / "student.safetensors").read_bytes()
+    for name in ("student.safetensors", "summary.json", "metrics.jsonl"):
+        (tmp_path / name).unlink()
+    train("sskd", pictures(16), out=tmp_path)
+    assert (tmp_path / "student.safetensors").read_bytes() == content
+    assert len(metrics(tmp_path)) == 3
+
+
+def test_the_card_tells_where_a_resumed_run_began(tmp_path, monkeypatch):
+    data = pictures(16)
+    plain, fast = Runtime(), Runtime(channels_last=True)
+    for runtime, batch in ((plain, 3), (fast, 3)):  # each does one epoch of two steps
+        with monkeypatch.context() as patch:
+            Stop(patch, batch=batch)
+            with pytest.raises(KeyboardInterrupt):
+                train("ce", data, out=tmp_path, runtime=runtime)
+    train("ce", data, out=tmp_path, runtime=fast)
+    card = read_card(tmp_path / "student.safetensors")
+    assert card["runtime"] == fast.describe() and card["began_on"]["runtime"] == plain.describe()
+    assert "began_on" not in train("ce", data, runtime=fast).summary["card"]
+
+
+# ---- another run ---------------------------------------------------------------------------------
+
+
+def test_another_setting_is_refused_by_name(tmp_path):
+    data, test = pictures(24), pictures(16, seed=5)
+
+    def ask(*, teacher_seed=1, student_seed=0, train=data, measured=test, model="resnet8", **changes):
+        student = create_network(model, data, projection=True, seed=student_seed)
+        teacher = create_network("resnet8", data, projection=True, seed=teacher_seed)
+        settings = {"schedule": Schedule(epochs=2, batch_size=8), "progress": False, "runtime": Runtime()}
+        return distill(student, teacher, train, measured, out=tmp_path, **settings | changes)
+
+    result = ask()
+    content = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    cases = [
+        ({"seed": 3}, ["seed (0 there, 3 asked for)"]),
+        ({"schedule": Schedule(epochs=4, batch_size=8)}, ["schedule.epochs (2 there, 4 asked for)"]),
+        (
+            {"schedule": Schedule(epochs=2, batch_size=4, lr=0.1)},
+            ["schedule.batch_size (8 there, 4 asked for)", "schedule.lr (0.05 there, 0.1 asked for)"],
+        ),
+        ({"train": pictures(24, seed=9)}, ["data"]),
+        ({"train": data.with_label_noise(0.2)}, ["data"]),
+        ({"measured": data}, ["test"]),
+        ({"measured": None}, ["test"]),
+        ({"method": "kd+rotations"}, ["method (sskd there, kd+rotations asked for)", "recipe.ss (10.0"]),
+        ({"method": "ce"}, ["method (sskd there, ce asked for)", "teacher_weights"]),
+        ({"recipe": Recipe(tf=1.0)}, ["recipe.tf (2.7 there, 1.0 asked for)"]),
+        ({"teacher_seed": 2}, ["teacher_weights"]),
+        ({"student_seed": 1}, ["initial_weights", "make yours anew with create_network"]),
+        ({"model": "resnet14"}, ["network.model (resnet8 there, resnet14 asked for)", "initial_weights"]),
+    ]
+    names = {"seed", "schedule", "data", "test", "method", "recipe", "teacher_weights", "initial_weights"}
+    for changes, words in cases:
+        with pytest.raises(CheckpointError) as error:
+            ask(**changes)
+        message = str(error.value)
+        for word in (
+            str(tmp_path),
+            "another run",
+            "Choose another output folder",
+            "delete the folder",
+            *words,
+        ):
+            assert word in message
+        listed = message.split("what differs: ")[1].split(". ")[0]
+        other = names - {word.split(" ")[0].split(".")[0] for word in words} - {"network"}
+        assert not [
+            name for name in other if name in listed.replace("initial_weights", "") and name != "test"
+        ]
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == content
+    assert same(state(ask().network), state(result.network))
+
+
+def test_a_trained_network_is_not_the_fresh_one(tmp_path):
+    """A notebook's cell run twice with one network: the message says what to make anew."""
+    data = pictures(16)
+    network = create_network("resnet8", data)
+    settings = {"schedule": Schedule(epochs=1), "progress": False, "runtime": Runtime(), "out": tmp_path}
+    train_teacher(network, data, **settings)
+    with pytest.raises(CheckpointError, match="fresh network: make yours anew with create_network"):
+        train_teacher(network, data, **settings)
+
+
+def test_a_foreign_file_in_the_place_of_the_state(tmp_path):
+    write_tensors(tmp_path / RESUME_FILE, {"a": torch.zeros(3)}, {"format": "other"})
+    with pytest.raises(CheckpointError, match="no saved training of this version.*delete the folder"):
+        train("ce", pictures(16), out=tmp_path)

@@ -1,0 +1,428 @@
+"""Training: one loop that equals a plain one, keeps what it must keep, and stops where it must stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sskd_lib import training
+from sskd_lib.checkpoints import CheckpointError, load_checkpoint, read_card
+from sskd_lib.data import ImageSet
+from sskd_lib.loop import Run, TrainingError
+from sskd_lib.losses import contrastive_loss, create_method, sskd_terms
+from sskd_lib.network import Network
+from sskd_lib.recipes import Recipe, Schedule
+from sskd_lib.runtime import Runtime
+from sskd_lib.training import create_network, distill, train_head, train_teacher
+from sskd_lib.views import four_views, one_view
+
+SETTINGS = {
+    "schedule": Schedule(epochs=3, batch_size=8, lr=0.02),
+    "runtime": Runtime(),
+    "progress": False,
+    "save_seconds": 0,
+}
+JOBS = ("teacher", "head", "ce", "kd", "kd+rotations", "sskd")
+TERMS = {
+    "teacher": ["ce"],
+    "head": ["contrastive"],
+    "ce": ["ce"],
+    "kd": ["ce", "kd"],
+    "kd+rotations": ["ce", "kd", "tf"],
+    "sskd": ["ce", "kd", "tf", "ss"],
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small gain nothing from a second thread, and lose much where another process has it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def pictures(count: int = 40, channels: int = 1, classes: int = 4, seed: int = 0) -> ImageSet:
+    """Images 16 x 16 of noise around a grey that tells the class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % classes
+    noise = torch.randint(0, 120, (count, channels, 16, 16), generator=generator)
+    images = (noise + 30 * labels[:, None, None, None]).to(torch.uint8)
+    return ImageSet(
+        images=images, labels=labels, classes=tuple(f"class {k}" for k in range(classes)), name="pictures"
+    )
+
+
+def networks(data: ImageSet, seed: int = 0) -> tuple[Network, Network]:
+    """(student, teacher), both with a head, of different weights."""
+    student = create_network("resnet8", data, projection=True, seed=seed)
+    return student, create_network("resnet8", data, projection=True, seed=100)
+
+
+def train(job: str, data: ImageSet, test: ImageSet | None = None, *, seed: int = 0, **changes) -> Run:
+    """One training by its public function, everything made anew. job: "teacher", "head" or a method."""
+    student, teacher = networks(data, seed)
+    settings = SETTINGS | {"seed": seed} | changes
+    if job == "teacher":
+        return train_teacher(student, data, test, **settings)
+    if job == "head":
+        return train_head(teacher, data, test, **settings)
+    return distill(student, teacher, data, test, method=job, **settings)
+
+
+def state(network: Network) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def metrics(out: Path) -> list[dict]:
+    """The records of metrics.jsonl; NaN and Infinity, which are no JSON, are refused."""
+
+    def refuse(name: str):
+        raise ValueError(f"{name} in metrics.jsonl")
+
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line, parse_constant=refuse) for line in lines]
+
+
+# ---- the loop equals a plain one -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("job", ["ce", "sskd", "head"])
+def test_the_loop_equals_a_plain_one(job):
+    """Weights, means and accuracies against a loop written out, with an unfused SGD: batches of 8, 8, 5."""
+    data, epochs = pictures(21), 4
+    run = train(job, data, seed=3, schedule=Schedule(epochs=epochs, batch_size=8, lr=0.02, milestones=(0.5,)))
+    student, teacher = networks(data, seed=3)
+    trained = teacher.head if job == "head" else student
+    student.train()
+    teacher.eval()
+    optimizer = torch.optim.SGD(trained.parameters(), lr=1, momentum=0.9, weight_decay=5e-4, fused=False)
+    for epoch in range(epochs):
+        optimizer.param_groups[0]["lr"] = 0.02 if epoch < 2 else 0.002
+        generator = torch.Generator().manual_seed(3 * 1_000_003 + epoch)
+        losses, hits, rows = 0.0, 0, 0
+        for index in torch.randperm(len(data), generator=generator).split(8):
+            x, y = data.images[index], data.labels[index]
+            if job == "ce":
+                logits = student(one_view(x, generator)).logits
+                loss, right = F.cross_entropy(logits, y), logits.argmax(1) == y
+            elif job == "sskd":
+                views = four_views(x, generator)
+                with torch.no_grad():
+                    taught = teacher(views)
+                output = student(views)
+                loss = sskd_terms(output, taught, y, Recipe())["total"]
+                right = output.logits[: len(y)].argmax(1) == y
+            else:
+                loss, right = contrastive_loss(teacher(four_views(x, generator)).projection, len(x))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses += loss.item() * len(y)
+            hits += right.sum().item()
+            rows += 3 * len(y) if job == "head" else len(y)
+        record = run.history[epoch]
+        assert record["lr"] == pytest.approx(optimizer.param_groups[0]["lr"])
+        assert record["total"] == pytest.approx(losses / len(data), rel=1e-3)
+        assert record["train_accuracy"] == pytest.approx(100 * hits / rows, abs=5)
+    expected = (teacher if job == "head" else student).state_dict()
+    for name, tensor in run.network.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=5e-3, atol=5e-4)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_seed_gives_the_same_weights_and_another_gives_others(job):
+    data = pictures(24)
+    first, second = (train(job, data, seed=1) for _ in range(2))
+    assert same(state(first.network), state(second.network))
+    strip = [{k: v for k, v in record.items() if k != "seconds"} for record in first.history]
+    assert strip == [{k: v for k, v in record.items() if k != "seconds"} for record in second.history]
+    assert not same(state(first.network), state(train(job, data, seed=2).network))
+
+
+def test_no_global_generator_is_touched(tmp_path):
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    for job in ("teacher", "head", "sskd"):
+        train(job, pictures(16), pictures(16), out=tmp_path / job)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
+    assert random.getstate() == before[2]
+
+
+# ---- forwards ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("method", "views"), [("ce", 1), ("kd", 1), ("kd+rotations", 4), ("sskd", 4)])
+def test_one_joint_forward_a_step(method, views):
+    data = pictures(20)
+    student, teacher = networks(data)
+    calls: dict[str, list[tuple]] = {"student": [], "teacher": []}
+    for name, network in (("student", student), ("teacher", teacher)):
+        network.register_forward_hook(
+            lambda module, inputs, output, name=name: calls[name].append(
+                (len(inputs[0]), module.training, output.logits.requires_grad, inputs[0].data_ptr())
+            )
+        )
+    teacher.train()  # a careless caller
+    distill(
+        student, teacher, data, method=method, **SETTINGS | {"schedule": Schedule(epochs=2, batch_size=8)}
+    )
+    rows = [views * size for size in (8, 8, 4)] * 2
+    assert [call[:3] for call in calls["student"]] == [(n, True, True) for n in rows]
+    expected = [] if method == "ce" else [(n, False, False) for n in rows]
+    assert [call[:3] for call in calls["teacher"]] == expected
+    if expected:  # both look at the very same pixels
+        assert [call[3] for call in calls["teacher"]] == [call[3] for call in calls["student"]]
+
+
+@pytest.mark.parametrize("method", ["kd", "kd+rotations", "sskd"])
+def test_the_teacher_is_left_as_it_was(method):
+    data = pictures(24)
+    student, teacher = networks(data)
+    before = state(teacher)
+    distill(student, teacher, data, data, method=method, **SETTINGS)
+    assert same(state(teacher), before)
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert not any(module.training for module in teacher.modules())
+
+
+def test_training_the_head_leaves_the_backbone_as_it_was():
+    data = pictures(24)
+    _, teacher = networks(data)
+    teacher.train()  # a careless caller
+    before = state(teacher)
+    run = train_head(teacher, data, data, **SETTINGS)
+    after = state(run.network)
+    for name, tensor in before.items():
+        assert torch.equal(after[name], tensor) != name.startswith("head.")
+    assert all(parameter.grad is None for parameter in teacher.backbone.parameters())
+
+
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("count", [41, 1])
+def test_a_last_batch_of_one_image(job, count):
+    run = train(job, pictures(count), schedule=Schedule(epochs=2, batch_size=8))
+    assert all(math.isfinite(value) for record in run.history for value in record.values())
+    assert all(0 <= record["train_accuracy"] <= 100 for record in run.history)
+
+
+# ---- records -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_epoch_has_its_record(job, tmp_path):
+    run = train(job, pictures(24), pictures(16, seed=5), out=tmp_path)
+    figures = ["test_accuracy"] if job == "head" else ["test_accuracy", "test_loss"]
+    keys = ["epoch", "lr", *TERMS[job], "total", "train_accuracy", *figures, "seconds"]
+    assert [list(record) for record in run.history] == [keys] * 3
+    assert [record["epoch"] for record in run.history] == [1, 2, 3]
+    assert metrics(tmp_path) == run.history
+    assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(run.summary))
+    weights = {"ce": 0.1, "kd": 0.9, "tf": 2.7, "ss": 10.0} if len(TERMS[job]) > 1 else {TERMS[job][0]: 1.0}
+    for record in run.history:
+        assert record["total"] == pytest.approx(sum(weights[t] * record[t] for t in TERMS[job]), rel=1e-4)
+
+
+def test_evaluate_every_and_no_test_set():
+    data = pictures(16)
+    run = train("ce", data, data, evaluate_every=2, schedule=Schedule(epochs=5, batch_size=8))
+    assert [r["epoch"] for r in run.history if "test_accuracy" in r] == [2, 4, 5]
+    run = train("ce", data)
+    assert not any("test_accuracy" in record for record in run.history)
+    assert run.summary["best"] is None and run.summary["last"] == run.history[-1]
+
+
+def test_the_last_epoch_is_the_result_and_the_best_is_recorded(tmp_path, monkeypatch):
+    states = []
+
+    def evaluate(network, data, runtime):
+        states.append(state(network))
+        return {"accuracy": [50.0, 90.0, 90.0, 40.0][len(states) - 1], "loss": 1.0}
+
+    monkeypatch.setattr(training, "evaluate", evaluate)
+    run = train("sskd", pictures(16), pictures(16), out=tmp_path, schedule=Schedule(epochs=4, batch_size=8))
+    assert run.summary["best"] == run.history[1] and run.summary["last"] == run.history[3]
+    assert same(state(run.network), states[3]) and not same(states[3], states[1])
+    assert same(state(load_checkpoint(tmp_path / "student.safetensors")), states[3])
+    assert not run.network.training
+
+
+def test_the_card_says_how_the_weights_came_about(tmp_path):
+    data, test = pictures(24), pictures(16, seed=5)
+    runtime = Runtime(dtype=torch.bfloat16, channels_last=True)
+    recipe = Recipe(ss=5.0)
+    run = train("sskd", data, test, out=tmp_path, seed=4, runtime=runtime, recipe=recipe)
+    card = read_card(tmp_path / "student.safetensors")
+    assert card["kind"] == "student" and card["method"] == "sskd" and card["teacher"] == "resnet8"
+    assert card["plan"]["recipe"] == dataclasses.asdict(recipe)
+    assert card["plan"]["seed"] == 4 and card["plan"]["schedule"]["epochs"] == 3
+    assert card["plan"]["data"] == data.fingerprint() and card["plan"]["test"] == test.fingerprint()
+    assert card["train"] == {"name": "pictures", "images": 24} and card["test"]["images"] == 16
+    assert card["versions"]["torch"] == torch.__version__ and card["versions"].keys() >= {
+        "python",
+        "sskd_lib",
+    }
+    assert card["runtime"]["dtype"] == "bfloat16" and card["runtime"]["channels_last"] is True
+    assert card["last"] == run.history[-1] and card["best"] in run.history
+    assert len(card["date"]) == 10 and card["seconds"] >= 0
+    assert same(state(load_checkpoint(tmp_path / "student.safetensors")), state(run.network))
+    assert "teacher" not in {k for k, v in train("ce", data).summary["card"].items() if v}  # none took part
+
+
+def test_the_bar_shows_accuracy_and_the_time_left(capfd):
+    train("kd", pictures(16), pictures(16), progress=True)
+    text = capfd.readouterr().err
+    assert "kd: 100%" in text and "6/6" in text and "train_accuracy=" in text and "test_accuracy=" in text
+    assert "<00:00" in text  # elapsed<left
+    train("kd", pictures(16))
+    assert capfd.readouterr().err == ""
+
+
+# ---- numbers that are not finite -----------------------------------------------------------------
+
+
+def poison(monkeypatch, job: str, term: str, step: int, value: float) -> None:
+    """From its `step`-th call on (counted from 0), a term of a job is not finite, and the total with it."""
+    calls = []
+
+    def now() -> bool:
+        calls.append(None)
+        return len(calls) > step
+
+    if job == "head":
+
+        def bad_contrastive(projection, images):
+            loss, hits = contrastive_loss(projection, images)
+            return (loss * value if now() else loss), hits
+
+        monkeypatch.setattr(training, "contrastive_loss", bad_contrastive)
+        return
+
+    def bad_method(name, recipe=None):
+        made = create_method(name, recipe)
+
+        def terms(*arguments):
+            found = made.terms(*arguments)
+            if now():
+                found[term] = found[term] * value
+                found["total"] = found["total"] + found[term]
+            return found
+
+        return dataclasses.replace(made, terms=terms)
+
+    monkeypatch.setattr(training, "create_method", bad_method)
+
+
+@pytest.mark.parametrize(("job", "term"), [(job, term) for job in JOBS for term in TERMS[job]])
+def test_the_first_term_that_is_not_finite_is_named(job, term, tmp_path, monkeypatch):
+    """In the eighth step, three an epoch: epoch 2 stays, and the run goes on once the cause is gone."""
+    value = math.nan if term in ("ce", "tf") else math.inf
+    with monkeypatch.context() as patch:
+        poison(patch, job, term, step=7, value=value)
+        with pytest.raises(TrainingError) as error:
+            train(job, pictures(24), out=tmp_path)
+    message = str(error.value)
+    assert f"the loss term {term} stopped being a finite number in epoch 3, step 2 (learning rate" in message
+    assert f"kept in {tmp_path}" in message and "a lower lr" in message
+    assert [record["epoch"] for record in metrics(tmp_path)] == [1, 2]
+    assert not (tmp_path / "summary.json").exists()
+    resumed = train(job, pictures(24), out=tmp_path)
+    assert same(state(resumed.network), state(train(job, pictures(24)).network))
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_huge_learning_rate_stops_the_run(job, tmp_path):
+    schedule = Schedule(epochs=30, batch_size=8, lr=1e9, momentum=0.99, milestones=())
+    with pytest.raises(TrainingError, match="stopped being a finite number in epoch"):
+        train(job, pictures(24), pictures(16), out=tmp_path, schedule=dataclasses.replace(schedule, lr=1e36))
+    for record in metrics(tmp_path):
+        assert all(math.isfinite(value) for value in record.values())
+    if job != "head":  # its loss is bounded: cosines of however large numbers
+        with pytest.raises(TrainingError, match="stopped being a finite number in epoch"):
+            train(job, pictures(24), pictures(16), schedule=schedule)
+
+
+def test_weights_that_are_not_finite_stop_the_run_though_the_loss_was(tmp_path):
+    # One step: the loss is computed before it.
+    schedule = Schedule(epochs=1, batch_size=64, lr=1e39, milestones=())
+    with pytest.raises(TrainingError, match="a weight stopped being a finite number in epoch 1"):
+        train("ce", pictures(24), out=tmp_path, schedule=schedule)
+    assert metrics(tmp_path) == [] and not (tmp_path / "resume.safetensors").exists()
+
+
+def test_a_test_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "evaluate", lambda *_: {"accuracy": 10.0, "loss": math.inf})
+    with pytest.raises(TrainingError, match="test_loss, measured on the test images, stopped being"):
+        train("ce", pictures(24), pictures(16), out=tmp_path)
+    assert metrics(tmp_path) == []
+
+
+# ---- errors --------------------------------------------------------------------------------------
+
+
+def test_networks_that_do_not_fit_are_refused():
+    data = pictures(16)
+    student, teacher = networks(data)
+    bare = create_network("resnet8", data)
+    colour, ten = pictures(16, channels=3), pictures(20, classes=10)
+    cases = [
+        (lambda: distill(bare, teacher, data, **SETTINGS), "head on the student.*projection=True"),
+        (lambda: distill(student, bare, data, **SETTINGS), "teacher's projection head.*train_head"),
+        (lambda: distill(student, None, data, method="kd", **SETTINGS), "'kd' needs a teacher.*--teacher"),
+        (lambda: train_head(bare, data, **SETTINGS), "no projection head.*projection=True"),
+        (
+            lambda: train_teacher(student, colour, **SETTINGS),
+            "student .*1 channel.*has 3 and 4.*create_network",
+        ),
+        (lambda: train_teacher(student, ten, **SETTINGS), "4 classes.*has 1 and 10.*create_network"),
+        (lambda: train_head(teacher, ten, **SETTINGS), "the teacher .*4 classes"),
+        (
+            lambda: distill(create_network("resnet8", ten), teacher, ten, method="kd", **SETTINGS),
+            "the teacher .*4 classes",
+        ),
+        (lambda: distill(student, teacher, data, method="skd", **SETTINGS), "Did you mean .*The methods are"),
+        (lambda: create_network("resnet9", data), "Did you mean 'resnet8'.*The models are"),
+        (lambda: train_teacher(student, data, evaluate_every=0, **SETTINGS), "evaluate_every .*at least 1"),
+        (lambda: Schedule(epochs=0), "at least 1, not 0"),
+        (lambda: data.take(99), "needs .* images of the class"),
+    ]
+    before = state(student), state(teacher)
+    for call, words in cases:
+        with pytest.raises(ValueError, match=words):
+            call()
+    assert same(state(student), before[0]) and same(state(teacher), before[1])
+    student.spec = {}
+    with pytest.raises(ValueError, match="no spec.*create_network"):
+        train_teacher(student, data, **SETTINGS)
+
+
+def test_kd_and_its_rotations_need_no_head():
+    data = pictures(16)
+    student, teacher = (create_network("resnet8", data, seed=seed) for seed in (0, 1))
+    for method in ("ce", "kd", "kd+rotations"):
+        distill(student, teacher, data, method=method, **SETTINGS)
+    distill(student, teacher, data, recipe=Recipe(ss=0), **SETTINGS)
+
+
+def test_a_file_where_the_folder_should_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot write .*file: .*choose another folder"):
+        train("ce", pictures(16), out=tmp_path / "file")
+
+
+def test_finished_weights_under_a_resume_file_of_another_kind(tmp_path):
+    train("teacher", pictures(16), out=tmp_path)
+    with pytest.raises(CheckpointError, match=r"kind \(teacher there, head asked for\)"):
+        train("head", pictures(16), out=tmp_path)
