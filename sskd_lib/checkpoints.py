@@ -125,7 +125,7 @@ def write_tensors(path: str | Path, tensors: dict[str, Tensor], card: dict[str, 
     """Write tensors and a card, with a sha256 over both, as one safetensors file, atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     card = json.loads(json.dumps(card))  # as it will be read: texts as keys, lists for tuples
-    text = json.dumps(card | {"sha256": tensors_hash(tensors, card)}, sort_keys=True)
+    text = json.dumps(card | {"sha256": tensors_hash(tensors, card)})
     return write_atomically(path, safetensors.torch.save(tensors, {"card": text}))
 
 

@@ -38,6 +38,10 @@ class Recipe:
                 raise ValueError(f"{name} is a share of the wrong rows, between 0 and 1, not {value}.")
             if name in ("ce", "kd", "tf", "ss") and not value >= 0:
                 raise ValueError(f"the weight {name} must be 0 or above, not {value}.")
+        if self.ce == self.kd == self.tf == self.ss == 0:
+            raise ValueError(
+                "all four weights are 0, so there is nothing to learn. Give at least one a value."
+            )
 
 
 PRESETS: dict[str, Recipe] = {

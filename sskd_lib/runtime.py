@@ -53,9 +53,10 @@ class Runtime:
 def choose_runtime(device: str = "auto", exact: bool = False) -> Runtime:
     """Choose the fastest format that was measured to help on this kind of machine.
 
-    CPUs that compute in bfloat16 (AVX512-BF16 or AMX): bfloat16 with channels_last. Other CPUs and CUDA: float32
-    with channels_last; on an H100 bfloat16 was slower, because launching the kernels of such small networks costs
-    more than running them. Apple's mps, not measured: plain float32. `benchmarks/step.py` measures it.
+    CPUs that compute in bfloat16 (AVX512-BF16 or AMX): bfloat16 with channels_last. Other CPUs and CUDA:
+    float32 with channels_last; on an H100 bfloat16 was slower, because launching the kernels of such small
+    networks costs more than running them. Apple's mps, not measured: plain float32. `benchmarks/step.py`
+    measures it.
     `exact=True` gives plain float32 everywhere, for comparisons to the last digit.
 
     device: "auto", "cpu", "cuda", "cuda:1", "mps". Raises ValueError for a device this machine lacks.
@@ -68,10 +69,11 @@ def choose_runtime(device: str = "auto", exact: bool = False) -> Runtime:
         place = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f"there is no device {device!r}; choose auto, cpu, cuda or mps.") from error
-    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    cuda = torch.cuda.is_available() and (place.index or 0) < torch.cuda.device_count()
+    here = {"cpu": True, "cuda": cuda, "mps": torch.backends.mps.is_available()}
     if not here.get(place.type, False):
         raise ValueError(
-            f"this machine has no {place.type} device that torch {torch.__version__} can use. "
+            f"this machine has no {place} device that torch {torch.__version__} can use. "
             "Choose device='auto' or 'cpu'; for a GPU, install a torch build that supports it (pytorch.org)."
         )
     if exact or place.type == "mps":

@@ -96,7 +96,8 @@ def train_head(
     contrastive task, where chance is 100 / batch_size percent; the loss says less, for its floor is high.
     out, and errors: as in `train_teacher`. Source: Xu et al. 2020, section 3.2 (stage 1).
     """
-    check_fits(teacher, train, "teacher")
+    for data in (train, test):
+        check_fits(teacher, data, "teacher")
     if teacher.head is None:
         raise ValueError("this teacher has no projection head; make it with projection=True.")
     runtime = runtime or choose_runtime()
@@ -160,6 +161,7 @@ def distill(
     made = create_method(method, recipe)
     teacher = teacher if made.needs_teacher else None
     _check_networks(made, student, teacher, train)
+    check_fits(student, test, "student")
     runtime = runtime or choose_runtime()
     plan = make_plan(kind, student, teacher, train, test, schedule, seed)
     plan |= {"method": method, "recipe": dataclasses.asdict(made.recipe)}
@@ -230,8 +232,10 @@ def _check_networks(made: Method, student: Network, teacher: Network | None, tra
         )
 
 
-def check_fits(network: Network, data: ImageSet, who: str) -> None:
-    """Raise ValueError unless a network takes these images and tells these classes apart."""
+def check_fits(network: Network, data: ImageSet | None, who: str) -> None:
+    """Raise ValueError unless a network takes these images, if there are any, and tells their classes apart."""
+    if data is None:
+        return
     if not network.spec:
         raise ValueError(
             f"the {who} has no spec, so a checkpoint could not say what it is. Make it with create_network."

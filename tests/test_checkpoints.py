@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from test_training import SETTINGS, one_thread, pictures, same  # noqa: F401 - a fixture
 
 import sskd_lib
 from sskd_lib.checkpoints import (
@@ -41,10 +42,6 @@ def small_network(seed: int = 0, **changes) -> Network:
         if name.endswith(("running_mean", "running_var")):
             buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
     return network
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a)
 
 
 @pytest.fixture
@@ -175,8 +172,6 @@ def test_no_flipped_bit_goes_unseen(path):
 
 def test_a_damaged_part_is_never_loaded_into_a_network_in_use(tmp_path):
     """The resume file of a training is refused before the network's first weight is touched."""
-    from test_training import SETTINGS, pictures
-
     data = pictures()
     schedule = sskd_lib.Schedule(epochs=2, batch_size=8)
     fresh = sskd_lib.create_network("resnet8", data, seed=0)

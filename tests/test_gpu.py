@@ -71,7 +71,11 @@ def train(job: str, data: ImageSet, runtime: Runtime, epochs: int, **more: Any) 
     return distill(student, teacher, data, method=job, **settings)
 
 
-RUNTIMES = {"float32": lambda: Runtime(device=torch.device(DEVICE)), "chosen": lambda: choose_runtime(DEVICE)}
+RUNTIMES = {
+    "exact": lambda: choose_runtime(DEVICE, exact=True),
+    "chosen": lambda: choose_runtime(DEVICE),
+    "bfloat16": lambda: Runtime(device=torch.device(DEVICE), dtype=torch.bfloat16, channels_last=True),
+}
 
 
 @pytest.fixture(params=RUNTIMES)
@@ -264,11 +268,10 @@ def test_a_killed_run_goes_on(runtime, tmp_path, monkeypatch):
 
 def test_the_chosen_runtime_fits_the_card():
     chosen = choose_runtime("auto")
-    assert chosen.device.type == "cuda" and chosen.channels_last
-    capable = torch.cuda.get_device_capability() >= (8, 0)
-    assert chosen.dtype == (torch.bfloat16 if capable else torch.float32)
-    exact = choose_runtime("cuda", exact=True)
-    assert exact.dtype == torch.float32 and not exact.channels_last
+    assert chosen == Runtime(device=torch.device("cuda"), channels_last=True)
+    assert choose_runtime("cuda", exact=True) == Runtime(device=torch.device("cuda"))
+    with pytest.raises(ValueError, match="this machine has no cuda:99 device"):
+        choose_runtime("cuda:99")
     assert chosen.describe()["device_name"] == torch.cuda.get_device_name()
 
 

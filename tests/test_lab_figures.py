@@ -94,7 +94,7 @@ def histories() -> dict[str, list]:
 
 FIGURES = (
     *("grid", "views", "soft", "heat", "logits", "two", "matrix"),
-    *("curves", "bars", "lines", "map", "maps", "pipeline"),
+    *("curves", "bars", "lines", "levels", "marks", "map", "maps", "picture", "rows", "pipeline"),
 )
 
 
@@ -125,6 +125,10 @@ def draw_figures() -> dict[str, Figure]:
         "lines": lab.line_figure([1, 2, 4], {"kd": [1, 0.5, 0.25], "line": [1, 1, 1]}, "T", "g", "", True),
         "maps": lab.scatter_tsne({f"map {i}": flat for i in range(5)}, labels, CLASSES, columns=3),
         "map": lab.scatter_tsne({"Teacher": flat, "Student": flat}, labels, CLASSES, emphasise=[1, 2]),
+        "picture": lab.similarity_picture(images[:1].expand(16, -1, -1, -1), scores[:12, :4]),
+        "rows": lab.similarity_picture(images[:1].expand(32, -1, -1, -1), scores, rows=[0, 9, 23]),
+        "levels": lab.line_figure([4, 16, 64], {"a": [3, 2, 1]}, "B", "%", "", "x", {"chance": 1.5}),
+        "marks": lab.mark_figure(CLASSES * 3, {"90°": range(9), "180°": range(9)}, "%"),
         "pipeline": lab.pipeline_figure(images.expand(-1, 3, -1, -1)),
     }
 

@@ -45,6 +45,13 @@ def test_methods_and_seeds_come_in_order_and_terms_only_where_they_are(results) 
     assert list(lab.recorded("fashion", 10, "validation")) == ["ce"]
 
 
+def test_only_seeds_that_all_methods_have_are_compared(results) -> None:
+    write(results, *(["fashion", "test", 10, "kd", s] for s in (0, 1, 2)), ["fashion", "test", 10, "sskd", 1])
+    found = lab.recorded("fashion", 10)
+    accuracies = {name: [history[-1]["test_accuracy"] for history in runs] for name, runs in found.items()}
+    assert accuracies == {"kd": [61], "sskd": [61]}
+
+
 def test_unknown_setting_names_what_is_recorded(results) -> None:
     write(results, ["fashion", "test", 60, "kd", 0], ["cifar10", "validation", 240, "kd", 0])
     with pytest.raises(ValueError, match="fashion, 60 epochs, test") as error:
@@ -58,7 +65,7 @@ def test_missing_file_says_how_to_get_it_back(results) -> None:
 
 
 @pytest.mark.parametrize("setting", ["fashion", "cifar10"])
-def test_the_kit_records_five_seeds_of_each_method_to_the_last_epoch(setting) -> None:
+def test_the_kit_records_at_least_five_seeds_of_each_method_to_the_last_epoch(setting) -> None:
     last = {
         tuple(record["key"][3:]): record["last"]
         for record in map(json.loads, module.RESULTS.read_text().splitlines())
@@ -67,7 +74,7 @@ def test_the_kit_records_five_seeds_of_each_method_to_the_last_epoch(setting) ->
     found = lab.recorded(setting, 240)
     assert list(found) == ["ce", "kd", "kd+rotations", "sskd"]
     for method, histories in found.items():
-        assert len(histories) == 5
+        assert len(histories) >= 5
         for seed, history in enumerate(histories):
             assert history[-1]["epoch"] == 240
             assert history[-1]["test_accuracy"] == pytest.approx(last[method, seed], abs=1e-3)

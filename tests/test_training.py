@@ -388,6 +388,8 @@ def test_networks_that_do_not_fit_are_refused():
         ),
         (lambda: train_teacher(student, ten, **SETTINGS), "4 classes.*has 1 and 10.*create_network"),
         (lambda: train_head(teacher, ten, **SETTINGS), "the teacher .*4 classes"),
+        (lambda: train_teacher(student, data, ten, **SETTINGS), "student .*4 classes.*has 1 and 10"),
+        (lambda: train_head(teacher, data, colour, **SETTINGS), "the teacher .*1 channel.*has 3 and 4"),
         (
             lambda: distill(create_network("resnet8", ten), teacher, ten, method="kd", **SETTINGS),
             "the teacher .*4 classes",

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import new_figure, styles
+from .style import QUIET, new_figure, short, styles
 
 WIDTH = 9.0  # inches
 
@@ -117,11 +118,13 @@ def line_figure(
     xlabel: str,
     ylabel: str,
     title: str = "",
-    logarithmic: bool = False,
+    logarithmic: bool | str = False,
+    levels: Mapping[str, float] | None = None,
 ) -> Figure:
-    """Measured values against a quantity that was varied, such as a temperature.
+    """Measured values against a quantity that was varied, such as a temperature or an epoch.
 
-    x: n numbers; lines: name → n numbers; logarithmic: both axes, on which a power of x is a straight line.
+    x: n numbers; lines: name → n numbers; logarithmic: True for both axes, on which a power of x is a
+    straight line, or "x" for x alone; levels: name → a horizontal line to compare with, such as chance.
     """
     figure = new_figure(WIDTH, 4.2)
     axes = figure.subplots()
@@ -129,12 +132,46 @@ def line_figure(
         look = {"color": style.colour, "linestyle": style.line, "marker": style.marker, "markersize": 6}
         axes.plot(x, lines[name], label=style.label, **look)
     if logarithmic:
-        axes.set(xscale="log", yscale="log")
+        axes.set(xscale="log", yscale="linear" if logarithmic == "x" else "log")
         axes.set_xticks(x, [f"{value:g}" for value in x])
         axes.minorticks_off()
+    _finish(axes, levels, xlabel, ylabel, title, len(lines))
+    return figure
+
+
+def mark_figure(
+    names: Sequence[str],
+    marks: Mapping[str, Sequence[float]],
+    ylabel: str,
+    title: str = "",
+    levels: Mapping[str, float] | None = None,
+) -> Figure:
+    """Measured values for named things, such as classes: a mark each, and no line between them.
+
+    names: n names; marks: name of a series → n numbers; levels: as in `line_figure`.
+    """
+    figure = new_figure(WIDTH, 4.2)
+    axes = figure.subplots()
+    for name, style in styles(marks).items():
+        look = {"color": style.colour, "marker": style.marker, "markersize": 8}
+        axes.plot(range(len(names)), marks[name], linestyle="none", label=style.label, **look)
+    slant = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(names) > 5 else {}
+    axes.set_xticks(range(len(names)), [short(name) for name in names], **slant)
+    axes.margins(x=0.06)
+    _finish(axes, levels, "", ylabel, title, len(marks))
+    return figure
+
+
+def _finish(
+    axes: Axes, levels: Mapping[str, float] | None, xlabel: str, ylabel: str, title: str, series: int
+) -> None:
+    """Add levels, named at their right end, labels, a grid, and a legend for several series."""
+    for name, level in (levels or {}).items():
+        axes.axhline(level, color=QUIET, linewidth=1.4, linestyle=(0, (6, 3)))
+        axes.annotate(name, (1.01, level), xycoords=("axes fraction", "data"), va="center")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.set_title(title)
     axes.grid(color="#E5E5E5", linewidth=0.8)
-    axes.legend(loc="best", handlelength=3.2)
-    return figure
+    if series > 1:
+        axes.legend(loc="best", handlelength=3.2)

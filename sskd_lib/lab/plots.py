@@ -129,9 +129,9 @@ def _heatmaps(matrices: Mapping[str, object], targets, limits: tuple[float, floa
             _mark_own(axes, targets[part].numpy(), right[part].numpy(), cell)
             share = f"{int(right[part].sum())} of {len(right[part])} right"
             angle = f"{VIEW_NAMES[block + 1]}: " if blocks == 3 else ""
-            axes.set_title(f"{name + ', ' if name and block == 0 else ''}{angle}{share}", fontsize=12)
+            axes.set_title(f"{angle}{share}", fontsize=12)
             axes.set_xlabel("upright image" if blocks == 3 else "column")
-            axes.set_ylabel("rotated view" if block == 0 else "")
+            axes.set_ylabel(f"{name}\nrotated view".lstrip() if block == 0 else "")
             axes.locator_params(integer=True, nbins=5)
             axes.spines[["top", "right"]].set_visible(True)
     figure.colorbar(drawn, ax=list(grid.flat), label="score", shrink=0.8, aspect=25)

@@ -16,10 +16,10 @@ History = list[dict[str, Any]]
 def recorded(setting: str, epochs: int, split: str = "test") -> dict[str, list[History]]:
     """Read the recorded runs of one setting and length: method → its histories, one a seed.
 
-    Methods come in the order ce, kd, kd+rotations, sskd, histories in the order of the seeds: the same
-    place means the same labelled images, so differences may be taken pair by pair. A history is what
-    `Run.history` is, for the epochs that were measured: dicts of epoch, test_accuracy, train_accuracy and
-    the unweighted terms (ce, kd, tf, ss) the method has; the last one is the last epoch.
+    Methods come in the order ce, kd, kd+rotations, sskd, histories in the order of the seeds that all of
+    them have: the same place means the same labelled images, so differences may be taken pair by pair. A
+    history is what `Run.history` is, for the epochs that were measured: dicts of epoch, test_accuracy,
+    train_accuracy and the unweighted terms (ce, kd, tf, ss) the method has; the last is the last epoch.
 
     setting: "fashion" (300 labels) or "cifar10" (1,000 labels); split: "test" or "validation".
     Raises FileNotFoundError without the file, ValueError, with what is recorded, for other settings.
@@ -40,9 +40,10 @@ def recorded(setting: str, epochs: int, split: str = "test") -> dict[str, list[H
         raise ValueError(
             f"no runs of {setting!r}, {epochs} epochs, {split!r} are recorded; there are: {known}."
         )
-    seeds = sorted({seed for _, seed in found})
-    runs = {method: [found[method, seed] for seed in seeds if (method, seed) in found] for method in METHODS}
-    return {method: histories for method, histories in runs.items() if histories}
+    methods = [method for method in METHODS if any(name == method for name, _ in found)]
+    by_method = ({seed for name, seed in found if name == method} for method in methods)
+    seeds = sorted(set.intersection(*by_method))
+    return {method: [found[method, seed] for seed in seeds] for method in methods}
 
 
 def _history(curve: dict[str, list[float]]) -> History:

@@ -42,8 +42,9 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) 
     """
     if student_logits.shape != teacher_logits.shape:
         raise ValueError(
-            f"the student's logits are {list(student_logits.shape)}, the teacher's {list(teacher_logits.shape)}: "
-            "both need one row an image and one column a class. Were they trained on the same classes?"
+            f"the student's logits are {list(student_logits.shape)}, the teacher's "
+            f"{list(teacher_logits.shape)}: both need one row an image and one column a class. Were they "
+            "trained on the same classes?"
         )
     return kl_rows(student_logits, teacher_logits, temperature).mean()
 

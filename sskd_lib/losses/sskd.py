@@ -81,7 +81,7 @@ def sskd_terms(student: Output, teacher: Output, labels: Tensor, recipe: Recipe)
     ce: cross-entropy of the student's upright rows with the labels
     kd: soft targets on the upright rows
     tf: soft targets on the rotated rows, selected by the teacher's rank of the true class  (L_T, Eq. 7)
-    ss: the teacher's similarity matrix, softened row by row, selected by its rank of the own image (L_ss, Eq. 6)
+    ss: the teacher's similarity matrix, softened by rows, selected by its rank of the own image (L_ss, Eq. 6)
 
     L = λ_ce ce + λ_kd kd + λ_tf tf + λ_ss ss (Eq. 8). A term of weight 0 is not computed and not returned.
 
@@ -129,7 +129,8 @@ def contrastive_loss(projection: Tensor, images: int) -> tuple[Tensor, Tensor]:
     A cosine never leaves [-1, 1], so this loss cannot fall below log(1 + (B-1) e⁻²): see `contrastive_floor`.
 
     projection: float [4B, D], rows as in `four_views`. Returns (loss, hits): scalars, hits the number of
-    the 3B rows whose largest cosine is with their own image. Source: Eq. 5 with τ = 1, as in the published code.
+    the 3B rows whose largest cosine is with their own image.
+    Source: Eq. 5 with τ = 1, as in the published code.
     """
     matrix = similarity_matrix(projection[images:], projection[:images])
     own = own_image(len(matrix), images, matrix.device)

@@ -1,0 +1,310 @@
+"""The command line: teacher → head → distill → evaluate on a small folder of images, and its errors."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_training import metrics, same, state
+
+import sskd_lib
+from sskd_lib import cli
+from sskd_lib.checkpoints import load_checkpoint, read_card
+from sskd_lib.downloads import cache_folder
+
+ROOT = Path(sskd_lib.__file__).parents[1]
+QUICK = ["--epochs", "2", "--batch-size", "16", "--lr", "0.02", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with images of three classes, noise around three colours, and a cache of its own."""
+    place = tmp_path_factory.mktemp("cli")
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("cat", "dog", "owl")):
+        (place / "images" / name).mkdir(parents=True)
+        for i in range(16):
+            pixels = rng.integers(0, 150, (20, 24, 3)) + 100 * (np.arange(3) == label)
+            Image.fromarray(pixels.astype(np.uint8)).save(place / "images" / name / f"{i}.png")
+    return place
+
+
+@pytest.fixture(scope="module")
+def command(place):
+    """command(*words) → (exit status, stdout, stderr) of `python -m sskd_lib words…`, run in this process."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        out, err, threads = io.StringIO(), io.StringIO(), torch.get_num_threads()
+        torch.set_num_threads(1)  # quicker for networks this small
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            patch.setattr(sys, "argv", ["sskd_lib", *map(str, words)])
+            for name in CACHE:
+                patch.setenv(name, str(place / "cache"))
+            patch.delenv("SSKD_DATASET", raising=False)
+            try:
+                cli.main()
+                status = 0
+            except SystemExit as stop:
+                status = stop.code or 0
+        torch.set_num_threads(threads)
+        return status, out.getvalue(), err.getvalue()
+
+    return run
+
+
+CACHE = ("XDG_CACHE_HOME", "HOME", "LOCALAPPDATA")  # what the cache folder hangs on, on each system
+
+
+@pytest.fixture(scope="module")
+def trained(command, place) -> Path:
+    """Folder of a teacher, its head and a student, all made by commands; their output in <name>.txt."""
+    data = ["--data", f"folder:{place / 'images'}", *QUICK]
+    stages = {
+        "teacher": ["teacher", "--model", "resnet8"],
+        "head": ["head", "--teacher", place / "teacher" / "teacher.safetensors"],
+        "sskd": ["distill", "--teacher", place / "head" / "teacher.safetensors", "--student", "resnet8"],
+    }
+    for name, words in stages.items():
+        status, out, err = command(*words, "--out", place / name, *data)
+        assert status == 0, err
+        (place / f"{name}.txt").write_text(f"{out}\n{err}")
+    return place
+
+
+# ---- the way through -----------------------------------------------------------------------------
+
+
+def test_every_stage_writes_its_files(trained):
+    for name, file in (("teacher", "teacher"), ("head", "teacher"), ("sskd", "student")):
+        folder = trained / name
+        files = {f"{file}.safetensors", "metrics.jsonl", "summary.json", "resume.safetensors"}
+        assert {path.name for path in folder.iterdir()} == files
+        assert [record["epoch"] for record in metrics(folder)] == [1, 2]
+        summary, card = (
+            json.loads((folder / "summary.json").read_text()),
+            read_card(folder / f"{file}.safetensors"),
+        )
+        assert summary["last"] == metrics(folder)[-1]
+        assert summary["card"].items() <= card.items()
+        assert card["train"] == {"name": "folder:images", "images": 38} and card["test"]["images"] == 10
+        printed = (trained / f"{name}.txt").read_text()
+        assert f"last epoch {summary['last']['test_accuracy']:.2f} % (the result)" in printed
+        assert str(folder) in printed
+
+
+def test_the_stages_build_on_each_other(trained):
+    teacher = state(load_checkpoint(trained / "teacher" / "teacher.safetensors"))
+    head = state(load_checkpoint(trained / "head" / "teacher.safetensors"))
+    for name, tensor in teacher.items():
+        assert np.array_equal(tensor, head[name]) != name.startswith("head.")
+    plan = read_card(trained / "sskd" / "student.safetensors")["plan"]
+    assert plan["method"] == "sskd" and plan["recipe"]["ss"] == 10.0 and plan["schedule"]["epochs"] == 2
+    assert {"ce", "kd", "tf", "ss", "total"} <= metrics(trained / "sskd")[0].keys()
+
+
+def test_the_bar_shows_accuracy_and_the_time_left(trained):
+    for name, label in (("teacher", "teacher"), ("head", "head"), ("sskd", "sskd")):
+        text = (trained / f"{name}.txt").read_text()
+        assert re.search(rf"{label}: 100%.*6/6 \[\d\d:\d\d<\d\d:\d\d", text)
+        assert re.search(r"train_accuracy=[\d.]+%, test_accuracy=[\d.]+%", text)
+
+
+def test_the_cache_is_where_the_environment_says(trained, monkeypatch):
+    for name in CACHE:
+        monkeypatch.setenv(name, str(trained / "cache"))
+    assert trained in cache_folder().parents
+    assert [path.name.startswith("images-32-") for path in cache_folder().glob("*.npz")] == [True]
+
+
+def test_evaluate_prints_the_card_and_the_recorded_accuracy(trained, command):
+    file = trained / "sskd" / "student.safetensors"
+    status, out, err = command("evaluate", file, "--data", f"folder:{trained / 'images'}", "--device", "cpu")
+    assert status == 0, err
+    found = dict(line.strip().split(": ", 1) for line in out.splitlines())
+    assert found["kind"] == "student" and found["method"] == "sskd" and found["seed"] == "0"
+    assert found["model"] == found["teacher"] == "resnet8"
+    assert "'ss': 10.0" in found["recipe"] and sskd_lib.__version__ in found["versions"]
+    assert found["accuracy"] == f"{metrics(trained / 'sskd')[-1]['test_accuracy']:.3f}"
+    assert found["by_chance"] == "10.000" and 0 <= float(found["contrastive_accuracy"]) <= 100
+
+
+def test_asked_again_a_command_tells_the_same_and_trains_nothing(trained, command):
+    words = ["teacher", "--model", "resnet8", "--out", trained / "teacher"]
+    status, out, err = command(*words, "--data", f"folder:{trained / 'images'}", *QUICK)
+    assert status == 0
+    assert out.strip() in (trained / "teacher.txt").read_text()
+
+
+def test_every_option_reaches_the_training(trained, command, tmp_path):
+    options = "--labels 12 --label-noise 0.5 --held-out 0.5 --seed 3 --exact --evaluate-every 2 --epochs 3"
+    recipe = (
+        "--method sskd --preset arxiv --override tf 5 ss_keep_wrong 0.5 --milestones 0.5 --save-seconds 0"
+    )
+    status, _, err = command(
+        *("distill", "--teacher", trained / "head" / "teacher.safetensors", "--out", tmp_path / "run"),
+        *("--data", f"folder:{trained / 'images'}", *QUICK[2:], *options.split(), *recipe.split()),
+    )
+    assert status == 0, err
+    card = read_card(tmp_path / "run" / "student.safetensors")
+    assert card["train"]["images"] == 12 and card["test"]["images"] == 19  # of 38
+    assert card["runtime"]["dtype"] == "float32" and card["runtime"]["channels_last"] is False
+    plan = card["plan"]
+    assert (
+        plan["seed"] == 3 and plan["schedule"]["milestones"] == [0.5] and plan["schedule"]["batch_size"] == 16
+    )
+    assert (plan["recipe"]["tf"], plan["recipe"]["ss"], plan["recipe"]["ss_keep_wrong"]) == (5.0, 2.7, 0.5)
+    assert ["test_accuracy" in record for record in metrics(tmp_path / "run")] == [False, True, True]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_killed_command_goes_on_when_it_is_given_again(trained, command, tmp_path):
+    words = ["distill", "--teacher", trained / "head" / "teacher.safetensors", "--epochs", "12", *QUICK[2:]]
+    words += ["--data", f"folder:{trained / 'images'}", "--save-seconds", "0", "--out"]
+    environment = {**os.environ, **dict.fromkeys(CACHE, str(trained / "cache")), "OMP_NUM_THREADS": "1"}
+    run = [sys.executable, "-m", "sskd_lib", *map(str, words), str(tmp_path / "killed")]
+    process = subprocess.Popen(run, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+    deadline, path = time.monotonic() + 120, tmp_path / "killed" / "resume.safetensors"
+    while process.poll() is None and not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -9 and not (tmp_path / "killed" / "student.safetensors").exists()
+    again = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0 and "the result" in again.stdout
+    assert command(*words, tmp_path / "whole")[0] == 0
+    runs = [tmp_path / "killed", tmp_path / "whole"]
+    networks = [state(load_checkpoint(folder / "student.safetensors")) for folder in runs]
+    assert same(*networks)
+    assert [record["epoch"] for record in metrics(runs[0])] == list(range(1, 13))
+
+
+# ---- help and errors -----------------------------------------------------------------------------
+
+
+def test_help_lists_the_commands(command):
+    status, out, _ = command("--help")
+    assert status == 0
+    for name in ("teacher", "head", "distill", "evaluate", "doctor"):
+        assert re.search(rf"• {name} +[A-Z]", out)
+        status, text, _ = command(name, "--help")
+        assert status == 0 and len(text) > 200
+    for option in ("--data", "--out", "--epochs", "--seed", "--labels", "--save-seconds"):
+        assert option in command("distill", "--help")[1]
+
+
+def test_the_head_has_a_schedule_of_its_own(command):
+    assert "(default: 60)" in command("head", "--help")[1]
+    assert "(default: 240)" in command("teacher", "--help")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("teacher --data fashionmnist", "Did you mean 'fashion-mnist'"),
+        ("teacher --data folder:nowhere", "there is no folder"),
+        ("teacher --model resnet9", "Did you mean 'resnet8'"),
+        ("teacher --labels 1000", "has at most"),
+        ("teacher --labels 0", "n must be at least 1"),
+        ("teacher --held-out 1.5", "between 0 and 1"),
+        ("teacher --label-noise -1", "from 0 to 1"),
+        ("teacher --device tpu-9000", "choose auto, cpu, cuda or mps"),
+        ("teacher --evaluate-every 0", "at least 1"),
+        ("teacher --lr 1e36 --milestones 0.9", "stopped being a finite number"),
+        ("teacher --out TEACHER/teacher.safetensors", "choose another folder"),
+        ("teacher --out TEACHER --seed 7", "seed (0 there, 7 asked for)"),
+        ("head --teacher nowhere.safetensors", "there is no checkpoint"),
+        ("head --teacher PICKLE", "is a pickle"),
+        ("distill", "needs a teacher; load one with load_checkpoint (command: --teacher)"),
+        ("distill --method sskdd", "Did you mean 'sskd'"),
+        ("distill --preset paper", "the presets are: official-code, arxiv, eccv-supp"),
+        ("distill --override sss 3", "a recipe has no number sss; it has: ce"),
+        ("distill --override kd_temperature 0", "must be above 0"),
+        ("distill --teacher TEACHER/teacher.safetensors", "is not trained yet. Run `python -m sskd_lib head"),
+        ("distill --teacher HEAD/teacher.safetensors --data fashion-mnist-lab", "has 1 and 10"),
+        ("evaluate TEACHER/wrong.safetensors", "That folder has: resume.safetensors, teacher.safetensors"),
+        ("evaluate TEACHER/teacher.safetensors --data fashion-mnist-lab", "tells 3 classes apart"),
+        ("evaluate TEACHER/teacher.safetensors --split valid", "the splits are"),
+        ("evaluate TEACHER/summary.json", "not a safetensors file"),
+    ],
+)
+def test_a_foreseen_error_is_one_line_and_status_2(trained, command, tmp_path, words, message):
+    (tmp_path / "old.pth").write_bytes(pickle.dumps({"a": 1}))
+    names = {"TEACHER": trained / "teacher", "HEAD": trained / "head", "PICKLE": tmp_path / "old.pth"}
+    for name, path in names.items():
+        words = words.replace(name, str(path))
+    name, *given = words.split()
+    usual = ["--data", f"folder:{trained / 'images'}", "--device", "cpu"]
+    if name != "evaluate":
+        usual += [*QUICK, "--out", str(tmp_path / "run")]
+    if name == "teacher":
+        usual += ["--model", "resnet8"]
+    status, _, err = command(name, *usual, *given)  # of an option given twice the last counts
+    lines = [line for line in re.split(r"[\r\n]", err) if line and not re.match(r"teacher: +\d+%", line)]
+    assert status == 2
+    assert lines[-1].startswith("error: ") and message in lines[-1]
+    assert "Traceback" not in err and len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    "words", ["", "teach", "teacher", "teacher --out x --epochs 0", "teacher --out x --lr fast"]
+)
+def test_a_wrong_command_line_is_explained_with_status_2(command, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = command(*words.split())
+    assert status == 2 and "Traceback" not in out + err
+    assert len(out + err) > 20
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_says_how_to_go_on(command, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load_checkpoint", interrupt)
+    status, _, err = command("evaluate", "x.safetensors")
+    assert status == 130 and "the same command goes on" in err and "Traceback" not in err
+
+
+# ---- doctor --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("well", "expected"), [(True, 0), (False, 1)])
+def test_the_status_of_doctor_says_whether_all_is_well(command, monkeypatch, well, expected):
+    monkeypatch.setattr(importlib.import_module("sskd_lib.lab.doctor"), "doctor", lambda: well)
+    assert command("doctor")[0] == expected
+
+
+def test_doctor_looks_at_this_machine(command):
+    status, out, err = command("doctor")
+    assert "torch" in out and err == ""
+    assert (status == 0) == out.rstrip().endswith("All is well.")
+
+
+def test_the_module_runs_as_a_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "sskd_lib", "evaluate", "nowhere.safetensors"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: there is no checkpoint nowhere.safetensors")
+    assert done.stderr.count("\n") == 1 and done.stdout == ""
