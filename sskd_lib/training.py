@@ -233,7 +233,7 @@ def _check_networks(made: Method, student: Network, teacher: Network | None, tra
 
 
 def check_fits(network: Network, data: ImageSet | None, who: str) -> None:
-    """Raise ValueError unless a network takes these images, if there are any, and tells their classes apart."""
+    """Raise ValueError unless a network takes these images (None: nothing to check) and has their classes."""
     if data is None:
         return
     if not network.spec:

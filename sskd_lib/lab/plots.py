@@ -204,6 +204,7 @@ def scatter_tsne(
     rows = math.ceil(len(maps) / columns)
     figure = new_figure(WIDTH, 0.9 + rows * (0.3 + 0.86 * WIDTH / max(columns, 1.45)))
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    dot, ring = (16, 60) if columns < 3 else (8, 26)  # square points
     for axes in grid[len(maps) :]:
         axes.set_axis_off()
     for axes, (name, points) in zip(grid, maps.items(), strict=False):
@@ -214,7 +215,7 @@ def scatter_tsne(
                 "c": CLASS_COLOURS[k % len(CLASS_COLOURS)],
                 "marker": CLASS_MARKERS[k % len(CLASS_MARKERS)],
             }
-            axes.scatter(*mine.T, s=16, linewidths=0, alpha=0.75, label=label, **look)
+            axes.scatter(*mine.T, s=dot, linewidths=0, alpha=0.75, label=label, **look)
         for k, label in enumerate(classes if len(classes) <= 12 and columns < 3 else ()):
             if (labels == k).any():
                 text = axes.text(
@@ -222,11 +223,13 @@ def scatter_tsne(
                 )
                 text.set_path_effects([withStroke(linewidth=3, foreground="white")])
         if emphasise is not None:
-            axes.scatter(*points[list(emphasise)].T, s=60, facecolors="none", edgecolors=INK, linewidths=1.2)
+            axes.scatter(*points[list(emphasise)].T, s=ring, facecolors="none", edgecolors=INK, linewidths=1)
         axes.set(xticks=[], yticks=[], aspect="equal")
         axes.set_title(name)
         axes.spines[["left", "bottom"]].set_color(QUIET)
     if len(classes) <= 12:
         handles, names = grid[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(names)), markerscale=1.8)
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=min(5, len(names)), markerscale=7 / dot**0.5
+        )
     return figure

@@ -1,0 +1,436 @@
+# %% [markdown]
+# # 05 · Dark knowledge in pictures: do students resemble their teacher inside?
+#
+# Two networks can give the same answers for different reasons. Here we look *inside*: at the features just before the
+# last layer, and at the softened outputs, of the teacher and of four students. A **t-SNE** map makes a picture of
+# them. Such pictures are persuasive, so half of this notebook is about what they hide, and about numbers that need
+# no picture.
+#
+# | | |
+# |---|---|
+# | **You need** | softmax and temperature (notebook 01); features are the input of a network's last layer |
+# | **You will be able to** | *explain* perplexity as a temperature; *compute* CKA by hand; *identify* what in a t-SNE map can be trusted; *diagnose* a claim that rests on a map alone |
+# | **Time** | 40 minutes to read and try; about a minute to run on two CPU cores |
+# | **Hardware** | any laptop |
+
+# %%
+import sskd_lib as sskd
+from sskd_lib import lab
+
+kit = lab.start()
+
+# %% [markdown]
+# ## 1 · Five networks look at the same images
+#
+# The shipped teacher, and students trained on labels (`ce`), with soft targets (`kd`), with soft targets on rotated
+# views too (`kd+rotations`), and by the full method (`sskd`): one of each, seed 0. They look at 800 test images, the
+# same number of each class, upright and turned by 90, 180 and 270 degrees. None of them was trained on these images.
+
+# %%
+import torch
+
+few = kit.test.take(800, seed=0)
+classes, labels, M = few.classes, few.labels, len(few)
+turned = torch.cat([sskd.views.rotate(few.images, quarter) for quarter in (1, 2, 3)])
+names = ["teacher", "ce", "kd", "kd+rotations", "sskd"]
+networks = {name: kit.teacher() if name == "teacher" else kit.student(name) for name in names}
+upright = {name: sskd.predict(network, few, kit.runtime) for name, network in networks.items()}
+rotated = {name: sskd.predict(network, turned, kit.runtime) for name, network in networks.items()}
+
+for name in names:
+    width = upright[name].features.shape[1]
+    right = 100 * (upright[name].logits.argmax(1) == labels).float().mean()
+    print(f"{name:13} features [{M}, {width:3}]   {right:.1f} % right")
+
+# %% [markdown]
+# ## 2 · What t-SNE does: a softmax for every point
+#
+# t-SNE (van der Maaten and Hinton 2008) first asks of each image $i$ which other images are its neighbours. The answer is
+# a softmax over the squared distances of the features $f$:
+#
+# $$p_{j|i} = \frac{\exp(-\lVert f_i - f_j \rVert^2 / 2\sigma_i^2)}{\sum_{k \neq i} \exp(-\lVert f_i - f_k \rVert^2 / 2\sigma_i^2)}$$
+#
+# You know this from notebook 01: it is `soften`, with the negative squared distances for logits and $2\sigma_i^2$ for the
+# temperature. Each point gets its own temperature, chosen so that the distribution has a fixed entropy $H$. The number
+# $2^{H}$ is called **perplexity**: roughly, how many neighbours a point is to have. Then t-SNE moves points about on
+# the plane until the neighbourhoods there fit these, with a Kullback-Leibler divergence for the misfit. (On the plane it
+# uses a heavier tail than the exponential, so that points in the middle distance are not crushed together.)
+#
+# Below, the temperature of one image by bisection, and the distribution in plain loops.
+#
+# **Predict.** Perplexity 30 among 799 others: how many of them will hold 90 % of the probability: fewer than 30, about
+# 30, or more?
+
+# %%
+import math
+
+
+def neighbours_by_hand(features, i, temperature):
+    powers = []
+    for j in range(len(features)):
+        squared = sum((a - b) ** 2 for a, b in zip(features[i], features[j], strict=True))
+        powers.append(0.0 if j == i else math.exp(-squared / temperature))
+    return [power / sum(powers) for power in powers]
+
+
+f = upright["teacher"].features.double()
+squared = ((f[0] - f[1:]) ** 2).sum(1)
+low, high = 1e-3, 1e5
+for _ in range(60):  # entropy grows with the temperature: halve the interval, on a logarithmic scale
+    middle = math.sqrt(low * high)
+    p = sskd.losses.soften(-squared[None], middle)[0]
+    perplexity = 2 ** -(p * p.clamp(min=1e-300).log2()).sum().item()
+    low, high = (middle, high) if perplexity < 30 else (low, middle)
+
+by_hand = torch.tensor(neighbours_by_hand(f.tolist(), 0, middle), dtype=torch.float64)
+torch.testing.assert_close(by_hand[1:], p)
+hold = int((p.sort(descending=True).values.cumsum(0) < 0.9).sum()) + 1
+print(f"temperature 2σ² = {middle:.2f} gives perplexity {perplexity:.2f}; {hold} neighbours hold 90 %")
+
+# %% [markdown]
+# ## 3 · Maps of the features
+#
+# One map a network, of the same 800 images, with perplexity 30, a fixed seed and the first two principal components to
+# start from. A map may come out turned or mirrored, which means nothing, so `lab.align` lays each student's map over the
+# teacher's: of all turns, mirrorings and shifts it takes the one with the least squared distance (orthogonal Procrustes).
+# First a check, against trying 720 angles, with and without a mirror:
+
+# %%
+import numpy as np
+
+features = {name: lab.embed(upright[name].features, seed=0, perplexity=30) for name in names}
+
+
+def align_by_hand(a, b):
+    a_centred, b_centred = a - a.mean(0), b - b.mean(0)
+    best, misfit = None, math.inf
+    for mirror in (1, -1):
+        for angle in np.linspace(0, 2 * math.pi, 720, endpoint=False):
+            turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+            candidate = b_centred * [mirror, 1] @ turn
+            if (now := ((a_centred - candidate) ** 2).sum()) < misfit:
+                best, misfit = candidate + a.mean(0), now
+    return best
+
+
+tried, solved = (way(features["teacher"], features["sskd"]) for way in (align_by_hand, lab.align))
+misfits = [((features["teacher"] - b) ** 2).sum() for b in (tried, solved)]
+assert misfits[1] <= misfits[0] <= 1.001 * misfits[1]
+print(f"best of 1,440 tries {misfits[0]:,.1f}, lab.align {misfits[1]:,.1f}")
+
+# %% [markdown]
+# **Predict.** Which classes will lie together in every map? Where will the images that the *teacher* gets wrong lie (they
+# are ringed)? Which student's map will look most like the teacher's?
+
+# %%
+wrong = (upright["teacher"].logits.argmax(1) != labels).nonzero().flatten().tolist()
+maps = {"Teacher": features["teacher"]}
+for name, style in lab.styles(names[1:]).items():
+    maps[style.label] = lab.align(features["teacher"], features[name])
+lab.show(
+    lab.scatter_tsne(maps, labels, classes, emphasise=wrong, columns=3),
+    alt="t-SNE maps of the features of teacher and four students for the same 800 test images, aligned to the "
+    f"teacher's; the {len(wrong)} images the teacher gets wrong are ringed.",
+)
+print(f"ringed: {len(wrong)} of {M} images that the teacher gets wrong")
+
+# %% [markdown]
+# **Look.** With the embedded images all five maps tell the same story: shoes, bags and trousers stand apart, and tops
+# of all kinds run into each other; most rings lie where classes meet or inside the wrong one. Did one student look more
+# like the teacher than the others to you? Keep your answer. Section 5 shows how much of such an impression the map
+# itself invents.
+#
+# ## 4 · Maps of the softened outputs
+#
+# Now not the features but the $K$ probabilities, at temperature 1 and at 4.
+#
+# **Predict.** At which temperature will the map show more between the classes? Think of what is left of the unlikely classes
+# at $\tau = 1$.
+
+# %%
+student = "sskd"  # or "ce", "kd", "kd+rotations"
+label = lab.styles([student])[student].label
+softened, outputs = {}, {}
+for tau in (1, 4):
+    softened[tau] = sskd.losses.soften(upright["teacher"].logits, tau)
+    outputs[f"Teacher, τ = {tau}"] = lab.embed(softened[tau], seed=0, perplexity=30)
+    copy = lab.embed(sskd.losses.soften(upright[student].logits, tau), seed=0, perplexity=30)
+    outputs[f"{label}, τ = {tau}"] = lab.align(outputs[f"Teacher, τ = {tau}"], copy)
+lab.show(
+    lab.scatter_tsne(outputs, labels, classes, emphasise=wrong),
+    alt=f"t-SNE maps of softened outputs of teacher and {student} student, at temperatures 1 and 4.",
+)
+
+
+# %%
+def within_to_between(points):
+    """Median distance of two images of a class, as a share of that of two images of different classes."""
+    distances = torch.cdist(points, points)
+    one_class = labels[:, None] == labels
+    pairs = torch.ones_like(one_class).triu(diagonal=1)
+    return 100 * (distances[pairs & one_class].median() / distances[pairs & ~one_class].median())
+
+
+print("distances within a class, in per cent of those between classes (medians, teacher)")
+for tau, p in softened.items():
+    flat = torch.as_tensor(outputs[f"Teacher, τ = {tau}"])
+    print(
+        f"τ = {tau}   in the outputs {within_to_between(p):5.1f} %   on the map {within_to_between(flat):5.1f} %"
+    )
+sure = 100 * (softened[1].amax(1) > 0.99).float().mean()
+print(f"at τ = 1 the teacher gives one class more than 99 % on {sure:.0f} % of the images")
+
+# %% [markdown]
+# **Look.** At $\tau = 1$ most images sit almost exactly on a corner, one class with all the probability, and images of a
+# class are next to no distance apart. The map draws each class much wider than that: t-SNE gives every point about 30
+# neighbours, however near they are, and so it magnifies whatever differences are left. At $\tau = 4$ there is something
+# to magnify, and classes that the teacher holds alike move together. That is what the student of soft targets copies.
+#
+# ## 5 · What a map hides
+#
+# The *same* features of the teacher, four more times: with perplexity 5 and 100, and with a random start under two seeds. All maps
+# are drawn at one size, because their own sizes differ wildly and mean nothing.
+#
+# **Predict.** Which will change more between these maps: who is next to whom, or which groups lie near each other?
+
+# %%
+from sklearn.manifold import TSNE
+
+x = upright["teacher"].features.numpy()
+again = {
+    "perplexity 30": features["teacher"],
+    "perplexity 5": lab.embed(x, seed=0, perplexity=5),
+    "perplexity 100": lab.embed(x, seed=0, perplexity=100),
+}
+for seed in (1, 2):
+    model = TSNE(perplexity=30, init="random", random_state=seed)
+    again[f"random start, seed {seed}"] = model.fit_transform(x)
+again = {name: points / points.std() for name, points in again.items()}
+again = {name: lab.align(again["perplexity 30"], points) for name, points in again.items()}
+lab.show(
+    lab.scatter_tsne(again, labels, classes, columns=3),
+    alt="Five t-SNE maps of the teacher's features alone: three perplexities, and two random starts.",
+)
+
+# %% [markdown]
+# Two measurements for each map, against the features themselves:
+#
+# - **neighbours kept**: of the 10 nearest images in feature space, the share that is among the 10 nearest on the map;
+# - **order of far distances**: rank correlation between the distances of class centres on the map and in feature space. 1: the map
+#   orders all pairs of groups rightly; 0: it says nothing of them.
+
+# %%
+from scipy.stats import spearmanr
+from sklearn.neighbors import NearestNeighbors
+
+
+def nearest(points, k=10):
+    return NearestNeighbors(n_neighbors=k).fit(points).kneighbors(return_distance=False)
+
+
+def shared(a, b):
+    """Share of the nearest neighbours of each image that two sets of points have in common."""
+    pairs = zip(nearest(a), nearest(b), strict=True)
+    return np.array([len(set(i) & set(j)) / len(i) for i, j in pairs])
+
+
+def between_centres(points):
+    centres = torch.stack([torch.as_tensor(points)[labels == k].mean(0) for k in range(len(classes))])
+    return torch.pdist(centres).numpy()
+
+
+print(f"{'':24}{'neighbours kept':>16}{'order of far distances':>25}")
+for name, points in again.items():
+    order = spearmanr(between_centres(points), between_centres(x)).statistic
+    print(f"{name:24}{100 * shared(x, points).mean():14.0f} %{order:25.2f}")
+
+# %% [markdown]
+# **Look.** About two thirds of the nearest neighbours survive, whatever the start. The places of whole groups depend on the
+# settings: compare the random starts with the first map. So in a t-SNE map
+#
+# - trust, with care: that images lie *together*, and which groups *touch*, if several maps agree;
+# - do not trust: distances between groups, their sizes and densities, the axes, empty space.
+#
+# It follows that "student A's map looks more like the teacher's" is no finding. We need numbers on the features themselves.
+# (For more examples: Wattenberg, Viégas and Johnson, *How to Use t-SNE Effectively*, Distill 2016.)
+#
+# ## 6 · Numbers that need no map
+#
+# **CKA**, centred kernel alignment (Kornblith et al. 2019, Eq. 3), compares two networks without matching their features one
+# by one, which could not be done: here the teacher's are wider. Write down for each network a table of how alike every two
+# images are, $K_{ij} = \langle f_i, f_j \rangle$ with the mean feature taken away. CKA is the cosine between the teacher's table and the
+# student's:
+#
+# $$\mathrm{CKA} = \frac{\sum_{ij} K_{ij} K'_{ij}}{\sqrt{\sum_{ij} K_{ij}^2}\ \sqrt{\sum_{ij} K_{ij}'^2}}$$
+#
+# It is 1 for equal tables, near 0 for unrelated ones. (You will recognise the thought: $L_{ss}$ compares tables of similarities, too.)
+
+
+# %%
+def table_by_hand(features):
+    rows = features.tolist()
+    mean = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+    rows = [[value - m for value, m in zip(row, mean, strict=True)] for row in rows]
+    return [[sum(a * b for a, b in zip(r, q, strict=True)) for q in rows] for r in rows]
+
+
+def cka_by_hand(a, b):
+    dot = size_a = size_b = 0.0
+    for row_a, row_b in zip(table_by_hand(a), table_by_hand(b), strict=True):
+        for value_a, value_b in zip(row_a, row_b, strict=True):
+            dot += value_a * value_b
+            size_a += value_a**2
+            size_b += value_b**2
+    return dot / math.sqrt(size_a * size_b)
+
+
+a, b = upright["teacher"].features[:60], upright["sskd"].features[:60]
+torch.testing.assert_close(cka_by_hand(a, b), sskd.linear_cka(a, b), rtol=1e-6, atol=0)
+print(f"60 images: by hand {cka_by_hand(a, b):.6f}, sskd.linear_cka {sskd.linear_cka(a, b):.6f}")
+
+# %% [markdown]
+# **Predict.** Order the four students by CKA with the teacher. Then: will two students be more alike than a student and the
+# teacher?
+
+# %%
+likeness = [[sskd.linear_cka(upright[a].features, upright[b].features) for b in names] for a in names]
+lab.show(
+    lab.matrix_heatmap(likeness, names, title="Linear CKA of features, upright images", form=".2f"),
+    alt="Linear CKA between the features of five networks. With the teacher: "
+    + ", ".join(f"{name} {value:.2f}" for name, value in zip(names[1:], likeness[0][1:], strict=True)),
+)
+
+# %% [markdown]
+# CKA is one measure of many, so here are others. On **upright** and on **turned** images: CKA; **agreement**, the share of images for
+# which student and teacher name the same class; **distance**, the KD loss at $\tau = 4$ (smaller is nearer). On upright images
+# also: **neighbours**, the share of an image's 10 nearest neighbours that teacher and student have in common. And two measures of how
+# good the features are, whatever the teacher thinks: accuracy of **10 nearest neighbours** and of a **linear probe** (logistic regression),
+# both fitted to four fifths of these images and tested on the last fifth, in turn.
+#
+# **Predict.** On turned images, which students will be nearer to the teacher: those that saw turned images in training?
+
+# %%
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+
+def likeness_to_teacher(outputs, name, rows=slice(None)):
+    """CKA, agreement in percent and distance between a student and the teacher on some rows."""
+    student, teacher = outputs[name], outputs["teacher"]
+    return {
+        "CKA": sskd.linear_cka(student.features[rows], teacher.features[rows]),
+        "agreement": sskd.agreement(student.logits[rows], teacher.logits[rows]),
+        "distance": sskd.losses.kd_loss(student.logits[rows], teacher.logits[rows], 4.0).item(),
+    }
+
+
+probes = {
+    "10 nearest": KNeighborsClassifier(10),
+    "linear": make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)),
+}
+
+# %%
+print(f"{'':13}{'upright':>18}{'':>17}{'turned':>15}")
+print(
+    f"{'':13}"
+    + 2 * f"{'CKA':>9}{'agree':>9}{'distance':>10}"
+    + f"{'neighbours':>13}{'10-NN':>9}{'linear':>9}"
+)
+for name in names:
+    line = f"{name:13}"
+    for outputs in (upright, rotated):
+        near = likeness_to_teacher(outputs, name)
+        line += f"{near['CKA']:9.3f}{near['agreement']:8.1f}%{near['distance']:10.2f}"
+    line += f"{100 * shared(x, upright[name].features.numpy()).mean():12.0f}%"
+    for probe in probes.values():
+        scores = cross_val_score(probe, upright[name].features.numpy(), labels.numpy(), cv=5)
+        line += f"{100 * scores.mean():8.1f}%"
+    print(line)
+
+# %% [markdown]
+# Some of these differences are small. Would they be there with other test images? Draw 800 images with replacement, 200 times, and
+# take the difference each time (a **bootstrap**): the middle 95 % is the interval. Where it holds zero, these images do not tell the
+# two students apart.
+#
+# **Predict.** Does `sskd` lie nearer to the teacher than `kd`? And than `kd+rotations`? Say it for upright and for turned images.
+
+# %%
+generator = torch.Generator().manual_seed(0)
+draws = [torch.randint(M, (M,), generator=generator) for _ in range(200)]
+
+
+def compare(outputs, other):
+    """Differences sskd minus another student, one a draw; the three turned views of an image go together."""
+    found = []
+    for draw in draws:
+        rows = draw if outputs is upright else torch.cat([draw, draw + M, draw + 2 * M])
+        ours, theirs = (likeness_to_teacher(outputs, name, rows) for name in ("sskd", other))
+        found.append([ours[key] - theirs[key] for key in ours])
+    return np.percentile(found, [2.5, 97.5], axis=0).T
+
+
+print(f"{'sskd minus':14}{'images':9}{'measure':11}{'95 % interval':>20}   sskd is")
+for other in ("kd", "kd+rotations"):
+    for word, outputs in (("upright", upright), ("turned", rotated)):
+        measures = ("CKA", "agreement", "distance")
+        for measure, (low, high) in zip(measures, compare(outputs, other), strict=True):
+            nearer = high < 0 if measure == "distance" else low > 0
+            verdict = "not told apart" if low <= 0 <= high else "nearer" if nearer else "farther"
+            print(f"{other:14}{word:9}{measure:11}{low:+9.3f} to {high:+8.3f}   {verdict}")
+
+# %% [markdown]
+# ## 7 · An honest reading
+#
+# **Do students trained by SSKD lie nearer to the teacher?** Read the table above line by line before you read on.
+#
+# - *In their answers, yes, and for a plain reason.* On turned images the students that learned from turned images give more of the
+#   teacher's answers than `kd` does. The control `kd+rotations` has this without $L_{ss}$, so it is no proof of self-supervision.
+# - *In their features, not in general.* With the embedded images plain `kd` has the highest CKA with the teacher on upright images.
+#   Two possible reasons, not tested here: a student that must also serve turned views has the same 64 features to do it with, and
+#   $L_{ss}$ acts on the projections behind the features, not on the features themselves.
+# - *Twelve lines, twelve chances to be fooled.* Of twelve intervals at 95 % one may well miss zero by luck. A lone verdict
+#   against its neighbours deserves doubt.
+# - *Likeness is not quality.* Compare CKA with the probes: nearer features need not be better ones.
+# - *One student a method.* The bootstrap covers the choice of test images, not another seed of training. To claim a difference between
+#   **methods** one needs several students of each, as in the recorded runs of notebook 04.
+#
+# These students (embedded images) saw all 60,000 training images, for 20 epochs; those for CIFAR-10 saw 1,000 for 240 epochs. The second case is nearer to
+# where distillation matters: try `SSKD_DATASET=cifar10`, if you have the images.
+#
+# **Change.** Set `student` in section 4 to another one. Take 400 images. Replace the features by the logits in the CKA table: who is nearest now?
+#
+# ## Check yourself
+#
+# 1. What are the "logits", and what is the "temperature", in t-SNE's first step?
+# 2. On two maps of the same features the groups change places. What does that say about the network?
+# 3. Why can CKA compare 128 features with 64?
+# 4. A paper shows two t-SNE maps and writes "our student is closer to the teacher". What do you ask for?
+# 5. Why are the three turned views of an image drawn together in the bootstrap?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Negative squared distances to the other points, and $2\sigma_i^2$, chosen for each point so that the perplexity comes out right.
+# 2. Nothing: the features are the same. The places of far groups depend on settings and start.
+# 3. It compares tables of similarities between *images*, and these have one row and one column an image for any width.
+# 4. A number on the features or outputs themselves (CKA, agreement, KL divergence), with an interval, over several seeds, and a control.
+# 5. They are not independent: one hard image makes three hard views. Drawing them one by one would make the interval too narrow.
+#
+# </details>
+#
+# | What the paper claims | What was measured here | What was not tested |
+# |---|---|---|
+# | The features of SSKD's student show clear clusters (its t-SNE figure) | so do those of all students here, by eye; a map cannot rank them (section 5) | the paper's networks, CIFAR-100 |
+# | SSKD's student is the most similar to the teacher: smallest KL divergence, largest CKA (its Table 6, known here only from a summary, without values) | outputs and features on upright and turned images: the table of section 6, and its intervals | several training seeds; CKA of other layers |
+# | The gain is due to self-supervision | the control `kd+rotations` shares most of it (section 6, notebooks 00 and 04) | |
+#
+# ## Make
+#
+# 1. **Two students, one method.** Train two `resnet8` by `kd` on 300 labels with seeds 0 and 1 (notebook 00 shows how). What is *their* CKA with
+#    the teacher and with each other? How does the gap between two seeds compare with the gaps in section 6?
+# 2. **A better picture.** Scale a map of class *centres* from the CKA-like table of similarities with `sklearn.manifold.MDS`, whose distances do mean something.
+#    Does it order the groups better than t-SNE, by the measure of section 5?
+#
+# Next: [06 · Train on a GPU](06_train_on_gpu.ipynb)
