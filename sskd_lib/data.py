@@ -167,7 +167,10 @@ class ImageSet:
         return digest.hexdigest()
 
     def channel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """(mean, std) of each channel over all pixels, C floats each, on the [0, 1] scale."""
+        """(mean, std) of each channel over all pixels, C floats each, on the [0, 1] scale.
+
+        std is at least one grey level, 1/255, so that images of a single shade can be normalised.
+        """
         values = torch.arange(256, dtype=torch.float64) / 255
         means, stds = [], []
         for channel in range(self.in_channels):
@@ -175,7 +178,7 @@ class ImageSet:
             weights = histogram / histogram.sum()
             mean = (weights * values).sum()
             means.append(mean.item())
-            stds.append((weights * (values - mean) ** 2).sum().sqrt().item())
+            stds.append(max((weights * (values - mean) ** 2).sum().sqrt().item(), 1 / 255))
         return tuple(means), tuple(stds)
 
     def _shuffled_by_class(self, generator: torch.Generator) -> list[Tensor]:

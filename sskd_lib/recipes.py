@@ -77,7 +77,8 @@ class Schedule:
 
     def lr_at(self, epoch: int) -> float:
         """Learning rate in `epoch` (counted from 0)."""
-        cuts = sum(epoch >= int(share * self.epochs) for share in self.milestones)
+        # The first epoch is never cut; 1e-9: 0.58 of 50 epochs is 29, though the product falls just short.
+        cuts = sum(epoch >= max(1, int(share * self.epochs + 1e-9)) for share in self.milestones)
         return self.lr * self.decay**cuts
 
 

@@ -349,3 +349,10 @@ def test_importing_the_data_room_is_light():
     root = Path(data.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_images_of_a_single_shade_can_be_normalised():
+    images = torch.full((4, 1, 16, 16), 51, dtype=torch.uint8)
+    data = ImageSet(images=images, labels=torch.arange(4) % 2, classes=("a", "b"), name="flat")
+    (mean,), (std,) = data.channel_statistics()
+    assert mean == pytest.approx(0.2) and std == 1 / 255

@@ -72,7 +72,8 @@ def test_head_schedule_cuts_at_30_and_45(epoch, lr):
 
 def test_short_schedules_keep_the_shape():
     assert [round(Schedule(epochs=8).lr_at(e), 9) for e in range(8)] == [0.05] * 5 + [5e-3, 5e-4, 5e-5]
-    assert Schedule(epochs=1).lr_at(0) == pytest.approx(5e-5)  # int(0.625 · 1) = 0: every cut is at the start
+    assert Schedule(epochs=1).lr_at(0) == 0.05  # int(0.625 · 1) = 0, but the first epoch is never cut
+    assert Schedule(epochs=50, milestones=(0.58,)).lr_at(28) == 0.05  # 0.58 · 50 is 28.999… in binary
     constant = Schedule(epochs=5, milestones=())
     assert {constant.lr_at(e) for e in range(5)} == {0.05}
     halved = Schedule(epochs=4, milestones=(0.5,), decay=0.5)

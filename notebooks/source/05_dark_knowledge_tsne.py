@@ -174,17 +174,17 @@ def within_to_between(points):
 print("distances within a class, in per cent of those between classes (medians, teacher)")
 for tau, p in softened.items():
     flat = torch.as_tensor(outputs[f"Teacher, τ = {tau}"])
-    print(
-        f"τ = {tau}   in the outputs {within_to_between(p):5.1f} %   on the map {within_to_between(flat):5.1f} %"
-    )
+    shares = [f"{within_to_between(points):5.1f} %" for points in (p, flat)]
+    print(f"τ = {tau}   in the outputs {shares[0]}   on the map {shares[1]}")
 sure = 100 * (softened[1].amax(1) > 0.99).float().mean()
 print(f"at τ = 1 the teacher gives one class more than 99 % on {sure:.0f} % of the images")
 
 # %% [markdown]
 # **Look.** At $\tau = 1$ most images sit almost exactly on a corner, one class with all the probability, and images of a
-# class are next to no distance apart. The map draws each class much wider than that: t-SNE gives every point about 30
-# neighbours, however near they are, and so it magnifies whatever differences are left. At $\tau = 4$ there is something
-# to magnify, and classes that the teacher holds alike move together. That is what the student of soft targets copies.
+# class are next to no distance apart; at $\tau = 4$ they are not. Yet on the two maps the classes look about equally
+# wide: t-SNE gives every point about 30 neighbours, however near or far they are, and so the width of a group says
+# nothing. What does show at $\tau = 4$ is that classes which the teacher holds alike move together. That is what a
+# student of soft targets copies.
 #
 # ## 5 · What a map hides
 #
@@ -245,7 +245,7 @@ for name, points in again.items():
     print(f"{name:24}{100 * shared(x, points).mean():14.0f} %{order:25.2f}")
 
 # %% [markdown]
-# **Look.** About two thirds of the nearest neighbours survive, whatever the start. The places of whole groups depend on the
+# **Look.** A good part of the nearest neighbours survives, whatever the start. The places of whole groups depend on the
 # settings: compare the random starts with the first map. So in a t-SNE map
 #
 # - trust, with care: that images lie *together*, and which groups *touch*, if several maps agree;
@@ -422,15 +422,15 @@ for other in ("kd", "kd+rotations"):
 #
 # | What the paper claims | What was measured here | What was not tested |
 # |---|---|---|
-# | The features of SSKD's student show clear clusters (its t-SNE figure) | so do those of all students here, by eye; a map cannot rank them (section 5) | the paper's networks, CIFAR-100 |
+# | t-SNE maps of students' features are part of its evidence (Fig. 3a, not at hand here) | all students' features show their classes as groups; a map cannot rank students (section 5) | the paper's networks, CIFAR-100 |
 # | SSKD's student is the most similar to the teacher: smallest KL divergence, largest CKA (its Table 6, known here only from a summary, without values) | outputs and features on upright and turned images: the table of section 6, and its intervals | several training seeds; CKA of other layers |
-# | The gain is due to self-supervision | the control `kd+rotations` shares most of it (section 6, notebooks 00 and 04) | |
+# | Self-supervision is what adds to KD | where `sskd` is nearer than `kd` in section 6, the control `kd+rotations` without $L_{ss}$ is about as near | students of several seeds |
 #
 # ## Make
 #
 # 1. **Two students, one method.** Train two `resnet8` by `kd` on 300 labels with seeds 0 and 1 (notebook 00 shows how). What is *their* CKA with
 #    the teacher and with each other? How does the gap between two seeds compare with the gaps in section 6?
-# 2. **A better picture.** Scale a map of class *centres* from the CKA-like table of similarities with `sklearn.manifold.MDS`, whose distances do mean something.
-#    Does it order the groups better than t-SNE, by the measure of section 5?
+# 2. **A better picture.** Place the class *centres* on a plane with `sklearn.manifold.MDS`, which tries to keep all distances, not only
+#    the neighbourhoods. Does it order the groups better than t-SNE, by the measure of section 5?
 #
 # Next: [06 · Train on a GPU](06_train_on_gpu.ipynb)
