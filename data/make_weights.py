@@ -3,7 +3,7 @@
     python data/make_weights.py fashion-mnist teacher      # wrn_16_2 and its head, all 60,000 images
     python data/make_weights.py fashion-mnist students     # one resnet8 a method, all 60,000 images
     python data/make_weights.py cifar10 teacher --folder PATH/TO/CIFAR10/AS/IMAGES
-    python data/make_weights.py cifar10 students --folder …   # 1,000 labels, seed 0, as in benchmarks/few_labels.py
+    python data/make_weights.py cifar10 students --folder …   # 1,000 labels, as in benchmarks/few_labels.py
 
 Runs live in runs/weights and resume where they were cut off. What is shipped goes to data/weights/<set>/ in
 half precision, with a card that holds the recipe and the accuracy measured on the rounded weights.
@@ -65,7 +65,8 @@ def main(
     options = {"runtime": sskd.choose_runtime(device), "progress": progress}
     if part == "teacher":
         network = sskd.create_network("wrn_16_2", train, projection=True, seed=0)
-        run = sskd.train_teacher(network, train, test, schedule=TEACHER[name], out=runs / "teacher", **options)
+        schedule = TEACHER[name]
+        run = sskd.train_teacher(network, train, test, schedule=schedule, out=runs / "teacher", **options)
         cards = {"teacher": run.summary["card"]}
         run = sskd.train_head(network, train, test, schedule=HEAD[name], out=runs / "head", **options)
         cards["head"] = run.summary["card"]

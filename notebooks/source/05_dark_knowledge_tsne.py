@@ -245,7 +245,7 @@ for name, points in again.items():
     print(f"{name:24}{100 * shared(x, points).mean():14.0f} %{order:25.2f}")
 
 # %% [markdown]
-# **Look.** A good part of the nearest neighbours survives, whatever the start. The places of whole groups depend on the
+# **Look.** A good part of the nearest neighbours survives, whatever the start. The places of whole groups may depend on the
 # settings: compare the random starts with the first map. So in a t-SNE map
 #
 # - trust, with care: that images lie *together*, and which groups *touch*, if several maps agree;
@@ -390,15 +390,16 @@ for other in ("kd", "kd+rotations"):
 #   teacher's answers than `kd` does. The control `kd+rotations` has this without $L_{ss}$, so it is no proof of self-supervision.
 # - *In their features, not in general.* With the embedded images plain `kd` has the highest CKA with the teacher on upright images.
 #   Two possible reasons, not tested here: a student that must also serve turned views has the same 64 features to do it with, and
-#   $L_{ss}$ acts on the projections behind the features, not on the features themselves.
+#   $L_{ss}$ acts on the projections behind the features, not on the features themselves. With the CIFAR-10 students (1,000 labels)
+#   it is the other way: there `sskd` is nearer to the teacher than `kd` by every line of the table, and so is the control.
 # - *Twelve lines, twelve chances to be fooled.* Of twelve intervals at 95 % one may well miss zero by luck. A lone verdict
 #   against its neighbours deserves doubt.
 # - *Likeness is not quality.* Compare CKA with the probes: nearer features need not be better ones.
 # - *One student a method.* The bootstrap covers the choice of test images, not another seed of training. To claim a difference between
 #   **methods** one needs several students of each, as in the recorded runs of notebook 04.
 #
-# These students (embedded images) saw all 60,000 training images, for 20 epochs; those for CIFAR-10 saw 1,000 for 240 epochs. The second case is nearer to
-# where distillation matters: try `SSKD_DATASET=cifar10`, if you have the images.
+# The students for the embedded images saw all 60,000 training images of their source, for 20 epochs; those for CIFAR-10 saw 1,000, for 240 epochs.
+# Few labels are where distillation matters most: try `SSKD_DATASET=cifar10`. (`data/make_weights.py` trains all of them anew.)
 #
 # **Change.** Set `student` in section 4 to another one. Take 400 images. Replace the features by the logits in the CKA table: who is nearest now?
 #

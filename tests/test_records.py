@@ -1,0 +1,57 @@
+"""What README and data/README say is what the recorded runs and the shipped weights hold."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import sskd_lib as sskd
+from sskd_lib.data import DATA_FOLDER
+
+ROOT = DATA_FOLDER.parent
+WEIGHTS = sorted((DATA_FOLDER / "weights").rglob("*.safetensors"))
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import few_labels  # noqa: E402
+
+
+def test_readme_shows_the_recorded_table(capsys):
+    few_labels.table()
+    printed = [line for line in capsys.readouterr().out.splitlines() if line]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(printed) > 30
+    assert [line for line in printed if line not in readme] == []
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_data_readme_shows_the_shipped_accuracies(path: Path):
+    shipped = sskd.read_card(path)["shipped"]
+    lines = (DATA_FOLDER / "README.md").read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if f"`{path.parent.name}/{path.name}`" in line]
+    assert f"| {shipped['images']:,} | {shipped['accuracy']:.2f} |" in line
+    assert ("contrastive_accuracy" in shipped) == (sskd.load_checkpoint(path).head is not None)
+    if "contrastive_accuracy" in shipped:
+        assert f"| {shipped['contrastive_accuracy']:.1f} |" in line
+
+
+def test_a_teacher_and_a_student_of_each_method_are_shipped():
+    for folder in ("fashion-mnist", "cifar10"):
+        names = {path.stem for path in WEIGHTS if path.parent.name == folder}
+        assert names == {"teacher_wrn_16_2", *(f"student_resnet8_{method}" for method in sskd.METHODS)}
+    assert sum(path.stat().st_size for path in WEIGHTS) <= 6_000_000
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in WEIGHTS if p.parent.name == "fashion-mnist"], ids=lambda p: p.stem
+)
+def test_shipped_accuracy_holds_on_the_embedded_test_images(path: Path):
+    """The pack's 2,000 images are some of the 10,000 the card speaks of; 1.5 points are over two deviations."""
+    card = sskd.read_card(path)["shipped"]
+    pack = sskd.load_images("fashion-mnist-lab", "test")
+    assert sskd.evaluate(sskd.load_checkpoint(path), pack)["accuracy"] == pytest.approx(
+        card["accuracy"], abs=1.5
+    )
+    if path.stem.startswith("teacher"):
+        assert card["images"] == 10_000 and card["accuracy"] >= 93
