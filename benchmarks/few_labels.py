@@ -11,8 +11,8 @@ fashion: 300 labels of the embedded pack; the teacher saw all 60,000 training im
     on the pack's 2,000 test images, which come from the original test images.
 cifar10: 1,000 labels; of the folder's 50,000 images 10,000 are the test (load_images' fifth), 5,000 of
     the others validate, and the teacher saw the remaining 35,000, from which the labels are drawn.
-Weights, temperatures, ratios and learning rates are the published ones; nothing was selected. Who wants to select
-something does it with --split validation. Runs resume where they were cut off; PATH has a sub-folder a class.
+Weights, temperatures, ratios and learning rates are the published ones; nothing was selected. To select
+something, use --split validation. Runs resume where they were cut off; PATH has a sub-folder a class.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def test_a_teacher_and_a_student_of_each_method_are_shipped():
     "path", [p for p in WEIGHTS if p.parent.name == "fashion-mnist"], ids=lambda p: p.stem
 )
 def test_shipped_accuracy_holds_on_the_embedded_test_images(path: Path):
-    """The pack's 2,000 images are some of the 10,000 the card speaks of; 1.5 points are over two deviations."""
+    """The pack has 2,000 of the 10,000 images the card speaks of; 1.5 points are over two deviations."""
     card = sskd.read_card(path)["shipped"]
     pack = sskd.load_images("fashion-mnist-lab", "test")
     assert sskd.evaluate(sskd.load_checkpoint(path), pack)["accuracy"] == pytest.approx(

@@ -219,8 +219,8 @@ for name, accuracies in full.items():
 
 # %% [markdown]
 # **Look.** SSKD is clearly ahead of KD on both sets of images. Against the control the difference is a fraction
-# of a point, no larger than its uncertainty or hardly so: in these runs nearly all of the gain comes from the
-# rotated views with soft targets ($L_T$), not from $L_{ss}$. The paper, with other networks and all of
+# of a point, about as small as its own uncertainty: in these runs nearly all of the gain comes from the rotated
+# views with soft targets ($L_T$), not from $L_{ss}$. The paper, with other networks and all of
 # CIFAR-100, reports a gain from each. Notebook 04 comes back to this.
 #
 # ## 7 · Take it further

@@ -135,6 +135,8 @@ def line_figure(
         axes.set(xscale="log", yscale="linear" if logarithmic == "x" else "log")
         axes.set_xticks(x, [f"{value:g}" for value in x])
         axes.minorticks_off()
+    elif all(value == int(value) for value in x):
+        axes.locator_params(axis="x", integer=True)
     _finish(axes, levels, xlabel, ylabel, title, len(lines))
     return figure
 

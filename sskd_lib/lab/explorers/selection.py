@@ -53,7 +53,7 @@ def spread(rows: np.ndarray, count: int) -> np.ndarray:
 class SelectionExplorer(Explorer):
     """Ranked wrong rows with a movable cut; see `explore_selection`."""
 
-    def __init__(self, images, scores, targets, columns, classes, keep_wrong, key) -> None:
+    def __init__(self, images, scores, targets, columns, classes, keep_wrong, film, key) -> None:
         self.images = pixels(images)
         self.scores = torch.as_tensor(scores).detach().float().cpu()
         self.targets = torch.as_tensor(targets).long().cpu()
@@ -65,7 +65,7 @@ class SelectionExplorer(Explorer):
         options = tuple((f"{100 * s:g} %", s) for s in steps)
         label = "Share of the WRONG rows kept"
         self.controls = {"keep_wrong": Control(label=label, options=options, start=float(keep_wrong))}
-        self.film = ({"keep_wrong": 0.25}, {"keep_wrong": 0.5}, {"keep_wrong": 0.75})
+        self.film = tuple({"keep_wrong": float(share)} for share in film)
         self.rank = error_rank(self.scores, self.targets).numpy()
         self.taken_for = self.scores.argmax(1).numpy()
         everything = select(self.scores, self.targets, 1.0)
@@ -192,6 +192,7 @@ def explore_selection(
     columns=None,
     classes: Sequence[str] | None = None,
     keep_wrong: float = 0.75,
+    film: Sequence[float] = (0.25, 0.5, 0.75),
     key: str = "selection",
 ) -> SelectionExplorer:
     """Show which of the teacher's wrong rows a share keeps and drops, with what it mistook each for.
@@ -199,8 +200,9 @@ def explore_selection(
     images: the R rotated views, uint8 or float in [0, 1], [R, C, H, W]; scores: the TEACHER's, float
     [R, K], cosines [3B, B] or logits; targets: int [R], the right column of each row (`own_image` for
     cosines, the class for logits). Say what a column is: columns, its images [B, C, H, W], or classes, its
-    names. keep_wrong: where the slider starts; key: running a cell again replaces this key's explorer.
+    names. keep_wrong: where the slider starts; film: the shares a page without a kernel shows; key: running
+    a cell again replaces this key's explorer.
     Raises ValueError where shapes do not fit.
     """
-    explorer = SelectionExplorer(images, scores, targets, columns, classes, keep_wrong, key)
+    explorer = SelectionExplorer(images, scores, targets, columns, classes, keep_wrong, film, key)
     return explorer.present()
