@@ -46,10 +46,13 @@ from torch import nn
 student_plan, head_plan, recipe = sskd.STUDENT, sskd.HEAD, sskd.PRESETS["official-code"]
 IMAGES = 50_000
 steps = math.ceil(IMAGES / student_plan.batch_size)
-print("teacher and student:", student_plan)
-print("head:               ", head_plan)
-print("weights:            ", recipe)
-print(f"\n{steps} steps an epoch, {steps * student_plan.epochs:,} steps for a student")
+for name, plan in {"teacher, student": student_plan, "head": head_plan}.items():
+    cuts = [int(share * plan.epochs) for share in plan.milestones]
+    print(
+        f"{name:>16}: {plan.epochs} epochs, batch {plan.batch_size}, lr {plan.lr}, cut to a tenth after {cuts}"
+    )
+print(f"{'weights':>16}: ce {recipe.ce}, kd {recipe.kd}, tf {recipe.tf}, ss {recipe.ss}")
+print(f"{'steps':>16}: {steps} an epoch, {steps * student_plan.epochs:,} for a student")
 
 # %% [markdown]
 # ## 2. Counting before running
@@ -81,9 +84,8 @@ assert multiply_adds(one) == 32 * 32 * 16 * (3 * 3 * 3)  # by hand
 macs = {name: multiply_adds(sskd.create_model(name)) for name in ("wrn_40_2", "wrn_16_2", "resnet8")}
 for name, count in macs.items():
     parameters = sum(p.numel() for p in sskd.create_model(name).parameters())
-    print(
-        f"{name:>9}: {count / 1e6:6.1f} million multiply-adds an image, {parameters / 1e6:5.2f} million weights"
-    )
+    millions = f"{count / 1e6:6.1f} million multiply-adds an image, {parameters / 1e6:5.2f} million weights"
+    print(f"{name:>9}: {millions}")
 
 # %% [markdown]
 # A training step is a forward pass and a backward pass, and the backward pass costs about two forward
@@ -175,6 +177,9 @@ records = Path(sskd.__file__).parents[1] / "benchmarks" / "results" / "step_cuda
 if records.is_file():
     record = json.loads(records.read_text())
     print(f"{record['machine']['device']}, torch {record['machine']['torch']}, {record['date']}")
+    print("format of the kit's step:", record["kit format"])
+    if record["kit format"]["dtype"] == "bfloat16":
+        print("bfloat16 was not faster, so the kit has taken float32 with channels_last on CUDA since then")
     for name, times in record["seconds a step"].items():
         hours = times["median"] * steps * student_plan.epochs / 3600
         spread = f"{1000 * times['low']:6.1f} to {1000 * times['high']:6.1f}"
@@ -185,10 +190,10 @@ else:
     print("Nothing is recorded here. Where there is a GPU: python benchmarks/step.py --device cuda")
 
 # %% [markdown]
-# *kit* is the kit's step in the format it chooses on that machine, *exact* in plain float32; *networks* is
-# the floor, the same networks without augmentation and losses; *published* makes its views with PIL in one
-# process. The published code spreads that work over four processes, so *published, ready*, on views made
-# beforehand, is the fairer comparison.
+# *kit* is the kit's step in the format named above, *exact* in plain float32; *networks* is the floor, the
+# same networks without augmentation and losses; *published* makes its views with PIL in one process. The
+# published code spreads that work over four processes, so *published, ready*, on views made beforehand, is
+# the fairer comparison.
 #
 # No other GPU was measured. On yours, section 3 tells.
 
@@ -197,7 +202,8 @@ else:
 #
 # ```
 # python -m sskd_lib teacher --data cifar100 --model wrn_40_2 --out runs/c100/teacher
-# python -m sskd_lib head    --data cifar100 --teacher runs/c100/teacher/teacher.safetensors --out runs/c100/head
+# python -m sskd_lib head --data cifar100 --teacher runs/c100/teacher/teacher.safetensors \
+#     --out runs/c100/head
 # python -m sskd_lib distill --data cifar100 --teacher runs/c100/head/teacher.safetensors \
 #     --student wrn_16_2 --method sskd --seed 0 --out runs/c100/sskd-0
 # ```
@@ -244,8 +250,8 @@ else:
 #
 # 5. Was the session cut? Do steps 2 to 4 again. **The same command goes on** from the last saved epoch.
 #
-# A T4 has no fast bfloat16; on CUDA the kit computes in float32 anyway. How long a full training takes on
-# it was not measured: run section 3 there, first thing.
+# On CUDA the kit computes in float32, so it does not matter that a T4 has no fast bfloat16. How long a full
+# training takes on it was not measured: run section 3 there, first thing.
 
 # %% [markdown]
 # ## 6. The whole chain, in small
@@ -290,7 +296,7 @@ for file in sorted(out.rglob("*.*")):
 # %%
 for line in (out / "sskd" / "metrics.jsonl").read_text().splitlines():
     record = json.loads(line)
-    print({name: round(value, 3) for name, value in record.items() if name not in ("seconds", "test_loss")})
+    print({k: float(f"{v:.3g}") for k, v in record.items() if k not in ("seconds", "test_loss")})
 card = sskd.read_card(out / "sskd" / "student.safetensors")
 print("card:", ", ".join(sorted(card)))
 
@@ -334,9 +340,9 @@ folder.cleanup()
 # | SSKD, a reader's re-run | 0.4 lower than 76.04 (0.2 with the provided teacher) | issue 11 of the published repository, unanswered |
 #
 # 1. **A row that was not run.** The KD row of the published table equals, on all eleven pairs and to both
-#    decimals, the KD row of an older repository (RepDistiller) whose teachers are *different*, and weaker
-#    on some pairs by a point. So it seems to have been copied. Run your own KD with your own teacher before
-#    you speak of a gain.
+#    decimals, the KD row of an older repository (RepDistiller) whose teachers are *different* ones (75.61
+#    instead of 76.46 for this pair). So it seems to have been copied. Run your own KD with your own teacher
+#    before you speak of a gain.
 # 2. **The best epoch.** The published numbers are those of the epoch with the highest *test* accuracy,
 #    others report the last epoch. In 41 public training logs of other methods the difference is 0.32 points
 #    on average and 0.92 at most: as large as many published gains.
@@ -352,9 +358,8 @@ for setting in ("fashion", "cifar10"):
         for history in histories:
             accuracies = [epoch["test_accuracy"] for epoch in history]
             gaps.append(max(accuracies) - accuracies[-1])
-    print(
-        f"{setting:>8}: best − last in {len(gaps)} runs: mean {sum(gaps) / len(gaps):.2f}, most {max(gaps):.2f} points"
-    )
+    average = sum(gaps) / len(gaps)
+    print(f"{setting:>8}: best − last in {len(gaps)} runs: mean {average:.2f}, most {max(gaps):.2f} points")
 
 # %% [markdown]
 # And these runs were tested only 24 times in 240 epochs: whoever looks more often finds a higher maximum.
