@@ -168,6 +168,13 @@ def test_pages_need_no_network(tmp_path, monkeypatch):
     assert not (tmp_path / "01_figure.ipynb").exists()
 
 
+def test_answers_stay_folded():
+    source = "<details><summary>Answers</summary>\n\nan answer\n\n</details>\n\nafter"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(source)])
+    page = pages.notebook_page(notebook, "answers", build.NOTEBOOKS)
+    assert page.index("<details>") < page.index("an answer") < page.index("</details>") < page.index("after<")
+
+
 @pytest.mark.parametrize(
     "tex",
     [
