@@ -57,6 +57,8 @@ def transfer_mask(scores: Tensor, targets: Tensor, keep_wrong: float) -> Tensor:
     """
     if not 0 <= keep_wrong <= 1:
         raise ValueError(f"keep_wrong is a share of the wrong rows, between 0 and 1, not {keep_wrong}.")
+    if keep_wrong == 1:  # every row, whatever its rank
+        return torch.ones_like(targets, dtype=torch.bool)
     rank = error_rank(scores, targets)
     wrong = (rank > 0).sum()
     precise = torch.float32 if scores.device.type == "mps" else torch.float64  # Apple's GPU has no float64
