@@ -34,6 +34,7 @@ def embed(vectors, seed: int = 0, perplexity: float = 30.0, folder: str | Path |
         if file.exists():
             return np.load(file, allow_pickle=False)
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     model = TSNE(
         n_components=2,
@@ -43,7 +44,8 @@ def embed(vectors, seed: int = 0, perplexity: float = 30.0, folder: str | Path |
         max_iter=1000,
         random_state=seed,
     )
-    flat = model.fit_transform(array).astype(np.float32)
+    with threadpool_limits(1):  # so few points gain nothing from threads, and lose minutes on a busy machine
+        flat = model.fit_transform(array).astype(np.float32)
     if file is not None:
         buffer = io.BytesIO()
         np.save(buffer, flat)
