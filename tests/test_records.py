@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -23,6 +24,28 @@ def test_readme_shows_the_recorded_table(capsys):
     readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(printed) > 30
     assert [line for line in printed if line not in readme] == []
+
+
+def test_readme_shows_the_recorded_step_times():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    cells = {
+        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:4]]
+        for line in readme.splitlines()
+        if line.startswith("| ")
+    }
+    rows = {
+        "published procedure, written out plainly": "published",
+        "the same, on views made beforehand": "published, ready",
+        "kit, float32 (`--exact`)": "kit, exact",
+        "kit, bfloat16 and channels_last": "kit",
+        "bare networks, bfloat16 and channels_last": "networks, kit",
+    }
+    for column, device in enumerate(("cpu", "cuda")):
+        record = json.loads((ROOT / "benchmarks" / "results" / f"step_{device}.json").read_text())
+        for shown, name in rows.items():
+            assert cells[shown][column] == f"{record['seconds a step'][name]['median']:.3g} s"
+        share = record["ratios"]["share of views and losses in kit, directly"]["median"]
+        assert cells["views and losses, share of the kit's step"][column] == f"{100 * share:.2g} %"
 
 
 @pytest.mark.parametrize("path", WEIGHTS, ids=lambda p: f"{p.parent.name}-{p.stem}")
