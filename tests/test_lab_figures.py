@@ -243,6 +243,8 @@ def test_tsne_is_deterministic_cached_and_keeps_groups(tmp_path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
     near = np.argsort(((first[:, None] - first) ** 2).sum(-1), axis=1)[:, 1]
     assert (near // 25 == np.arange(75) // 25).mean() > 0.95
+    one, other = (lab.embed(vectors, seed=seed, perplexity=8, start="random") for seed in (0, 1))
+    assert not np.allclose(one, other) and not np.allclose(one, first)
     with pytest.raises(ValueError, match="needs more than 30 vectors"):
         lab.embed(vectors[:20])
 

@@ -194,8 +194,6 @@ print(f"at τ = 1 the teacher gives one class more than 99 % on {sure:.0f} % of 
 # **Predict.** Which will change more between these maps: who is next to whom, or which groups lie near each other?
 
 # %%
-from sklearn.manifold import TSNE
-
 x = upright["teacher"].features.numpy()
 again = {
     "perplexity 30": features["teacher"],
@@ -203,8 +201,7 @@ again = {
     "perplexity 100": lab.embed(x, seed=0, perplexity=100),
 }
 for seed in (1, 2):
-    model = TSNE(perplexity=30, init="random", random_state=seed)
-    again[f"random start, seed {seed}"] = model.fit_transform(x)
+    again[f"random start, seed {seed}"] = lab.embed(x, seed=seed, perplexity=30, start="random")
 again = {name: points / points.std() for name, points in again.items()}
 again = {name: lab.align(again["perplexity 30"], points) for name, points in again.items()}
 lab.show(

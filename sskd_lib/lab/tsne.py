@@ -11,12 +11,15 @@ import numpy as np
 from ..checkpoints import write_atomically
 
 
-def embed(vectors, seed: int = 0, perplexity: float = 30.0, folder: str | Path | None = None) -> np.ndarray:
+def embed(
+    vectors, seed: int = 0, perplexity: float = 30.0, folder: str | Path | None = None, start: str = "pca"
+) -> np.ndarray:
     """Place vectors on a plane so that near ones stay near. float [M, D] → float32 [M, 2].
 
-    PCA start and a fixed seed: the same vectors give the same map on the same machine. Distances between
+    The same vectors give the same map on the same machine. Distances between
     far groups, sizes of groups and axes mean nothing; look at who is next to whom.
 
+    start: "pca", the first two principal components, or "random", which makes the seed matter.
     folder: keep the map there, under a name made of the content, and read it back next time.
     Raises ValueError if there are not more points than the perplexity.
     Source: van der Maaten and Hinton 2008.
@@ -29,7 +32,9 @@ def embed(vectors, seed: int = 0, perplexity: float = 30.0, folder: str | Path |
         )
     file = None
     if folder is not None:
-        name = hashlib.sha256(array.tobytes() + repr((array.shape, seed, perplexity)).encode()).hexdigest()
+        name = hashlib.sha256(
+            array.tobytes() + repr((array.shape, seed, perplexity, start)).encode()
+        ).hexdigest()
         file = Path(folder) / f"tsne-{name[:20]}.npy"
         if file.exists():
             return np.load(file, allow_pickle=False)
@@ -39,7 +44,7 @@ def embed(vectors, seed: int = 0, perplexity: float = 30.0, folder: str | Path |
     model = TSNE(
         n_components=2,
         perplexity=perplexity,
-        init="pca",
+        init=start,
         learning_rate="auto",
         max_iter=1000,
         random_state=seed,
