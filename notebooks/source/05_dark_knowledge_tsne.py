@@ -28,6 +28,7 @@ kit = lab.start()
 
 # %%
 import torch
+from threadpoolctl import threadpool_limits
 
 few = kit.test.take(800, seed=0)
 classes, labels, M = few.classes, few.labels, len(few)
@@ -41,6 +42,9 @@ for name in names:
     width = upright[name].features.shape[1]
     right = 100 * (upright[name].logits.argmax(1) == labels).float().mean()
     print(f"{name:13} features [{M}, {width:3}]   {right:.1f} % right")
+
+torch.set_num_threads(1)  # from here on the sums are small, and threads would only wait for each other
+_ = threadpool_limits(1)
 
 # %% [markdown]
 # ## 2 · What t-SNE does: a softmax for every point
@@ -359,21 +363,25 @@ generator = torch.Generator().manual_seed(0)
 draws = [torch.randint(M, (M,), generator=generator) for _ in range(200)]
 
 
-def compare(outputs, other):
-    """Differences sskd minus another student, one a draw; the three turned views of an image go together."""
+def redrawn(outputs, name):
+    """Likeness to the teacher in each draw, [draws, 3]; the three turned views of an image go together."""
     found = []
     for draw in draws:
         rows = draw if outputs is upright else torch.cat([draw, draw + M, draw + 2 * M])
-        ours, theirs = (likeness_to_teacher(outputs, name, rows) for name in ("sskd", other))
-        found.append([ours[key] - theirs[key] for key in ours])
-    return np.percentile(found, [2.5, 97.5], axis=0).T
+        found.append(list(likeness_to_teacher(outputs, name, rows).values()))
+    return np.array(found)
 
 
+sets = {"upright": upright, "turned": rotated}
+likenesses = {(word, n): redrawn(outputs, n) for word, outputs in sets.items() for n in names[2:]}
+
+# %%
 print(f"{'sskd minus':14}{'images':9}{'measure':11}{'95 % interval':>20}   sskd is")
 for other in ("kd", "kd+rotations"):
-    for word, outputs in (("upright", upright), ("turned", rotated)):
-        measures = ("CKA", "agreement", "distance")
-        for measure, (low, high) in zip(measures, compare(outputs, other), strict=True):
+    for word in sets:
+        gaps = likenesses[word, "sskd"] - likenesses[word, other]
+        for measure, gap in zip(("CKA", "agreement", "distance"), gaps.T, strict=True):
+            low, high = np.percentile(gap, [2.5, 97.5])
             nearer = high < 0 if measure == "distance" else low > 0
             verdict = "not told apart" if low <= 0 <= high else "nearer" if nearer else "farther"
             print(f"{other:14}{word:9}{measure:11}{low:+9.3f} to {high:+8.3f}   {verdict}")
