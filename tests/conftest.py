@@ -13,3 +13,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture
+def own_home(tmp_path, monkeypatch):
+    """No test sees the user's cache folder, data folder or proxy."""
+    for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.delenv("SSKD_DATA", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")

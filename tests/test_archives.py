@@ -24,13 +24,7 @@ from sskd_lib.downloads import DownloadError, RemoteFile, cache_folder
 CLOSED = "http://127.0.0.1:9"  # nobody listens there
 
 
-@pytest.fixture(autouse=True)
-def own_home(tmp_path, monkeypatch):
-    """No test sees the user's cache folder, data folder or proxy."""
-    for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.delenv("SSKD_DATA", raising=False)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 # Fashion-MNIST's idx files

@@ -22,13 +22,7 @@ from sskd_lib.data import ImageSet, load_images
 DEBIAN = archives.DEBIAN_FASHION_MNIST
 
 
-@pytest.fixture(autouse=True)
-def own_home(tmp_path, monkeypatch):
-    """No test sees the user's cache folder, data folder or proxy."""
-    for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.delenv("SSKD_DATA", raising=False)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 def image_set(labels, num_classes: int | None = None, side: int = 2, channels: int = 1) -> ImageSet:
