@@ -6,13 +6,16 @@ images → views → teacher and student → a weighted sum of loss terms. Start
 from . import losses
 from .checkpoints import CheckpointError, load_checkpoint, read_card, save_checkpoint
 from .data import ImageSet, load_images
+from .estimate import estimate
 from .evaluation import agreement, contrastive_accuracy, evaluate, linear_cka, predict
-from .loop import Run, TrainingError
 from .losses import METHODS, create_method
 from .models import MODELS, create_model
 from .network import Network, Output
-from .recipes import HEAD, PRESETS, STUDENT, Recipe, Schedule
+from .recipes import HEAD, IMAGENET, PRESETS, STUDENT, Recipe, Schedule
+from .records import Run, TrainingError
 from .runtime import Runtime, choose_runtime
+from .sharding import make_shards
+from .table import TeacherTable, cache_teacher, open_table
 from .training import create_network, distill, train_head, train_teacher
 from .views import four_views, one_view
 
@@ -20,6 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "HEAD",
+    "IMAGENET",
     "METHODS",
     "MODELS",
     "PRESETS",
@@ -32,21 +36,26 @@ __all__ = [
     "Run",
     "Runtime",
     "Schedule",
+    "TeacherTable",
     "TrainingError",
     "agreement",
+    "cache_teacher",
     "choose_runtime",
     "contrastive_accuracy",
     "create_method",
     "create_model",
     "create_network",
     "distill",
+    "estimate",
     "evaluate",
     "four_views",
     "linear_cka",
     "load_checkpoint",
     "load_images",
     "losses",
+    "make_shards",
     "one_view",
+    "open_table",
     "predict",
     "read_card",
     "save_checkpoint",

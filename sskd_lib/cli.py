@@ -1,4 +1,4 @@
-"""The command line: python -m sskd_lib teacher | head | distill | evaluate | doctor."""
+"""The command line: python -m sskd_lib teacher | head | distill | evaluate | table | shards | doctor."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ import tyro
 
 from .checkpoints import CheckpointError, load_checkpoint, read_card
 from .data import ImageSet, load_images
+from .distributed import local_device, processes, world
+from .estimate import estimate
 from .evaluation import contrastive_accuracy, evaluate
-from .loop import Run, TrainingError
 from .losses import create_method
 from .recipes import HEAD, PRESETS, STUDENT, Recipe, Schedule
-from .runtime import choose_runtime
+from .records import Run, TrainingError
+from .runtime import Runtime, choose_runtime
+from .sharding import make_shards
+from .table import cache_teacher
 from .training import create_network, distill, train_head, train_teacher
 
 Flat = tyro.conf.arg(name="")  # its fields become plain options: --epochs, --lr, …
@@ -26,7 +30,9 @@ Flat = tyro.conf.arg(name="")  # its fields become plain options: --epochs, --lr
 class Common:
     """Options every training takes."""
 
-    data: str = "fashion-mnist-lab"  # fashion-mnist-lab, fashion-mnist, cifar10, cifar100, folder:PATH
+    data: str = (
+        "fashion-mnist-lab"  # fashion-mnist-lab, fashion-mnist, cifar10, cifar100, folder:PATH, shards:PATH
+    )
     root: Path | None = None  # where the original archives lie; else SSKD_DATA, else downloaded
     labels: int | None = None  # use only this many training images, the same number of each class
     label_noise: float = 0.0  # share of the training labels that is replaced by a wrong one
@@ -54,9 +60,10 @@ class Common:
 
 def teacher(common: Annotated[Common, Flat], *, out: Path, model: str = "wrn_16_2") -> None:
     """Train a teacher on labels; its projection head stays untrained until `head`."""
-    train, test = common.images()
-    network = create_network(model, train, projection=True, seed=common.seed)
-    report(train_teacher(network, train, test, out=out, **_options(common)), out)
+    with processes(common.device):
+        train, test = common.images()
+        network = create_network(model, train, projection=True, seed=common.seed)
+        report(train_teacher(network, train, test, out=out, **_options(common)), out)
 
 
 def head(
@@ -66,8 +73,9 @@ def head(
     out: Path,
 ) -> None:
     """Train the projection head of a frozen teacher by the contrastive task."""
-    train, test = common.images()
-    report(train_head(load_checkpoint(teacher), train, test, out=out, **_options(common)), out)
+    with processes(common.device):
+        train, test = common.images()
+        report(train_head(load_checkpoint(teacher), train, test, out=out, **_options(common)), out)
 
 
 def distill_command(
@@ -75,32 +83,104 @@ def distill_command(
     *,
     out: Path,
     teacher: Path | None = None,
-    student: str = "resnet8",
-    method: str = "sskd",
+    table: Path | None = None,
+    student: tuple[str, ...] = ("resnet8",),
+    method: tuple[str, ...] = ("sskd",),
+    first_weights: tuple[int, ...] = (),
     preset: str = "official-code",
     override: dict[str, float] = {},  # noqa: B006 - never changed
+    dry_run: bool = False,
 ) -> None:
-    """Train a student.
+    """Train a student, or several that share their teacher's forward passes.
 
     Args:
-        out: folder for the result; the same command resumes there after a kill.
-        teacher: checkpoint of a teacher with a trained head (not needed for ce).
-        student: name of the backbone.
-        method: ce, kd, kd+rotations or sskd.
+        out: folder for the result, with sub-folders 1, 2, … for several students; the same command resumes
+        there
+            after a kill.
+        teacher: checkpoint of a teacher with a trained head (not needed for ce, nor with a table).
+        table: folder of a teacher table made by the command `table`, in place of the teacher.
+        student: names of the backbones; one for all students or one each.
+        method: ce, kd, kd+rotations or sskd; one for all students or one each.
+        first_weights: seeds of the students' first weights, one each; else all take --seed.
         preset: weights of the terms: official-code, arxiv or eccv-supp.
         override: numbers of the preset to change, for example --override ss 5 ss_keep_wrong 0.5
+        dry_run: time a few steps and say what the whole training would take; write nothing.
     """
     recipe = make_recipe(preset, override)
-    made = create_method(method, recipe)
-    train, test = common.images()
-    network = create_network(student, train, projection=made.needs_projection, seed=common.seed)
+    plans = line_up(student, method, first_weights or (common.seed,))
+    made = [create_method(name, recipe) for _, name, _ in plans]
     taught_by = load_checkpoint(teacher) if teacher else None
-    if taught_by is not None and made.needs_projection:
+    if taught_by is not None and any(m.needs_projection for m in made):
         check_head_is_trained(teacher)
-    report(
-        distill(network, taught_by, train, test, method=method, recipe=recipe, out=out, **_options(common)),
+    with processes(common.device):
+        train, test = common.images()
+        students = [
+            create_network(name, train, projection=m.needs_projection, seed=seed)
+            for (name, _, seed), m in zip(plans, made, strict=True)
+        ]
+        options = {"method": [m.name for m in made], "recipe": recipe, "table": table, **_options(common)}
+        if dry_run:
+            print(estimate(students, taught_by, train, **options))
+            return
+        several = len(students) > 1
+        runs = distill(students, taught_by, train, test, out=out if several else [out], **options)
+        for number, run in enumerate(runs, start=1):
+            report(run, out / str(number) if several else out)
+
+
+def line_up(
+    students: tuple[str, ...], methods: tuple[str, ...], seeds: tuple[int, ...]
+) -> list[tuple[str, str, int]]:
+    """(backbone, method, seed of the first weights) of each student: single entries serve all of them."""
+    count = max(len(students), len(methods), len(seeds))
+    columns = []
+    for name, values in (("--student", students), ("--method", methods), ("--first-weights", seeds)):
+        if len(values) not in (1, count):
+            raise ValueError(
+                f"{name} has {len(values)} entries for {count} students: give one each, or one for all."
+            )
+        columns.append(values * (count // len(values)))
+    return list(zip(*columns, strict=True))
+
+
+def table_command(
+    teacher: Path,
+    common: Annotated[Common, Flat],
+    *,
+    out: Path,
+    draws: str = "8",
+) -> None:
+    """Write a teacher's outputs for a finite set of views to disk, for `distill --table`.
+
+    Args:
+        teacher: checkpoint of a teacher (with a trained head, for sskd).
+        out: folder of the table; the same command goes on with one that was cut off.
+        draws: random draws an image, each of four views, or "all" for every view there is.
+    """
+    if draws != "all" and not draws.isdecimal():
+        raise ValueError(f"--draws is a number of draws an image, or all, not {draws!r}.")
+    train, _ = common.images()
+    made = cache_teacher(
+        load_checkpoint(teacher),
+        train,
         out,
+        draws="all" if draws == "all" else int(draws),
+        seed=common.seed,
+        runtime=_runtime(common),
     )
+    print(f"{made}; written to {out}")
+
+
+def shards_command(folder: Path, *, out: Path, side: int = 256, images_a_shard: int = 1024) -> None:
+    """Resize a folder of images once, into uint8 files that a training maps into memory (--data shards:OUT).
+
+    Args:
+        folder: a sub-folder of images for each class, below train/ and val/ or test/ if wished.
+        out: folder of the shards; the same command goes on with one that was cut off.
+        side: pixels of the square that is kept of each image; views show 7/8 of it (256: 224).
+    """
+    make_shards(folder, out, side=side, images_a_shard=images_a_shard)
+    print(f"train with --data shards:{out}")
 
 
 def evaluate_command(
@@ -168,6 +248,8 @@ def check_head_is_trained(teacher: Path) -> None:
 
 def report(run: Run, out: Path) -> None:
     """Print the result of a training in two lines."""
+    if not world().leads:
+        return
     last, best = run.summary["last"], run.summary["best"]
     if best:
         print(
@@ -181,10 +263,17 @@ def _options(common: Common) -> dict:
     return {
         "schedule": common.schedule,
         "seed": common.seed,
-        "runtime": choose_runtime(common.device, exact=common.exact),
+        "runtime": _runtime(common),
         "evaluate_every": common.evaluate_every,
         "save_seconds": common.save_seconds,
     }
+
+
+def _runtime(common: Common) -> Runtime:
+    """The format for this machine: every process computes in the leading one's, on a device of its own."""
+    device = local_device(common.device)
+    chosen = world().tell(choose_runtime(device, exact=common.exact) if world().leads else None)
+    return dataclasses.replace(chosen, device=choose_runtime(device, exact=True).device)
 
 
 def main() -> None:
@@ -194,6 +283,8 @@ def main() -> None:
         "head": head,
         "distill": distill_command,
         "evaluate": evaluate_command,
+        "table": table_command,
+        "shards": shards_command,
         "doctor": doctor_command,
     }
     try:

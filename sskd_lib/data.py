@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .archives import CIFAR, FASHION_CLASSES, read_cifar, read_fashion_mnist
+from .shards import Shards, open_shards
 
 DATA_FOLDER = Path(__file__).resolve().parents[1] / "data"
 LAB_PACK = DATA_FOLDER / "fashion-mnist-lab.npz"
@@ -27,8 +28,10 @@ SPLITS = ("train", "test")
 class ImageSet:
     """A labelled set of M square images held as two tensors on one device.
 
-    images: uint8 [M, C, H, H], C = 1 or 3; labels: int64 [M] in 0 .. K-1; classes: K names; name: its origin.
-    Every seeded method draws from its own private generator and gives the same images on every device.
+    images: uint8 [M, C, H, H], C = 1 or 3, or Shards: the same on disk, read batch by batch; labels: int64
+    [M] in 0 .. K-1; classes: K names; name: its origin.
+    window: side of the square that a view shows, where that is less than H; None: all of it, shifted over
+    black. Every seeded method draws from its own private generator and gives the same images on every device.
     Raises ValueError where shapes, dtypes, devices or labels do not fit.
     """
 
@@ -36,6 +39,7 @@ class ImageSet:
     labels: Tensor
     classes: tuple[str, ...]
     name: str
+    window: int | None = None
 
     def __post_init__(self) -> None:
         x, y = self.images, self.labels
@@ -48,6 +52,10 @@ class ImageSet:
         if y.dtype != torch.int64 or y.shape != x.shape[:1]:
             raise ValueError(
                 f"labels must be int64 [{len(x)}], one for each image; these are {y.dtype} {list(y.shape)}."
+            )
+        if self.window is not None and not 1 <= self.window <= x.shape[2]:
+            raise ValueError(
+                f"window={self.window}: a view is cut from images of {x.shape[2]} pixels a side."
             )
         if len(x) == 0:
             raise ValueError(f"the image set {self.name!r} is empty; it needs at least one image.")
@@ -79,8 +87,9 @@ class ImageSet:
         return self.images.shape[1]
 
     def to(self, device: torch.device | str) -> ImageSet:
-        """The same set with images and labels on `device`."""
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+        """The same set on `device`; images on disk stay there, and so do their labels."""
+        images = self.images.to(device)
+        return replace(self, images=images, labels=self.labels.to(images.device))
 
     def take(self, n: int, seed: int = 0) -> ImageSet:
         """A balanced subset of n images: n // K of each class, and one more of each of n % K random classes.
@@ -162,19 +171,24 @@ class ImageSet:
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the shape, the images and the labels: equal on every device and machine."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        digest.update(self.images.cpu().contiguous().numpy().reshape(-1))
+        if isinstance(self.images, Shards):
+            digest.update(self.images.sha256().encode())
+        else:
+            digest.update(self.images.cpu().contiguous().numpy().reshape(-1))
         digest.update(self.labels.cpu().numpy().astype("<i8"))
         return digest.hexdigest()
 
     def channel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """(mean, std) of each channel over all pixels, C floats each, on the [0, 1] scale.
 
+        Of images on disk the first 4,096 are counted; shards hold them in random order.
         std is at least one grey level, 1/255, so that images of a single shade can be normalised.
         """
         values = torch.arange(256, dtype=torch.float64) / 255
         means, stds = [], []
+        images = self.images[:4096] if isinstance(self.images, Shards) else self.images
         for channel in range(self.in_channels):
-            histogram = torch.bincount(self.images[:, channel].flatten(), minlength=256).cpu().double()
+            histogram = torch.bincount(images[:, channel].flatten(), minlength=256).cpu().double()
             weights = histogram / histogram.sum()
             mean = (weights * values).sum()
             means.append(mean.item())
@@ -189,7 +203,9 @@ class ImageSet:
 
     def _select(self, index: Tensor) -> ImageSet:
         index = index.sort().values.to(self.images.device)
-        return replace(self, images=self.images[index], labels=self.labels[index])
+        streamed = isinstance(self.images, Shards)
+        images = self.images.select(index) if streamed else self.images[index]
+        return replace(self, images=images, labels=self.labels[index])
 
 
 def _generator(purpose: str, seed: int) -> torch.Generator:
@@ -209,6 +225,8 @@ def load_images(
     folder:PATH: one sub-folder of images for each class, below PATH/train and PATH/test or below PATH itself.
     Without test/, "test" is a fixed, seeded, stratified fifth of the images and "train" the rest. Images are
     resized to `size` x `size` (default 32); grey if all are grey, else RGB; kept in the cache folder.
+    shards:PATH: what the command `shards` (make_shards) made of a folder of large images; they stay on disk
+    and are read batch by batch. Views show a window of 7/8 of their side (of 256 pixels 224).
 
     Raises ValueError (wrong name or split, damaged file, too few images), FileNotFoundError (missing folder)
     or DownloadError, an OSError (no network).
@@ -218,6 +236,11 @@ def load_images(
         raise ValueError(f"there is no split {split!r}; the splits are 'train' and 'test'.")
     if kind == "folder" and colon:
         return _load_folder(path, split, 32 if size is None else size)
+    if kind == "shards" and colon and size is None:
+        images, labels, classes = open_shards(path, split)
+        window = 7 * images.shape[-1] // 8
+        name = f"shards:{Path(path).expanduser().resolve().name}"
+        return ImageSet(images=images, labels=labels, classes=classes, name=name, window=window)
     if name not in NAMES:
         raise ValueError(_wrong_name(name))
     if size is not None:
@@ -263,7 +286,7 @@ def _load_folder(path: str, split: str, size: int) -> ImageSet:
 def _wrong_name(name: str) -> str:
     if Path(name).is_dir():
         return f"{name!r} is a folder; to load the images in it write 'folder:{name}'."
-    known = (*NAMES, "folder:PATH")
+    known = (*NAMES, "folder:PATH", "shards:PATH")
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"there is no data set {name!r}.{hint} The names are: {', '.join(known)}."

@@ -134,7 +134,7 @@ def fetch(
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _opened_alone(part) as handle:
+        with opened_alone(part) as handle:
             done = find(file, [folder]) is not None  # by another process, while this one waited
             reasons = [] if done else _try_mirrors(file, handle, stall, slow, progress)
             empty = handle.seek(0, os.SEEK_END) == 0
@@ -240,7 +240,7 @@ def _copy(response: BinaryIO, handle: BinaryIO, start: int, stall: float, least:
 
 
 @contextmanager
-def _opened_alone(path: Path) -> Iterator[BinaryIO]:
+def opened_alone(path: Path) -> Iterator[BinaryIO]:
     """The file open for appending, by one process at a time; a second one waits here for the first."""
     while True:
         with open(path, "ab") as handle:

@@ -19,16 +19,16 @@ BATCH = 500  # images a forward pass of a plain evaluation
 def predict(network: Network, images: Tensor | ImageSet, runtime: Runtime | None = None) -> Output:
     """Run a network in eval mode over upright, unaugmented images.
 
-    images: uint8 [M, C, H, W] or an ImageSet. Returns Output with float32 CPU tensors of M rows:
-    logits, projection (if there is a head) and features.
+    images: uint8 [M, C, H, W], or an ImageSet, of whose window the middle is taken. Returns Output with
+    float32 CPU tensors of M rows: logits, projection (if there is a head) and features.
     """
     runtime = runtime or Runtime()
-    images = images.images if isinstance(images, ImageSet) else images
+    images, window = (images.images, images.window) if isinstance(images, ImageSet) else (images, None)
     was_training = network.training
     runtime.place(network).eval()
     parts = []
     for chunk in images.split(BATCH):
-        parts.append(runtime.run(network, one_view(chunk.to(runtime.device), augment=False)))
+        parts.append(runtime.run(network, one_view(chunk.to(runtime.device), None, False, window)))
     network.train(was_training)
     columns = zip(*parts, strict=True)
     return Output(*(None if column[0] is None else torch.cat(column).cpu() for column in columns))
@@ -77,7 +77,8 @@ def contrastive_accuracy(
     runtime.place(network).eval()
     hits = rows = 0
     for start in range(0, len(data) - batch_size + 1, batch_size):
-        views = four_views(data.images[start : start + batch_size].to(runtime.device), augment=False)
+        x = data.images[start : start + batch_size].to(runtime.device)
+        views = four_views(x, None, False, data.window)
         hits += contrastive_loss(runtime.run(network, views).projection, batch_size)[1].item()
         rows += 3 * batch_size
     network.train(was_training)

@@ -1,4 +1,7 @@
-"""Any folder of images as one uint8 array: a sub-folder for each class, train/ and test/ above if wished."""
+"""Any folder of images as one uint8 array: a sub-folder for each class, train/ and test/ above if wished.
+
+As ImageNet has it, val/ is another name of test/.
+"""
 
 from __future__ import annotations
 
@@ -55,17 +58,26 @@ def read_folder(
 def list_images(folder: Path) -> tuple[tuple[str, ...], Listing]:
     """The class names, sorted, and all images as (path, class, whether for testing), in a fixed order.
 
+    Images for testing are those below test/ or, if there is none, below val/.
+
     Raises ValueError if the layout does not fit.
     """
-    levels = [name for name in ("train", "test") if _sub_folders(folder / name)]
-    if levels == ["test"]:
-        raise ValueError(f"{folder} has a test/ level but no train/. {LAYOUT}")
+    levels = [name for name in ("train", "test", "val") if _sub_folders(folder / name)]
+    if levels and levels[0] != "train":
+        raise ValueError(f"{folder} has a {levels[0]}/ level but no train/. {LAYOUT}")
+    if levels == ["train"] and (folder / "val").is_dir() and _image_files(folder / "val"):
+        raise ValueError(
+            f"{folder / 'val'} holds images, but not in a sub-folder for each class. Sort them into folders "
+            "named as those in train/, or move val/ away to have a fifth of train/ held out instead."
+        )
+    levels = levels[:2]  # with test/ there, val/ is left alone
     roots = [folder / name for name in levels] or [folder]
     names = [_sub_folders(root) for root in roots]
     if len(names) == 2 and names[0] != names[1]:
+        only = [_some(set(names[0]) - set(names[1])), _some(set(names[1]) - set(names[0]))]
         raise ValueError(
-            f"{roots[0]} and {roots[1]} have different classes: only in train/: "
-            f"{_some(set(names[0]) - set(names[1]))}; only in test/: {_some(set(names[1]) - set(names[0]))}."
+            f"{roots[0]} and {roots[1]} have different classes: "
+            f"only in train/: {only[0]}; only in {levels[1]}/: {only[1]}."
         )
     if len(names[0]) < 2:
         raise ValueError(
@@ -78,7 +90,7 @@ def list_images(folder: Path) -> tuple[tuple[str, ...], Listing]:
             found = _image_files(root / name)
             if len(found) < least:
                 raise ValueError(_too_few(root / name, len(found), least))
-            files += [(file, label, root.name == "test" and len(roots) == 2) for file in found]
+            files += [(file, label, root != roots[0]) for file in found]
     return tuple(names[0]), files
 
 
@@ -152,7 +164,7 @@ def _decode_all(files: list[Path], size: int) -> np.ndarray:
 
     def decode(start: int) -> None:
         for index in range(start, min(start + 16, len(files))):
-            images[index] = _decode(files[index], size)
+            images[index] = decode_image(files[index], size)
 
     # Threads help where the decoder works; with small files they only wait for each other's Python.
     large = sum(file.stat().st_size for file in files) > 32_000 * len(files)
@@ -162,8 +174,11 @@ def _decode_all(files: list[Path], size: int) -> np.ndarray:
     return np.ascontiguousarray(images[:, :1]) if grey else images
 
 
-def _decode(file: Path, size: int) -> np.ndarray:
-    """RGB uint8 [3, size, size] of one image file: upright, on white if transparent, its middle square."""
+def decode_image(file: Path, size: int) -> np.ndarray:
+    """RGB uint8 [3, size, size] of one image file: upright, on white if transparent, its middle square.
+
+    Raises ValueError, from what the decoder raised, if it cannot be read.
+    """
     from PIL import Image, ImageOps
 
     try:

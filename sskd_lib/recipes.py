@@ -84,3 +84,6 @@ class Schedule:
 
 STUDENT = Schedule()  # also the teacher's
 HEAD = Schedule(epochs=60, milestones=(0.5, 0.75))
+# ImageNet, ResNet-34 → ResNet-18: PyTorch's example of ImageNet training, which the authors say they used;
+# the terms' weights there and the head's schedule were never published.
+IMAGENET = Schedule(epochs=90, batch_size=256, lr=0.1, weight_decay=1e-4, milestones=(1 / 3, 2 / 3))

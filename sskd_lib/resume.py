@@ -1,6 +1,6 @@
 """What lets a killed training go on: its state on disk, and the check that it is the same training.
 
-The state is weights, momenta and history, written whole or not at all. Nothing random is in it: loop.py
+The state is weights, momenta and history, written whole or not at all. Nothing random is in it: feed.py
 draws the randomness of an epoch from (seed, epoch).
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from .checkpoints import (
     TEMPORARY,
@@ -27,31 +28,36 @@ from .network import Network
 from .recipes import Schedule
 
 if TYPE_CHECKING:
-    from .loop import Job
+    from .loop import Job, Lesson
 
-RESUME_FORMAT = "sskd-kit-resume-1"
+RESUME_FORMAT = "sskd-kit-resume-2"
 RESUME_FILE = "resume.safetensors"
 
 
 def make_plan(
     kind: str,
     network: Network,
-    teacher: Network | None,
+    teacher_weights: str | None,
     train: ImageSet,
     test: ImageSet | None,
     schedule: Schedule,
     seed: int,
+    processes: int,
 ) -> dict[str, Any]:
-    """What makes a run this run and no other. Hashes are taken before the first step."""
+    """What makes a run this run and no other. Hashes (checkpoints.tensors_hash) are taken before the first
+    step.
+    """
     return {
         "kind": kind,
         "network": network.spec,
         "initial_weights": tensors_hash(network.state_dict()),
-        "teacher_weights": tensors_hash(teacher.state_dict()) if teacher is not None else None,
+        "teacher_weights": teacher_weights,
         "data": train.fingerprint(),
+        "window": train.window,
         "test": test.fingerprint() if test is not None else None,
         "schedule": dataclasses.asdict(schedule),
         "seed": seed,
+        "processes": processes,
     }
 
 
@@ -65,20 +71,34 @@ def write_metrics(out: Path, records: list[dict[str, Any]], append: bool = False
         file.write(lines)
 
 
-def save_state(job: Job, optimizer: torch.optim.Optimizer, history: list[dict[str, Any]]) -> None:
+def save_state(job: Job) -> None:
     """Keep what a killed run needs to go on."""
     weights = {f"network.{name}": tensor for name, tensor in job.network.state_dict().items()}
-    states = [optimizer.state[parameter] for parameter in job.trained.parameters()]
-    momenta = {
-        f"momentum.{i}": state["momentum_buffer"]
-        for i, state in enumerate(states)
-        if state.get("momentum_buffer") is not None
-    }
-    card = {"format": RESUME_FORMAT, "plan": job.plan, "card": job.card, "history": history}
+    momenta = {f"momentum.{i}": momentum for i, momentum in momentum_buffers(job).items()}
+    card = {"format": RESUME_FORMAT, "plan": job.plan, "card": job.card, "history": job.history}
     write_tensors(job.out / RESUME_FILE, weights | momenta, card)
 
 
-def restore(job: Job, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+def momentum_buffers(job: Job) -> dict[int, Tensor]:
+    """The optimiser's momentum of each parameter that has one, by the parameter's number."""
+    states = (job.optimizer.state[parameter] for parameter in job.trained.parameters())
+    found = {i: state.get("momentum_buffer") for i, state in enumerate(states)}
+    return {i: momentum for i, momentum in found.items() if momentum is not None}
+
+
+def restore(job: Job, lesson: Lesson) -> list[dict[str, Any]]:
+    """Load an earlier part of this very run, if `out` has one, into every process. Returns its history."""
+    world = lesson.feed.world
+    history = world.tell(read_state(job, lesson.schedule.epochs) if world.leads else None)
+    numbers = world.tell(sorted(momentum_buffers(job)))
+    for i, parameter in enumerate(job.trained.parameters()):
+        if i in numbers and not world.leads:
+            job.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter)
+    world.share([*job.network.state_dict().values(), *momentum_buffers(job).values()])
+    return history
+
+
+def read_state(job: Job, epochs: int) -> list[dict[str, Any]]:
     """Load an earlier part of this very run, if `out` has one. Returns its history."""
     if job.out is None:
         return []
@@ -96,11 +116,10 @@ def restore(job: Job, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     for i, parameter in enumerate(job.trained.parameters()):
         if (momentum := tensors.get(f"momentum.{i}")) is not None:
             # In the parameter's memory format: a fused step walks through both as they lie in memory.
-            optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
-    history = saved["history"]
-    write_metrics(job.out, history)
-    keep_card(job, saved["card"], finished=len(history) == job.schedule.epochs)
-    return history
+            job.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
+    write_metrics(job.out, saved["history"])
+    keep_card(job, saved["card"], finished=len(saved["history"]) == epochs)
+    return saved["history"]
 
 
 def check_same_run(job: Job, saved: dict[str, Any]) -> None:

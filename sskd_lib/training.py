@@ -5,7 +5,7 @@ uint8 images → views → networks → terms → one SGD step; nothing else sta
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,14 +13,18 @@ from torch import Tensor
 
 from .checkpoints import build_network
 from .data import ImageSet
-from .evaluation import contrastive_accuracy, evaluate
-from .loop import Job, Run, Step, fit, make_card
-from .losses import Method, contrastive_loss, create_method
+from .distributed import world
+from .evaluation import contrastive_accuracy
+from .feed import Feed
+from .jobs import check_fits, prepare
+from .loop import Job, Lesson, fit
+from .losses import contrastive_loss
 from .network import Network
 from .recipes import HEAD, STUDENT, Recipe, Schedule
+from .records import Run, make_card
 from .resume import make_plan
 from .runtime import Runtime, choose_runtime
-from .views import four_views, one_view
+from .table import TeacherTable
 
 
 def create_network(model_name: str, like: ImageSet, projection: bool = False, seed: int = 0) -> Network:
@@ -100,15 +104,16 @@ def train_head(
         check_fits(teacher, data, "teacher")
     if teacher.head is None:
         raise ValueError("this teacher has no projection head; make it with projection=True.")
-    runtime = runtime or choose_runtime()
-    plan = make_plan("head", teacher, None, train, test, schedule, seed)
+    runtime, here = runtime or choose_runtime(), world()
+    plan = make_plan("head", teacher, None, train, test, schedule, seed, here.size)
     runtime.place(teacher).eval()
+    head = here.wrap(teacher.head)
 
-    def step(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor, int]:
+    def learn(views: Tensor, taught: None, labels: Tensor) -> tuple[dict[str, Tensor], Tensor, int]:
         with torch.no_grad():
-            features = runtime.run(teacher, four_views(x, generator)).features
-        loss, hits = contrastive_loss(teacher.head(features), len(x))
-        return {"contrastive": loss, "total": loss}, hits, 3 * len(x)
+            features = runtime.run(teacher, views).features
+        loss, hits = contrastive_loss(head(features), len(labels))
+        return {"contrastive": loss, "total": loss}, hits, 3 * len(labels)
 
     def measure() -> dict[str, float]:
         size = min(schedule.batch_size, len(test))
@@ -117,133 +122,80 @@ def train_head(
     job = Job(
         network=teacher,
         trained=teacher.head,
-        step=step,
-        train=train.to(runtime.device),
+        learn=learn,
+        views=4,
+        taught=False,
         measure=measure if test is not None else None,
+        plan=plan,
+        card=make_card("head", train, test, runtime, teacher=teacher.spec["model"]),
+        out=Path(out) if out else None,
+        file_name="teacher.safetensors",
+    )
+    feed = Feed(
+        train=train, batch_size=schedule.batch_size, seed=seed, device=runtime.device, world=here, views=4
+    )
+    lesson = Lesson(
+        feed=feed,
+        teacher=None,
         schedule=schedule,
         seed=seed,
-        plan=plan,
-        card=make_card("head", train, test, runtime, teacher=teacher),
         runtime=runtime,
-        out=Path(out) if out else None,
         progress=progress,
         evaluate_every=evaluate_every,
         save_seconds=save_seconds,
     )
-    return fit(job, "teacher.safetensors")
+    return fit(lesson, [job])[0]
 
 
 def distill(
-    student: Network,
+    students: Network | Sequence[Network],
     teacher: Network | None,
     train: ImageSet,
     test: ImageSet | None = None,
     *,
-    method: str = "sskd",
-    recipe: Recipe | None = None,
+    method: str | Sequence[str] = "sskd",
+    recipe: Recipe | None | Sequence[Recipe | None] = None,
     schedule: Schedule = STUDENT,
     seed: int = 0,
-    out: str | Path | None = None,
+    out: str | Path | None | Sequence[str | Path] = None,
+    table: TeacherTable | str | Path | None = None,
     runtime: Runtime | None = None,
     progress: bool = True,
     evaluate_every: int = 1,
     save_seconds: float = 10.0,
     kind: str = "student",
-) -> Run:
-    """Train a student under a method's terms, with a frozen teacher in eval mode.
+) -> Run | list[Run]:
+    """Train a student, or several at once, under a method's terms, with a frozen teacher in eval mode.
 
     SSKD: all four views pass the student in ONE forward, so its BatchNorm sees upright and rotated images
     together. The student ends as after the last epoch; test accuracy is measured on the way, never to choose.
 
+    students: one network, which gives a Run, or a list, which gives a list of Runs. Students in a list see
+    the same views in the same order (those of `seed`) and share each forward pass of the teacher; each ends
+    exactly as if trained alone. `method`, `recipe` and `out` are then one for all (`out` with a sub-folder a
+    student: 1, 2, …) or one each. Methods with one view and with four share a pass only among themselves.
     method: a name in METHODS; recipe: weights, temperatures, ratios (default: preset "official-code").
-    out, and errors: as in `train_teacher`.
+    table: a teacher table (cache_teacher) in place of the teacher's forward passes; `teacher` may then be
+    None.
+    seed: the order of the images and their views. out, and errors: as in `train_teacher`.
     """
-    made = create_method(method, recipe)
-    teacher = teacher if made.needs_teacher else None
-    _check_networks(made, student, teacher, train)
-    check_fits(student, test, "student")
-    runtime = runtime or choose_runtime()
-    plan = make_plan(kind, student, teacher, train, test, schedule, seed)
-    plan |= {"method": method, "recipe": dataclasses.asdict(made.recipe)}
-    runtime.place(student).train()
-    if teacher is not None:
-        runtime.place(teacher).eval()
-
-    def measure() -> dict[str, float]:
-        figures = evaluate(student, test, runtime)
-        return {"test_accuracy": figures["accuracy"], "test_loss": figures["loss"]}
-
-    job = Job(
-        network=student,
-        trained=student,
-        step=_student_step(made, student, teacher, runtime),
-        train=train.to(runtime.device),
-        measure=measure if test is not None else None,
+    one = isinstance(students, Network)
+    lesson, jobs = prepare(
+        [students] if one else list(students),
+        teacher,
+        train,
+        test,
+        method=method,
+        recipe=recipe,
         schedule=schedule,
         seed=seed,
-        plan=plan,
-        card=make_card(
-            kind, train, test, runtime, teacher=teacher, method=method if kind == "student" else None
-        ),
+        out=[out] if one else out,
+        table=table,
         runtime=runtime,
-        out=Path(out) if out else None,
         progress=progress,
         evaluate_every=evaluate_every,
         save_seconds=save_seconds,
+        kind=kind,
     )
-    return fit(job, f"{kind}.safetensors")
-
-
-def _student_step(made: Method, student: Network, teacher: Network | None, runtime: Runtime) -> Step:
-    """One step of a method: the same views through both networks, one forward each."""
-    views_of = four_views if made.views == 4 else one_view
-
-    def step(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor, int]:
-        views = views_of(x, generator)
-        taught = None
-        if teacher is not None:
-            with torch.no_grad():
-                taught = runtime.run(teacher, views)
-        output = runtime.run(student, views)
-        hits = (output.logits[: len(y)].argmax(1) == y).sum()
-        return made(output, taught, y), hits, len(y)
-
-    return step
-
-
-def _check_networks(made: Method, student: Network, teacher: Network | None, train: ImageSet) -> None:
-    """Raise ValueError unless a method has the networks and heads it needs, made for these images."""
-    check_fits(student, train, "student")
-    if made.needs_projection and student.head is None:
-        raise ValueError(
-            "L_ss needs a projection head on the student; make it with create_network(..., projection=True)."
-        )
-    if not made.needs_teacher:
-        return
-    if teacher is None:
-        raise ValueError(
-            f"the method {made.name!r} needs a teacher; load one with load_checkpoint (command: --teacher)."
-        )
-    check_fits(teacher, train, "teacher")
-    if made.needs_projection and teacher.head is None:
-        raise ValueError(
-            "L_ss needs the teacher's projection head: make the teacher with projection=True, train it, then "
-            "train its head with train_head."
-        )
-
-
-def check_fits(network: Network, data: ImageSet | None, who: str) -> None:
-    """Raise ValueError unless a network takes these images (None: nothing to check) and has their classes."""
-    if data is None:
-        return
-    if not network.spec:
-        raise ValueError(
-            f"the {who} has no spec, so a checkpoint could not say what it is. Make it with create_network."
-        )
-    channels, classes = network.spec["in_channels"], network.spec["num_classes"]
-    if (channels, classes) != (data.in_channels, data.num_classes):
-        raise ValueError(
-            f"the {who} ({network.spec['model']}) takes {channels} channel(s) and tells {classes} classes "
-            f"apart, but {data.name} has {data.in_channels} and {data.num_classes}. Train or load one made "
-            "for these images: create_network(name, like=images)."
-        )
+    runs = fit(lesson, jobs)
+    return runs[0] if one else runs

@@ -1,15 +1,28 @@
 """Views of an image: flip, crop, rotate. Pixels only; each network normalises for itself.
 
-B images a batch, C channels, H = W pixels. Every random draw comes from the generator passed in.
+Two halves: `draw` makes the random choices, `cut` takes the pixels they name, one gather for all views. A
+training draws once an epoch and cuts at every step, so its randomness is the same on every device.
+
+B images a batch, C channels, V views an image (1 or 4), P pixels a side of a framed image, S of a window.
 """
 
 from __future__ import annotations
+
+import functools
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 PADDING = 4  # pixels of black on each side before a crop, as in the CIFAR literature
+
+
+class Draws(NamedTuple):
+    """The random choices for B images: flip bool [B]; corner int64 [B, 4, 2], top and left of each view."""
+
+    flip: Tensor
+    corner: Tensor
 
 
 def rotate(images: Tensor, quarter_turns: int) -> Tensor:
@@ -20,72 +33,101 @@ def rotate(images: Tensor, quarter_turns: int) -> Tensor:
     return torch.rot90(images, quarter_turns, dims=(-2, -1))
 
 
-def random_flip(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Mirror each image left to right with probability 1/2. images: [B, C, H, W], any dtype."""
-    flip = torch.rand(len(images), generator=generator, device=images.device) < 0.5
-    return torch.where(flip[:, None, None, None], images.flip(-1), images)
+def frame(images: Tensor, window: int | None = None) -> Tensor:
+    """What windows are cut from: the images with black around them, or, if a window is smaller, as they are.
 
-
-def random_crop(images: Tensor, generator: torch.Generator | None = None, padding: int = PADDING) -> Tensor:
-    """Pad each image with black, then cut a window of the old size at an offset of its own.
-
-    The offsets are uniform on {0, ..., 2·padding}² and differ from image to image.
-    images: [B, C, H, W], black = 0. Returns the same shape and dtype.
+    images: uint8 [B, C, H, W]. Returns [B, C, H + 8, W + 8] where `window` is None.
     """
-    count, channels, height, width = images.shape
-    padded = F.pad(images, (padding, padding, padding, padding))
-    top, left = torch.randint(0, 2 * padding + 1, (2, count, 1), generator=generator, device=images.device)
-    rows = top + torch.arange(height, device=images.device)  # [B, H]
-    columns = left + torch.arange(width, device=images.device)  # [B, W]
-    # One flat gather of whole windows: index [B, 1, H·W] into [B, C, padded pixels].
-    window = (rows[:, :, None] * padded.shape[-1] + columns[:, None, :]).reshape(count, 1, -1)
-    pixels = padded.flatten(2).gather(2, window.expand(count, channels, -1))
-    return pixels.view(count, channels, height, width)
+    return F.pad(images, (PADDING,) * 4) if window is None else images
 
 
-def one_view(images: Tensor, generator: torch.Generator | None = None, augment: bool = True) -> Tensor:
+def draw(count: int, generator: torch.Generator | None = None, slack: int = 2 * PADDING) -> Draws:
+    """Choose for each image whether it is mirrored, and for each of its four views where its window lies.
+
+    flip: 1 with probability 1/2, shared by the four views. corner: uniform on {0, ..., slack}², for each
+    view. A method with one view takes the first of the four, so it sees the same upright images under one
+    seed.
+    """
+    device = generator.device if generator is not None else "cpu"
+    flip = torch.rand(count, generator=generator, device=device) < 0.5
+    corner = torch.randint(0, slack + 1, (count, 4, 2), generator=generator, device=device)
+    return Draws(flip, corner)
+
+
+def centre(count: int, slack: int = 2 * PADDING) -> Draws:
+    """Choose nothing at random: no image mirrored, every window in the middle."""
+    return Draws(torch.zeros(count, dtype=torch.bool), torch.full((count, 4, 2), slack // 2))
+
+
+def cut(framed: Tensor, draws: Draws, size: tuple[int, int], views: int) -> Tensor:
+    """Take the views that were drawn: mirror, cut a window, turn it, all in one gather of pixel numbers.
+
+    The published code turns first and cuts afterwards; with square images, black around them and uniform
+    corners the two orders have the same distribution.
+
+    framed: uint8 [B, C, P, P']; draws: on its device; size: height and width of a window.
+    Returns float32 [V·B, C, *size] in [0, 1], first all upright views, then all at 90°, 180°, 270°.
+    """
+    count, channels, _, width = framed.shape
+    rows, columns = _turned_pixels(size, views, framed.device)  # [V, 1, S·S]
+    top, left = draws.corner[:, :views].permute(2, 1, 0)[..., None]  # [V, B, 1]
+    columns = left + columns
+    columns = torch.where(draws.flip[:, None], width - 1 - columns, columns)
+    pixel = ((top + rows) * width + columns)[:, :, None].expand(-1, -1, channels, -1)  # [V, B, C, S·S]
+    found = framed.flatten(2).expand(views, -1, -1, -1).gather(3, pixel)
+    return found.view(views * count, channels, *size).float().div_(255)
+
+
+@functools.cache
+def _turned_pixels(size: tuple[int, int], views: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Row and column, in the upright window, of each pixel of a turned one. Two int64 [V, 1, S·S]."""
+    number = torch.arange(size[0] * size[1], device=device).view(size)
+    turned = torch.stack([rotate(number, quarter_turns).flatten() for quarter_turns in range(views)])[:, None]
+    return turned // size[1], turned % size[1]
+
+
+def one_view(
+    images: Tensor, generator: torch.Generator | None = None, augment: bool = True, window: int | None = None
+) -> Tensor:
     """Make the single upright view that plain training sees: a flip, then a crop.
 
-    images: uint8 [B, C, H, W]. Returns float32 [B, C, H, W] in [0, 1]; `augment=False` only rescales.
+    images: uint8 [B, C, H, W]; window: side of the view where that is less than H. Returns float32 [B, C, H,
+    W] in [0, 1]; `augment=False` only rescales (and cuts the middle, if there is a window).
     """
-    _check(images)
-    if augment:
-        images = random_crop(random_flip(images, generator), generator)
-    return images.float().div_(255)
+    return _views(images, generator, augment, window, views=1)
 
 
-def four_views(images: Tensor, generator: torch.Generator | None = None, augment: bool = True) -> Tensor:
+def four_views(
+    images: Tensor, generator: torch.Generator | None = None, augment: bool = True, window: int | None = None
+) -> Tensor:
     """Make the four rotated views of SSKD: B upright, then B at 90°, B at 180°, B at 270°.
 
-    One flip an image, shared by its four views, and then a crop for each view. The published code
-    rotates first and crops afterwards; with square images, black padding and uniform offsets the
-    two orders draw from the same distribution, and cropping first lets all four be cut in one gather.
-    Padding happens on the pixels, before any normalisation, so the border is true black.
+    One flip an image, shared by its four views, and a crop for each view. Padding happens on the pixels,
+    before any normalisation, so the border is true black.
 
-    images: uint8 [B, C, H, H]. Returns float32 [4B, C, H, H] in [0, 1].
-    Raises ValueError for images that are not square or not uint8.
-    Source: Xu et al. 2020, section 3.2; flip and crop as in the published code.
+    images: uint8 [B, C, H, H]; window: side of a view where that is less than H. Returns float32 [4B, C, H,
+    H] in [0, 1]. Raises ValueError for images that are not square or not uint8. Source: Xu et al. 2020,
+    section 3.2; flip and crop as in the published code.
     """
-    _check(images)
-    if images.shape[-1] != images.shape[-2]:
+    if images.dim() == 4 and images.shape[-1] != images.shape[-2]:
         raise ValueError(
             f"four_views needs square images, but these are {images.shape[-2]} x {images.shape[-1]} pixels: "
             "a quarter turn would change their shape. Crop or resize them to a square first."
         )
-    count = len(images)
-    views = images.repeat(4, 1, 1, 1)
-    if augment:
-        views = random_crop(random_flip(images, generator).repeat(4, 1, 1, 1), generator)
-    for quarter_turns in (1, 2, 3):
-        rows = slice(quarter_turns * count, (quarter_turns + 1) * count)
-        views[rows] = rotate(views[rows], quarter_turns)
-    return views.float().div_(255)
+    return _views(images, generator, augment, window, views=4)
 
 
-def _check(images: Tensor) -> None:
+def _views(
+    images: Tensor, generator: torch.Generator | None, augment: bool, window: int | None, views: int
+) -> Tensor:
     if images.dtype != torch.uint8 or images.dim() != 4:
         raise ValueError(
             "views are made from uint8 images [B, C, H, W] (0 = black, 255 = white), but these are "
             f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}. "
             "Pass ImageSet.images, or convert with (255 * x).to(torch.uint8)."
         )
+    framed = frame(images, window)
+    size = (window, window) if window else tuple(images.shape[2:])
+    slack = framed.shape[-1] - size[1]
+    draws = draw(len(images), generator, slack) if augment else centre(len(images), slack)
+    return cut(framed, Draws(*(part.to(images.device) for part in draws)), size, views)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
+
+
+def pytest_configure() -> None:
+    """No test, nor any process it starts, measures the machine, unless it asks (test_runtime.py does)."""
+    os.environ["SSKD_RUNTIME"] = "default"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

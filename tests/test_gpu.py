@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from test_views import explain_batch, random_images
-from torch import Tensor
 
+from sskd_lib.capture import CapturedStep
 from sskd_lib.checkpoints import load_checkpoint, read_card
 from sskd_lib.data import ImageSet
 from sskd_lib.evaluation import predict
-from sskd_lib.loop import Run
+from sskd_lib.feed import Batch, Feed
+from sskd_lib.loop import Step
 from sskd_lib.losses import (
     contrastive_loss,
     create_method,
@@ -27,6 +29,7 @@ from sskd_lib.losses import (
 )
 from sskd_lib.network import Network, Output
 from sskd_lib.recipes import PRESETS, Schedule
+from sskd_lib.records import Run, TrainingError
 from sskd_lib.runtime import Runtime, choose_runtime
 from sskd_lib.training import create_network, distill, train_head
 from sskd_lib.views import four_views, one_view
@@ -75,6 +78,10 @@ RUNTIMES = {
     "exact": lambda: choose_runtime(DEVICE, exact=True),
     "chosen": lambda: choose_runtime(DEVICE),
     "bfloat16": lambda: Runtime(device=torch.device(DEVICE), dtype=torch.bfloat16, channels_last=True),
+    "captured": lambda: Runtime(device=torch.device(DEVICE), channels_last=True, capture=True),
+    "captured bfloat16": lambda: Runtime(
+        device=torch.device(DEVICE), dtype=torch.bfloat16, channels_last=True, capture=True
+    ),
 }
 
 
@@ -177,26 +184,30 @@ def test_plain_views_equal_those_of_the_cpu():
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("job", ["ce", "kd", "kd+rotations", "sskd", "head"])
 def test_no_step_of_an_epoch_waits_for_the_device(job, runtime, monkeypatch):
-    """The second epoch runs under torch's watch: batches, views, networks, terms, backward, SGD, sums."""
-    batches, watched = ImageSet.batches, []
+    """The second epoch runs under torch's watch: batches, views, networks, terms, backward, SGD, sums.
 
-    def batches_under_watch(self: ImageSet, *arguments) -> Iterator[tuple[Tensor, Tensor]]:
-        epoch = batches(self, *arguments)
-        if watched:
-            torch.cuda.set_sync_debug_mode("error")
+    A captured step is recorded in the first epoch, at its fourth batch of 16, and replayed in the second.
+    """
+    batches, watched = Feed._batches, []
+
+    def batches_under_watch(self: Feed, number: int) -> Iterator[Batch]:
+        if number == 1:
+            torch.cuda.synchronize()
         try:
-            for batch in epoch:
+            for batch in batches(self, number):
+                if number == 1:
+                    torch.cuda.set_sync_debug_mode("error")
                 yield batch
                 watched.append(torch.cuda.get_sync_debug_mode())  # the step is over
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(ImageSet, "batches", batches_under_watch)
+    monkeypatch.setattr(Feed, "_batches", batches_under_watch)
     try:
-        train(job, striped_images(40), runtime, epochs=2)  # 16 + 16 + 8 images
+        train(job, striped_images(72), runtime, epochs=2)  # 16 + 16 + 16 + 16 + 8 images
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert watched == [0, 0, 0, 2, 2, 2]
+    assert watched == [0] * 5 + [2] * 5
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
@@ -244,16 +255,16 @@ def test_checkpoint_written_on_the_device_loads_on_the_cpu(runtime, tmp_path):
 
 
 def test_a_killed_run_goes_on(runtime, tmp_path, monkeypatch):
-    data, batches, calls = striped_images(48), ImageSet.batches, []
+    data, epoch, calls = striped_images(48), Feed.epoch, []
 
-    def killed(self: ImageSet, *arguments) -> Iterator[tuple[Tensor, Tensor]]:
+    def killed(self: Feed, number: int) -> Iterator[Batch]:
         calls.append(None)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return batches(self, *arguments)
+        return epoch(self, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ImageSet, "batches", killed)
+        patch.setattr(Feed, "epoch", killed)
         with pytest.raises(KeyboardInterrupt):
             train("sskd", data, runtime, epochs=4, out=tmp_path, save_seconds=0)
     resumed = train("sskd", data, runtime, epochs=4, out=tmp_path, save_seconds=0)
@@ -263,12 +274,92 @@ def test_a_killed_run_goes_on(runtime, tmp_path, monkeypatch):
     assert resumed.history[-1]["total"] == pytest.approx(whole.history[-1]["total"], rel=0.2)
 
 
+# ---- the captured step ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("job", ["ce", "kd", "kd+rotations", "sskd", "head"])
+def test_a_captured_training_equals_an_eager_one(job):
+    """Ten steps of batches of 16 and one of 8, twice, over a change of the learning rate: same losses."""
+    eager, captured = (
+        train(
+            job,
+            striped_images(88),
+            Runtime(device=torch.device(DEVICE), channels_last=True, capture=capture),
+            2,
+        )
+        for capture in (False, True)
+    )
+    for ours, theirs in zip(captured.history, eager.history, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours.keys() - {"seconds", "train_accuracy"}:
+            assert ours[name] == pytest.approx(theirs[name], rel=0.02)
+
+
+def test_a_step_is_recorded_once_a_learning_rate_and_replayed(monkeypatch):
+    records, record = [], CapturedStep._record
+    monkeypatch.setattr(CapturedStep, "_record", lambda self, batch: (records.append(1), record(self, batch)))
+    steps, take = [], Step.take
+    monkeypatch.setattr(Step, "take", lambda self, batch: (steps.append(1), take(self, batch))[1])
+    schedule = Schedule(epochs=4, batch_size=16, lr=0.02, milestones=(0.5,))  # one cut
+    student, teacher = networks(striped_images(88))
+    runtime = Runtime(device=torch.device(DEVICE), capture=True)
+    distill(student, teacher, striped_images(88), schedule=schedule, runtime=runtime, progress=False)
+    # Python runs the step 3 times to warm up, once for each recording and for each short batch of 8.
+    assert len(records) == 2 and len(steps) == 3 + 2 + 4
+
+
+def test_students_together_are_captured_together():
+    data = striped_images(80)
+    runtime = Runtime(device=torch.device(DEVICE), channels_last=True, capture=True)
+    settings = dict(schedule=Schedule(epochs=2, batch_size=16, lr=0.02), runtime=runtime, progress=False)
+    pair = [networks(data)[0], create_network("resnet14", data, projection=True, seed=3)]
+    _, teacher = networks(data)
+    runs = distill(pair, teacher, data, method=["sskd", "kd"], **settings)
+    alone = distill(networks(data)[0], teacher, data, method="sskd", **settings)
+    assert runs[0].history[-1]["total"] == pytest.approx(alone.history[-1]["total"], rel=0.02)
+
+
+def test_a_step_that_cannot_be_recorded_goes_on_with_a_warning(monkeypatch):
+    def waits(*arguments):
+        terms = sskd_terms(*arguments)
+        terms["total"].item()
+        return terms
+
+    def method(*arguments):
+        return dataclasses.replace(create_method(*arguments), terms=waits)
+
+    monkeypatch.setattr("sskd_lib.jobs.create_method", method)
+    runtime = Runtime(device=torch.device(DEVICE), capture=True)
+    with pytest.warns(UserWarning, match="cannot be recorded as a CUDA graph.*capture=False"):
+        run = train("sskd", striped_images(80), runtime, epochs=2)
+    assert math.isfinite(run.history[-1]["total"])
+
+
+def test_a_full_gpu_names_the_batch_and_the_setting(tmp_path):
+    share = 0.02
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(share)
+    try:
+        data = striped_images(4096, size=32)
+        student, teacher = networks(data)
+        schedule = Schedule(epochs=1, batch_size=4096)
+        with pytest.raises(TrainingError, match="4096 images x 4 views a step.*--batch-size 2048"):
+            distill(
+                student, teacher, data, schedule=schedule, runtime=Runtime(device=torch.device(DEVICE)),
+                progress=False, out=tmp_path,
+            )  # fmt: skip
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.empty_cache()
+    assert not (tmp_path / "student.safetensors").exists()
+
+
 # ---- the runtime ---------------------------------------------------------------------------------
 
 
 def test_the_chosen_runtime_fits_the_card():
     chosen = choose_runtime("auto")
-    assert chosen == Runtime(device=torch.device("cuda"), channels_last=True)
+    assert chosen.device == torch.device("cuda") and chosen.channels_last
     assert choose_runtime("cuda", exact=True) == Runtime(device=torch.device("cuda"))
     with pytest.raises(ValueError, match="this machine has no cuda:99 device"):
         choose_runtime("cuda:99")

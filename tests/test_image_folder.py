@@ -45,13 +45,13 @@ def folder(tmp_path):
 @pytest.fixture
 def decoded(monkeypatch):
     """The files that were decoded rather than taken from the cache."""
-    seen, decode = [], image_folder._decode
+    seen, decode = [], image_folder.decode_image
 
     def watched(file, size):
         seen.append(file.name)
         return decode(file, size)
 
-    monkeypatch.setattr(image_folder, "_decode", watched)
+    monkeypatch.setattr(image_folder, "decode_image", watched)
     return seen
 
 
@@ -64,6 +64,28 @@ def test_a_folder_with_train_and_test(folder):
     assert train.labels.tolist() == [0, 0, 0, 1, 1, 1] and test.labels.tolist() == [0, 0, 1, 1]
     assert torch.equal(train.images[4], torch.from_numpy(colour(311)).permute(2, 0, 1))
     assert torch.equal(test.images[1], torch.from_numpy(colour(201)).permute(2, 0, 1))
+
+
+def test_val_is_another_name_of_test_as_imagenet_has_it(folder):
+    test = load_images(f"folder:{folder}", "test").fingerprint()
+    (folder / "test").rename(folder / "val")
+    assert len(load_images(f"folder:{folder}")) == 6
+    assert load_images(f"folder:{folder}", "test").fingerprint() == test
+    save(folder / "test" / "0.png", colour(0))  # ImageNet's test images have no labels
+    assert load_images(f"folder:{folder}", "test").fingerprint() == test
+    for name in ("cat", "dog"):
+        save(folder / "test" / name / "0.png", colour(1))
+    assert len(load_images(f"folder:{folder}", "test")) == 2  # test/ comes first, val/ is left alone
+
+
+def test_a_val_level_without_classes_is_no_reason_to_hold_out_training_images(folder):
+    (folder / "test").rename(folder / "val")
+    for file in (folder / "val").rglob("*.png"):
+        file.rename(folder / "val" / f"{file.parent.name}{file.name}")
+    for name in ("cat", "dog"):
+        (folder / "val" / name).rmdir()
+    with pytest.raises(ValueError, match="val holds images, but not in a sub-folder for each class. Sort"):
+        load_images(f"folder:{folder}")
 
 
 @pytest.mark.parametrize("level", ["", "train"])

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor, nn
 
 from sskd_lib.models import MODELS, create_model
@@ -30,6 +31,8 @@ GOLDEN = {
     "wrn_40_2": (2_255_156, 327_610_880, 128, 227),
     "ShuffleV2": (1_355_528, 44_504_448, 1024, 338),
 }
+# ImageNet's ResNets, 1,000 classes: parameters as torchvision's documentation gives them, D
+IMAGENET = {"resnet18": (11_689_512, 512), "resnet34": (21_797_672, 512)}
 SMALL = ["resnet8", "wrn_16_1", "ShuffleV2"]  # one of each family
 
 
@@ -76,7 +79,7 @@ def count_macs(network: nn.Module, x: Tensor) -> int:
 
 
 def test_golden_table_covers_every_model():
-    assert list(GOLDEN) == list(MODELS)
+    assert [*GOLDEN, *(f"torchvision/{name}" for name in IMAGENET)] == list(MODELS)
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -87,6 +90,28 @@ def test_golden_counts(name):
     assert count_macs(network, torch.zeros(1, 3, 32, 32, device="meta")) == macs
     assert network.feature_dim == width
     assert len(network.state_dict()) == entries
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_imagenet_backbones_are_torchvisions_own(name):
+    """Its parameter names behind `net.`, its logits, its penultimate features."""
+    network = make(f"torchvision/{name}", num_classes=7).eval()
+    theirs = getattr(torchvision.models, name)(weights=None, num_classes=7).eval()
+    theirs.load_state_dict({key.removeprefix("net."): value for key, value in network.state_dict().items()})
+    x, seen = images(2, 3, 64, 64), []
+    theirs.fc.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), theirs(x))
+        torch.testing.assert_close(network.features(x), seen[0])
+    with torch.device("meta"):
+        large = create_model(f"torchvision/{name}", num_classes=1000)
+    parameters, width = IMAGENET[name]
+    assert sum(p.numel() for p in large.parameters()) == parameters and large.feature_dim == width
+    assert large.eval().feature_maps(torch.zeros(1, 3, 224, 224, device="meta")).shape == (1, width, 7, 7)
+    assert create_model(f"torchvision/{name}", 3, in_channels=1).features(images(2, 1, 32, 32)).shape == (
+        2,
+        width,
+    )
 
 
 BATCHNORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")

@@ -1,9 +1,8 @@
-"""Recipes, methods, networks, runtimes: published numbers, what a step does with them, clear errors."""
+"""Recipes, methods, networks: published numbers, what a step does with them, clear errors."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
 from dataclasses import replace
 
@@ -12,12 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sskd_lib import runtime as runtime_module
 from sskd_lib.data import ImageSet
 from sskd_lib.losses import METHODS, create_method, sskd_terms
 from sskd_lib.network import Network, Output
 from sskd_lib.recipes import HEAD, PRESETS, STUDENT, Recipe, Schedule
-from sskd_lib.runtime import Runtime, choose_runtime
+from sskd_lib.runtime import Runtime
 from sskd_lib.training import create_network, distill
 from sskd_lib.views import four_views
 
@@ -340,83 +338,3 @@ def test_one_step_of_sskd_by_hand():
         torch.testing.assert_close(student.get_parameter(name), expected, rtol=1e-5, atol=1e-6)
     for name, value in terms.items():
         assert run.history[0][name] == pytest.approx(value.item(), rel=1e-5)
-
-
-# ---- runtimes ------------------------------------------------------------------------------------
-
-
-def test_outputs_are_float32_whatever_the_format():
-    data = few_images(size=16, channels=3)
-    network = create_network("resnet8", data, projection=True).eval()
-    views = four_views(data.images[:2], augment=False)
-    with torch.no_grad():
-        plain = Runtime().run(network, views)
-        last = Runtime(channels_last=True)
-        strided = last.run(last.place(network), views)
-        half = Runtime(dtype=torch.bfloat16).run(network, views)
-    for exact, other, rough in zip(plain, strided, half, strict=True):
-        assert exact.dtype == other.dtype == rough.dtype == torch.float32
-        torch.testing.assert_close(other, exact, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(rough, exact, rtol=0.1, atol=0.1)
-        assert not torch.equal(rough, exact)  # it was bfloat16 inside
-    assert network.backbone.conv1.weight.is_contiguous(memory_format=torch.channels_last)
-    Runtime().place(network)
-    assert network.backbone.conv1.weight.is_contiguous()
-
-
-def test_run_passes_none_on():
-    network = pixel_network(few_images(), seed=0, projection=False)
-    assert Runtime(dtype=torch.bfloat16).run(network, torch.rand(2, 1, 6, 6)).projection is None
-
-
-@pytest.mark.parametrize(
-    ("flags", "fast"),
-    [("fpu avx512_bf16 sse", True), ("fpu amx_bf16", True), ("fpu avx2 bf16ish", False), (None, False)],
-)
-def test_bfloat16_is_chosen_where_the_processor_has_it(flags, fast, monkeypatch):
-    def fake_open(path: str) -> io.StringIO:
-        assert path == "/proc/cpuinfo"
-        if flags is None:
-            raise FileNotFoundError(path)
-        return io.StringIO(f"processor : 0\nflags\t\t: {flags}\nbugs : none\n")
-
-    monkeypatch.setattr(runtime_module, "open", fake_open, raising=False)
-    chosen = choose_runtime("cpu")
-    assert chosen == Runtime(dtype=torch.bfloat16 if fast else torch.float32, channels_last=True)
-    assert choose_runtime("cpu", exact=True) == Runtime()
-
-
-@pytest.mark.parametrize(
-    ("cuda", "mps", "expected"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
-)
-def test_auto_prefers_cuda_then_mps_then_the_cpu(cuda, mps, expected, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(cuda))
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    chosen = choose_runtime()
-    if expected == "cpu":
-        assert chosen == choose_runtime("cpu")
-    else:  # float32 was measured to be faster on CUDA; mps was not measured
-        assert chosen == Runtime(device=torch.device(expected), channels_last=expected == "cuda")
-
-
-@pytest.mark.parametrize("device", ["tpu", "", "gpu"])
-def test_a_wrong_device_name_is_answered_with_the_right_ones(device):
-    with pytest.raises(ValueError, match=f"there is no device '{device}'; choose auto, cpu, cuda or mps"):
-        choose_runtime(device)
-
-
-@pytest.mark.parametrize(("device", "cards"), [("cuda", 0), ("cuda:1", 1), ("mps", 0), ("meta", 0)])
-def test_a_device_this_machine_lacks_is_refused(device, cards, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cards > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=f"this machine has no {device} device .* device='auto' or 'cpu'"):
-        choose_runtime(device)
-
-
-def test_describe_names_the_machine():
-    facts = Runtime(dtype=torch.bfloat16, channels_last=True).describe()
-    assert facts.keys() == {"device", "device_name", "dtype", "channels_last", "threads"}
-    assert (facts["device"], facts["dtype"], facts["channels_last"]) == ("cpu", "bfloat16", True)
-    assert facts["device_name"] and facts["threads"] == torch.get_num_threads()

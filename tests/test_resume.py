@@ -17,7 +17,7 @@ from test_training import metrics, one_thread, pictures, same, state, train  # n
 
 from sskd_lib import resume
 from sskd_lib.checkpoints import CheckpointError, load_checkpoint, read_card, read_tensors, write_tensors
-from sskd_lib.data import ImageSet
+from sskd_lib.feed import Feed
 from sskd_lib.recipes import Recipe, Schedule
 from sskd_lib.resume import RESUME_FILE
 from sskd_lib.runtime import Runtime, choose_runtime
@@ -169,16 +169,16 @@ class Stop:
     """Makes the training images run out at the `batch`-th batch of all, by raising an exception."""
 
     def __init__(self, monkeypatch, batch: int, error: type[BaseException] = KeyboardInterrupt) -> None:
-        batches, count = ImageSet.batches, [0]
+        epoch, count = Feed.epoch, [0]
 
-        def interrupted(images, *arguments):
-            for x_and_y in batches(images, *arguments):
+        def interrupted(feed, number):
+            for given in epoch(feed, number):
                 count[0] += 1
                 if count[0] == batch:
                     raise error
-                yield x_and_y
+                yield given
 
-        monkeypatch.setattr(ImageSet, "batches", interrupted)
+        monkeypatch.setattr(Feed, "epoch", interrupted)
 
 
 RUNTIMES = {
@@ -205,7 +205,9 @@ def test_interrupted_in_a_notebook_it_goes_on_in_every_format(job, runtime, tmp_
 def test_a_state_is_saved_at_most_every_so_many_seconds(tmp_path, monkeypatch):
     saves = []
     save_state = resume.save_state
-    monkeypatch.setattr("sskd_lib.loop.save_state", lambda *a: (saves.append(len(a[2])), save_state(*a)))
+    monkeypatch.setattr(
+        "sskd_lib.loop.save_state", lambda job: (saves.append(len(job.history)), save_state(job))
+    )
     train("ce", pictures(16), out=tmp_path / "often", save_seconds=0)
     assert saves == [1, 2, 3]
     saves.clear()
@@ -267,7 +269,7 @@ def test_a_finished_run_is_returned_and_not_trained_again(job, tmp_path, monkeyp
     def never(*_):
         raise AssertionError("it trains")
 
-    monkeypatch.setattr(ImageSet, "batches", never)
+    monkeypatch.setattr(Feed, "epoch", never)
     other_day = {"kind": job, "date": "2999-01-01", "runtime": {}, "versions": {}}
     monkeypatch.setattr("sskd_lib.training.make_card", lambda *_, **__: other_day)
     again = train(job, data, test, out=tmp_path)

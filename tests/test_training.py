@@ -13,16 +13,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sskd_lib import training
+from sskd_lib import jobs, training
 from sskd_lib.checkpoints import CheckpointError, load_checkpoint, read_card
 from sskd_lib.data import ImageSet
-from sskd_lib.loop import Run, TrainingError
 from sskd_lib.losses import contrastive_loss, create_method, sskd_terms
 from sskd_lib.network import Network
 from sskd_lib.recipes import Recipe, Schedule
+from sskd_lib.records import Run, TrainingError
 from sskd_lib.runtime import Runtime
 from sskd_lib.training import create_network, distill, train_head, train_teacher
-from sskd_lib.views import four_views, one_view
+from sskd_lib.views import draw
 
 SETTINGS = {
     "schedule": Schedule(epochs=3, batch_size=8, lr=0.02),
@@ -78,6 +78,17 @@ def train(job: str, data: ImageSet, test: ImageSet | None = None, *, seed: int =
     return distill(student, teacher, data, test, method=job, **settings)
 
 
+def views_by_hand(images: torch.Tensor, flip: torch.Tensor, corner: torch.Tensor, turns: int) -> torch.Tensor:
+    """What `draw` chose, one image at a time: mirror, a window of the image on black, quarter turns."""
+    views = []
+    for turn in range(turns):
+        for image, mirrored, (top, left) in zip(images, flip, corner[:, turn].tolist(), strict=True):
+            size = image.shape[-1]
+            padded = F.pad(image.flip(-1) if mirrored else image, (4, 4, 4, 4))
+            views.append(torch.rot90(padded[:, top : top + size, left : left + size], turn, dims=(1, 2)))
+    return torch.stack(views).float() / 255
+
+
 def state(network: Network) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
@@ -113,20 +124,22 @@ def test_the_loop_equals_a_plain_one(job):
         optimizer.param_groups[0]["lr"] = 0.02 if epoch < 2 else 0.002
         generator = torch.Generator().manual_seed(3 * 1_000_003 + epoch)
         losses, hits, rows = 0.0, 0, 0
-        for index in torch.randperm(len(data), generator=generator).split(8):
-            x, y = data.images[index], data.labels[index]
+        order = torch.randperm(len(data), generator=generator)
+        flip, corner = draw(len(data), generator)
+        for part in torch.arange(len(data)).split(8):
+            x, y = data.images[order[part]], data.labels[order[part]]
+            views = views_by_hand(x, flip[part], corner[part], turns=1 if job == "ce" else 4)
             if job == "ce":
-                logits = student(one_view(x, generator)).logits
+                logits = student(views).logits
                 loss, right = F.cross_entropy(logits, y), logits.argmax(1) == y
             elif job == "sskd":
-                views = four_views(x, generator)
                 with torch.no_grad():
                     taught = teacher(views)
                 output = student(views)
                 loss = sskd_terms(output, taught, y, Recipe())["total"]
                 right = output.logits[: len(y)].argmax(1) == y
             else:
-                loss, right = contrastive_loss(teacher(four_views(x, generator)).projection, len(x))
+                loss, right = contrastive_loss(teacher(views).projection, len(x))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -251,7 +264,7 @@ def test_the_last_epoch_is_the_result_and_the_best_is_recorded(tmp_path, monkeyp
         states.append(state(network))
         return {"accuracy": [50.0, 90.0, 90.0, 40.0][len(states) - 1], "loss": 1.0}
 
-    monkeypatch.setattr(training, "evaluate", evaluate)
+    monkeypatch.setattr(jobs, "evaluate", evaluate)
     run = train("sskd", pictures(16), pictures(16), out=tmp_path, schedule=Schedule(epochs=4, batch_size=8))
     assert run.summary["best"] == run.history[1] and run.summary["last"] == run.history[3]
     assert same(state(run.network), states[3]) and not same(states[3], states[1])
@@ -322,7 +335,7 @@ def poison(monkeypatch, job: str, term: str, step: int, value: float) -> None:
 
         return dataclasses.replace(made, terms=terms)
 
-    monkeypatch.setattr(training, "create_method", bad_method)
+    monkeypatch.setattr(jobs, "create_method", bad_method)
 
 
 @pytest.mark.parametrize(("job", "term"), [(job, term) for job in JOBS for term in TERMS[job]])
@@ -363,7 +376,7 @@ def test_weights_that_are_not_finite_stop_the_run_though_the_loss_was(tmp_path):
 
 
 def test_a_test_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "evaluate", lambda *_: {"accuracy": 10.0, "loss": math.inf})
+    monkeypatch.setattr(jobs, "evaluate", lambda *_: {"accuracy": 10.0, "loss": math.inf})
     with pytest.raises(TrainingError, match="test_loss, measured on the test images, stopped being"):
         train("ce", pictures(24), pictures(16), out=tmp_path)
     assert metrics(tmp_path) == []

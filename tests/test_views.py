@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sskd_lib.views import PADDING, four_views, one_view, random_crop, random_flip, rotate
+from sskd_lib.views import PADDING, centre, cut, draw, four_views, frame, one_view, rotate
 
 OFFSETS = 2 * PADDING + 1  # a window's offset is one of 0 .. 8 in each direction
 
@@ -138,23 +138,35 @@ def test_padding_is_exactly_black_and_as_wide_as_the_shift():
             assert (black_rows, black_columns) == tuple(abs(offsets[t, i] - PADDING))
 
 
-def test_random_crop_keeps_type_and_shape_and_takes_any_padding():
-    images = random_images(3, channels=3, size=7)
-    assert torch.equal(random_crop(images, padding=0), images)
-    wide = random_crop(images.double(), torch.Generator().manual_seed(0), padding=9)
-    assert wide.dtype == torch.float64 and wide.shape == images.shape
-    oblong = random_crop(images[..., :5], torch.Generator().manual_seed(0))
-    assert oblong.shape == (3, 3, 7, 5)
+@pytest.mark.parametrize(("make", "views"), [(one_view, 1), (four_views, 4)])
+def test_a_window_smaller_than_the_image_is_cut_without_padding(make, views):
+    images = random_images(7, channels=3, size=9)
+    found = make(images, torch.Generator().manual_seed(2), window=6).view(views, 7, 3, 6, 6)
+    draws = draw(7, torch.Generator().manual_seed(2), slack=3)
+    assert draws.corner.min() == 0 and draws.corner.max() == 3
+    for i, image in enumerate(images.numpy()):
+        image = image[:, :, ::-1] if draws.flip[i] else image
+        for t in range(views):
+            top, left = draws.corner[i, t].tolist()
+            window = image[:, top : top + 6, left : left + 6].astype(np.float32) / np.float32(255)
+            assert np.array_equal(found[t, i], np.rot90(window, t, axes=(1, 2)))
+    middle = make(images, augment=False, window=7)[:7]
+    assert torch.equal(middle, images[:, :, 1:8, 1:8].float() / 255)
 
 
-def test_random_flip_mirrors_left_and_right_or_nothing():
-    images = random_images(30)
-    flipped = random_flip(images, torch.Generator().manual_seed(0))
-    kinds = []
-    for new, old in zip(flipped.numpy(), images.numpy(), strict=True):
-        kinds.append(np.array_equal(new, old[:, :, ::-1]))
-        assert kinds[-1] or np.array_equal(new, old)
-    assert 5 < sum(kinds) < 25
+def test_a_method_with_one_view_sees_the_upright_ones_of_a_method_with_four():
+    images = random_images(5)
+    one, four = (make(images, torch.Generator().manual_seed(3)) for make in (one_view, four_views))
+    assert torch.equal(one, four[:5])
+
+
+def test_an_epoch_drawn_at_once_gives_the_views_of_its_batches():
+    images, draws = random_images(10), draw(10, torch.Generator().manual_seed(4))
+    whole = cut(frame(images), draws, (12, 12), 4).view(4, 10, 1, 12, 12)
+    for rows in torch.arange(10).split(4):
+        batch = cut(frame(images[rows]), type(draws)(*(part[rows] for part in draws)), (12, 12), 4)
+        assert torch.equal(batch.view(4, -1, 1, 12, 12), whole[:, rows])
+    assert torch.equal(cut(frame(images), centre(10), (12, 12), 1), images.float() / 255)
 
 
 # ---- distributions -------------------------------------------------------------------------------
@@ -200,7 +212,7 @@ def test_crop_then_rotate_has_the_distribution_of_rotate_then_crop(size, turns):
 # ---- generators and errors -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [one_view, four_views, random_crop, random_flip])
+@pytest.mark.parametrize("make", [one_view, four_views])
 def test_a_generator_repeats_itself_and_the_global_one_is_not_touched(make):
     images = random_images(16)
     before = torch.get_rng_state()

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -69,7 +69,7 @@ def checks() -> Iterator[Check]:
     )
     for package in ("jupyterlab", "ipywidgets", "matplotlib", "seaborn", "sklearn", "torchvision", "PIL"):
         yield _check_package(package)
-    yield Check(name="device", found=device_line())
+    yield Check(name="device", found=f"{device_line()}; {choose_runtime().why}")
     free = shutil.disk_usage(DATA_FOLDER if DATA_FOLDER.exists() else Path.cwd()).free / 2**30
     yield Check(
         name="disk",
@@ -100,10 +100,9 @@ def device_line() -> str:
     elif runtime.device.type == "mps":
         where = "Apple GPU (mps)"
     else:
-        threads = torch.get_num_threads()
+        threads = runtime.threads or torch.get_num_threads()
         where = f"CPU, {threads} thread{'s' * (threads > 1)}, no GPU (none is needed)"
-    layout = ", channels_last" if runtime.channels_last else ""
-    return f"{where}; numbers in {str(runtime.dtype).removeprefix('torch.')}{layout}"
+    return f"{where}; numbers in {replace(runtime, threads=None).in_words()}"
 
 
 def missing_weights(dataset: str) -> list[str]:

@@ -67,10 +67,9 @@ def start() -> Lab:
     for split, most in (("train", TRAIN), ("test", TEST)):
         images = load_images(dataset, split)
         sets.append(images.take(most) if len(images) > most else images)
-    reason = static_reason()
-    lab = Lab(
-        dataset=dataset, train=sets[0], test=sets[1], runtime=choose_runtime(), static=reason is not None
-    )
+    reason, runtime = static_reason(), choose_runtime()
+    runtime.prepare()
+    lab = Lab(dataset=dataset, train=sets[0], test=sets[1], runtime=runtime, static=reason is not None)
     for name, found in _lines(lab, reason):
         print(f"{name:<9} {found}")
     return lab

@@ -1,4 +1,4 @@
-"""Backbones for small images, named and shaped like those of the published CIFAR zoo (RepDistiller)."""
+"""Backbones, named and shaped like those of the published CIFAR zoo (RepDistiller), and two for ImageNet."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
 
+from .imagenet import TorchvisionResNet
 from .resnet import Backbone, ResNet
 from .shufflenetv2 import ShuffleNetV2
 from .wrn import WideResNet
@@ -27,6 +28,8 @@ MODELS: dict[str, Callable[..., Backbone]] = {
     "wrn_40_1": partial(WideResNet, depth=40, widen=1),
     "wrn_40_2": partial(WideResNet, depth=40, widen=2),
     "ShuffleV2": ShuffleNetV2,
+    "torchvision/resnet18": partial(TorchvisionResNet, name="resnet18"),
+    "torchvision/resnet34": partial(TorchvisionResNet, name="resnet34"),
 }
 
 

@@ -1,0 +1,114 @@
+"""What a training looks at: the order of the images, the draws of their views, and the batches of an epoch.
+
+All randomness of an epoch comes from a CPU generator seeded with (seed, epoch), so an epoch shows the same
+views on every device, in every process, and whether the run got there at once or after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .data import ImageSet
+from .distributed import World
+from .network import Output
+from .shards import Shards, prefetch
+from .table import TeacherTable
+from .views import PADDING, Draws, cut, draw, frame
+
+
+class Batch(NamedTuple):
+    """One step's input on the device: framed images, how to cut their views, and what a table says of these.
+
+    pixels: uint8 [B, C, P, P']; labels: int64 [B]; flip: bool [B]; corner: int64 [B, 4, 2];
+    logits: float [V·B, K] and projection: float [V·B, D] of the teacher, or None without a table.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    flip: Tensor
+    corner: Tensor
+    logits: Tensor | None = None
+    projection: Tensor | None = None
+
+    def views(self, size: tuple[int, int], count: int) -> Tensor:
+        """Cut `count` views an image. Returns float [count·B, C, *size]."""
+        return cut(self.pixels, Draws(self.flip, self.corner), size, count)
+
+    def taught(self, count: int) -> Output | None:
+        """What the table says of the first `count` views an image; None without a table."""
+        if self.logits is None:
+            return None
+        rows = count * len(self.labels)
+        return Output(self.logits[:rows], None if self.projection is None else self.projection[:rows])
+
+
+@dataclass(kw_only=True)
+class Feed:
+    """The images of a training, on its device or streamed to it, and the batches of each epoch.
+
+    batch_size: images a process takes at a step; all processes of `world` share out the same epoch.
+    table: outputs of a frozen teacher for `views` views an image, in place of the teacher.
+    """
+
+    train: ImageSet
+    batch_size: int
+    seed: int
+    device: torch.device
+    world: World
+    views: int = 4
+    table: TeacherTable | None = None
+
+    def __post_init__(self) -> None:
+        images, window = self.train.images, self.train.window
+        self.size = (window, window) if window else tuple(images.shape[2:])
+        self.slack = images.shape[3] - window if window else 2 * PADDING
+        self.streamed = isinstance(images, Shards)
+        self.framed = images if self.streamed else frame(images.to(self.device), window)
+        self.labels = self.train.labels.to(self.device)
+        self.rows = self.table.rows(images) if self.table else None
+
+    def __len__(self) -> int:
+        """Steps an epoch."""
+        return sum(1 for _ in self.world.shares(len(self.train), self.batch_size))
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of epoch `number` (from 0): every image once, the last batch may be short."""
+        batches = self._batches(number)
+        return prefetch(batches) if self.streamed or self.table else batches
+
+    def _batches(self, number: int) -> Iterator[Batch]:
+        generator = epoch_generator(self.seed, number)
+        order = torch.randperm(len(self.train), generator=generator)
+        if self.table:
+            draws, entry = self.table.draw(self.rows[order], generator)
+        else:
+            draws, entry = draw(len(order), generator, self.slack), None
+        here = self._send(order)
+        flip, corner, labels = self._send(draws.flip), self._send(draws.corner), self.labels[here]
+        for part in self.world.shares(len(order), self.batch_size):
+            if self.streamed:
+                pixels = self._send(frame(self.framed[order[part]], self.train.window))
+            else:
+                pixels = self.framed[here[part]]
+            batch = Batch(pixels, labels[part], flip[part], corner[part])
+            if self.table:
+                taught = self.table.outputs(self.rows[order[part]], entry[part], self.views)
+                projection = None if taught.projection is None else self._send(taught.projection)
+                batch = batch._replace(logits=self._send(taught.logits), projection=projection)
+            yield batch
+
+    def _send(self, tensor: Tensor) -> Tensor:
+        """Copy to the device; the host does not wait for it."""
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """The private source of randomness of one epoch."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)

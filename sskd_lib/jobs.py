@@ -1,0 +1,224 @@
+"""What a student's training needs, checked and put together: the lesson all students share, and a job for
+each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from .checkpoints import tensors_hash
+from .data import ImageSet
+from .distributed import world
+from .evaluation import evaluate
+from .feed import Feed
+from .loop import Job, Learn, Lesson
+from .losses import Method, create_method
+from .network import Network, Output
+from .recipes import STUDENT, Schedule
+from .records import make_card
+from .resume import make_plan
+from .runtime import Runtime, choose_runtime
+from .table import TeacherTable, open_table
+
+
+def prepare(
+    students: Sequence[Network],
+    teacher: Network | None,
+    train: ImageSet,
+    test: ImageSet | None = None,
+    *,
+    method: Any = "sskd",
+    recipe: Any = None,
+    schedule: Schedule = STUDENT,
+    seed: int = 0,
+    out: Any = None,
+    table: TeacherTable | str | Path | None = None,
+    runtime: Runtime | None = None,
+    progress: bool = True,
+    evaluate_every: int = 1,
+    save_seconds: float = 10.0,
+    kind: str = "student",
+) -> tuple[Lesson, list[Job]]:
+    """Check and place everything a call of `distill` needs; its arguments, with the students in a list."""
+    count = len(students)
+    if count == 0 or len({id(student) for student in students}) < count:
+        raise ValueError(
+            "students is one network or a list of different ones; make each with create_network."
+        )
+    folders = _folders(out, count)
+    made = [
+        create_method(name, numbers)
+        for name, numbers in zip(
+            _one_each(method, count, "method"), _one_each(recipe, count, "recipe"), strict=True
+        )
+    ]
+    table = open_table(table) if isinstance(table, (str, Path)) else table
+    taught = any(m.needs_teacher for m in made)
+    teacher, table = (teacher, table) if taught else (None, None)
+    for student, m in zip(students, made, strict=True):
+        _check_networks(m, student, teacher, table, train)
+        check_fits(student, test, "student")
+    if table is not None:
+        table.check(teacher, train)
+    facts = _teacher_facts(teacher, table)
+    runtime = runtime or choose_runtime()
+    feed = Feed(
+        train=train,
+        batch_size=schedule.batch_size,
+        seed=seed,
+        device=runtime.device,
+        world=world(),
+        views=max(m.views for m in made),
+        table=table,
+    )
+    lesson = Lesson(
+        feed=feed,
+        teacher=runtime.place(teacher).eval() if teacher is not None and table is None else None,
+        schedule=schedule,
+        seed=seed,
+        runtime=runtime,
+        progress=progress,
+        evaluate_every=evaluate_every,
+        save_seconds=save_seconds,
+    )
+    jobs = [
+        _student_job(m, student, facts if m.needs_teacher else {}, lesson, test, folder, kind)
+        for m, student, folder in zip(made, students, folders, strict=True)
+    ]
+    return lesson, jobs
+
+
+def _one_each(value: Any, count: int, what: str) -> list:
+    """A list of `count` values: the given one again and again, or the given list."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return [value] * count
+    if len(value) != count:
+        raise ValueError(
+            f"there are {count} students and {len(value)} entries in {what}: give one each, or one for all."
+        )
+    return list(value)
+
+
+def _folders(out: Any, count: int) -> list[Path | None]:
+    """The output folder of each student; a single one is divided into 1, 2, …"""
+    if isinstance(out, (str, Path)):
+        return [Path(out) / str(number) for number in range(1, count + 1)]
+    folders = [Path(folder) if folder else None for folder in _one_each(out, count, "out")]
+    named = [folder.resolve() for folder in folders if folder]
+    if len(set(named)) < len(named):
+        raise ValueError("two students have the same output folder; give each its own.")
+    return folders
+
+
+def _teacher_facts(teacher: Network | None, table: TeacherTable | None) -> dict[str, Any]:
+    """What plan and card say of the teacher: its weights' hash, its name, and the table in its place."""
+    if table is not None:
+        return {
+            "weights": table.card["teacher_weights"],
+            "model": table.card["teacher"]["model"],
+            "table": table.identity(),
+        }
+    if teacher is not None:
+        return {"weights": tensors_hash(teacher.state_dict()), "model": teacher.spec["model"]}
+    return {}
+
+
+def _student_job(
+    made: Method,
+    student: Network,
+    teacher: dict[str, Any],
+    lesson: Lesson,
+    test: ImageSet | None,
+    out: Path | None,
+    kind: str,
+) -> Job:
+    """All that one student's training needs beside the lesson. teacher: see _teacher_facts."""
+    runtime, feed = lesson.runtime, lesson.feed
+    plan = make_plan(
+        kind, student, teacher.get("weights"), feed.train, test, lesson.schedule, lesson.seed, feed.world.size
+    )
+    plan |= {"method": made.name, "recipe": dataclasses.asdict(made.recipe), "table": teacher.get("table")}
+    runtime.place(student).train()
+    unused_head = student.head is not None and not made.needs_projection
+    name = made.name if kind == "student" else None
+
+    def measure() -> dict[str, float]:
+        figures = evaluate(student, test, runtime)
+        return {"test_accuracy": figures["accuracy"], "test_loss": figures["loss"]}
+
+    return Job(
+        network=student,
+        trained=student,
+        learn=_student_learn(made, feed.world.wrap(student, unused_head), runtime),
+        views=made.views,
+        taught=made.needs_teacher,
+        measure=measure if test is not None else None,
+        plan=plan,
+        card=make_card(kind, feed.train, test, runtime, teacher=teacher.get("model"), method=name),
+        out=out,
+        file_name=f"{kind}.safetensors",
+    )
+
+
+def _student_learn(made: Method, student: nn.Module, runtime: Runtime) -> Learn:
+    """What a student does with views: one forward pass, then the method's terms."""
+
+    def learn(views: Tensor, taught: Output | None, labels: Tensor) -> tuple[dict[str, Tensor], Tensor, int]:
+        output = runtime.run(student, views)
+        hits = (output.logits[: len(labels)].argmax(1) == labels).sum()
+        return made(output, taught, labels), hits, len(labels)
+
+    return learn
+
+
+def _check_networks(
+    made: Method, student: Network, teacher: Network | None, table: TeacherTable | None, train: ImageSet
+) -> None:
+    """Raise ValueError unless a method has the networks and heads it needs, made for these images."""
+    check_fits(student, train, "student")
+    if made.needs_projection and student.head is None:
+        raise ValueError(
+            "L_ss needs a projection head on the student; make it with create_network(..., projection=True)."
+        )
+    if not made.needs_teacher:
+        return
+    if table is not None:
+        if made.needs_projection and table.projection is None:
+            raise ValueError(
+                "L_ss needs the teacher's projections, and the table has no projections: its teacher had "
+                "no head. Make the table anew with a teacher whose head was trained by train_head."
+            )
+        return
+    if teacher is None:
+        raise ValueError(
+            f"the method {made.name!r} needs a teacher; load one with load_checkpoint (command: --teacher), "
+            "or give a table of its outputs (cache_teacher)."
+        )
+    check_fits(teacher, train, "teacher")
+    if made.needs_projection and teacher.head is None:
+        raise ValueError(
+            "L_ss needs the teacher's projection head: make the teacher with projection=True, train it, then "
+            "train its head with train_head."
+        )
+
+
+def check_fits(network: Network, data: ImageSet | None, who: str) -> None:
+    """Raise ValueError unless a network takes these images (None: nothing to check) and has their classes."""
+    if data is None:
+        return
+    if not network.spec:
+        raise ValueError(
+            f"the {who} has no spec, so a checkpoint could not say what it is. Make it with create_network."
+        )
+    channels, classes = network.spec["in_channels"], network.spec["num_classes"]
+    if (channels, classes) != (data.in_channels, data.num_classes):
+        raise ValueError(
+            f"the {who} ({network.spec['model']}) takes {channels} channel(s) and tells {classes} classes "
+            f"apart, but {data.name} has {data.in_channels} and {data.num_classes}. Train or load one made "
+            "for these images: create_network(name, like=images)."
+        )

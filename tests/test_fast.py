@@ -1,0 +1,290 @@
+"""Fast against exact: number formats, memory formats, the teacher's table; and what a run costs before it
+starts.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_training import SETTINGS, metrics, networks, one_thread, pictures, same, state  # noqa: F401 - a fixture
+from torch import Tensor
+
+from sskd_lib.checkpoints import load_checkpoint
+from sskd_lib.data import DATA_FOLDER, ImageSet, load_images
+from sskd_lib.estimate import estimate
+from sskd_lib.feed import Feed
+from sskd_lib.jobs import prepare
+from sskd_lib.loop import Step, sgd
+from sskd_lib.losses import own_image, similarity_matrix, transfer_mask
+from sskd_lib.recipes import Recipe, Schedule
+from sskd_lib.runtime import Runtime
+from sskd_lib.table import cache_teacher
+from sskd_lib.training import create_network, distill
+from sskd_lib.views import four_views
+
+FORMATS = {
+    # first step, and the total of ten: small differences grow from step to step
+    "channels_last": (Runtime(channels_last=True), 1e-4, 0.01),
+    "bfloat16": (Runtime(dtype=torch.bfloat16, channels_last=True), 0.03, 0.06),
+}
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """The shipped teacher, 32 images it knows, and a fresh student."""
+    images = load_images("fashion-mnist-lab").take(32, seed=0)
+    teacher = load_checkpoint(DATA_FOLDER / "weights" / "fashion-mnist" / "teacher_wrn_16_2.safetensors")
+    return teacher, images, create_network("resnet8", images, projection=True, seed=0)
+
+
+def ten_steps(shipped, runtime: Runtime) -> tuple[Tensor, list[Tensor]]:
+    """Values of ten steps, float [10, terms + 1], and the gradient of the first one."""
+    teacher, images, student = copy.deepcopy(shipped[0]), shipped[1], copy.deepcopy(shipped[2])
+    schedule = Schedule(epochs=10, batch_size=32, lr=0.005)
+    lesson, (job,) = prepare([student], teacher, images, schedule=schedule, runtime=runtime)
+    job.optimizer = sgd(job.trained, schedule, runtime)
+    step, values, first = Step(lesson, [job]), [], []
+    for epoch in range(10):
+        (batch,) = lesson.feed.epoch(epoch)
+        values.append(step.call(batch)[0])
+        first = first or [parameter.grad.clone() for parameter in student.parameters()]
+    return torch.stack(values), first
+
+
+# ---- formats -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_ten_steps_in_a_fast_format_are_near_the_exact_ones(name, shipped):
+    runtime, tolerance, drift = FORMATS[name]
+    exact, exact_gradient = ten_steps(shipped, Runtime())
+    fast, fast_gradient = ten_steps(shipped, runtime)
+    assert exact[0, -2] > 1.2 * exact[-1, -2]  # the student did learn
+    assert (fast[0, :-1] / exact[0, :-1] - 1).abs().max() < tolerance
+    assert (fast[:, -2] / exact[:, -2] - 1).abs().max() < drift
+    ours, theirs = (
+        torch.cat([g.flatten() for g in gradient]) for gradient in (fast_gradient, exact_gradient)
+    )
+    assert F.cosine_similarity(ours, theirs, dim=0) > 1 - tolerance
+    assert (ours.norm() / theirs.norm() - 1).abs() < tolerance
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_masks_in_a_fast_format_are_nearly_the_exact_ones(name, shipped):
+    """A row changes only where the teacher's ranks are near a tie."""
+    runtime, *_ = FORMATS[name]
+    teacher, images, _ = shipped
+    views = four_views(images.images, torch.Generator().manual_seed(0))
+    masks = []
+    for chosen in (Runtime(), runtime):
+        with torch.no_grad():
+            output = chosen.run(chosen.place(copy.deepcopy(teacher)).eval(), views)
+        matrix = similarity_matrix(output.projection[32:], output.projection[:32])
+        masks.append(
+            torch.stack(
+                [
+                    transfer_mask(output.logits[32:], images.labels.repeat(3), 0.5),
+                    transfer_mask(matrix, own_image(96, 32), 0.5),
+                ]
+            )
+        )
+    assert not masks[0].all(1).any()  # selection does select
+    assert (masks[0] != masks[1]).float().mean() <= (0.0 if name == "channels_last" else 0.06)
+
+
+# ---- a teacher's table -------------------------------------------------------------------------------
+
+
+def windowed(count: int = 20) -> ImageSet:
+    """Images of 18 pixels seen through a window of 16: 72 views each, few enough to store them all."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % 4
+    images = torch.randint(0, 120, (count, 1, 18, 18), generator=generator) + 30 * labels[:, None, None, None]
+    return ImageSet(
+        images=images.to(torch.uint8), labels=labels, classes=tuple("abcd"), name="windowed", window=16
+    )
+
+
+@pytest.mark.parametrize("method", ["kd", "kd+rotations", "sskd"])
+def test_a_table_of_every_view_gives_the_training_of_the_live_teacher(method, tmp_path):
+    data = windowed()
+    student, teacher = networks(data)
+    table = cache_teacher(
+        teacher, data, tmp_path / "table", draws="all", dtype=torch.float32, runtime=Runtime(), progress=False
+    )
+    live = distill(student, teacher, data, method=method, **SETTINGS)
+    student, _ = networks(data)
+    stored = distill(student, None, data, method=method, table=table, **SETTINGS)
+    for ours, theirs in zip(stored.history, live.history, strict=True):
+        for name in theirs.keys() - {"seconds"}:
+            assert ours[name] == pytest.approx(theirs[name], rel=2e-3, abs=1e-4)
+    for name, tensor in state(live.network).items():
+        torch.testing.assert_close(state(stored.network)[name], tensor, rtol=5e-3, atol=5e-4)
+    plan, expected = stored.summary["card"]["plan"], live.summary["card"]["plan"]
+    assert plan["table"]["draws"] == "all" and expected["table"] is None
+    assert {**plan, "table": None} == expected
+    assert stored.summary["card"]["teacher"] == live.summary["card"]["teacher"] == "resnet8"
+
+
+def test_with_a_table_no_teacher_runs_and_students_share_it(tmp_path):
+    data = pictures(24)
+    student, teacher = networks(data)
+    table = cache_teacher(teacher, data, tmp_path, draws=2, runtime=Runtime(), progress=False)
+    teacher.register_forward_hook(lambda *_: pytest.fail("the teacher ran"))
+    other = create_network("resnet8", data, projection=True, seed=5)
+    runs = distill(
+        [student, other], teacher, data, method=["sskd", "kd"], table=tmp_path, **SETTINGS
+    )  # opened by its path
+    alone = [
+        distill(network, None, data, method=method, table=table, **SETTINGS)
+        for network, method in (
+            (networks(data)[0], "sskd"),
+            (create_network("resnet8", data, projection=True, seed=5), "kd"),
+        )
+    ]
+    for run, lone in zip(runs, alone, strict=True):
+        assert same(state(run.network), state(lone.network))
+
+
+def test_a_table_of_few_draws_shows_those_and_no_others(tmp_path):
+    data = pictures(10)
+    _, teacher = networks(data)
+    table = cache_teacher(teacher, data, tmp_path, draws=2, runtime=Runtime(), progress=False)
+    feed = prepare([networks(data)[0]], None, data, table=table, runtime=Runtime())[0].feed
+    teacher.eval()
+    seen: dict[bytes, set[bytes]] = {}
+    for epoch in range(12):
+        for batch in feed.epoch(epoch):
+            views = batch.views((16, 16), 4)
+            taught = batch.taught(4)
+            with torch.no_grad():
+                live = teacher(views)
+            torch.testing.assert_close(taught.logits, live.logits, rtol=2e-3, atol=2e-3)  # half precision
+            torch.testing.assert_close(taught.projection, live.projection, rtol=2e-3, atol=2e-3)
+            for image, view in zip(batch.pixels, views.view(4, -1, 256).transpose(0, 1), strict=True):
+                seen.setdefault(image.numpy().tobytes(), set()).add(view.numpy().tobytes())
+    assert len(seen) == 10 and {len(views) for views in seen.values()} <= {1, 2}
+    assert sum(len(views) for views in seen.values()) > 15
+
+
+def test_few_labels_and_noisy_ones_find_their_rows(tmp_path):
+    data = pictures(40)
+    student, teacher = networks(data)
+    table = cache_teacher(teacher, data, tmp_path, draws=1, runtime=Runtime(), progress=False)
+    few = data.take(12, seed=3).with_label_noise(0.5, seed=1)
+    run = distill(student, None, few, table=table, **SETTINGS)
+    assert math.isfinite(run.history[-1]["total"])
+    with pytest.raises(ValueError, match="images are not in the table"):
+        distill(networks(data)[0], None, pictures(12, seed=9), table=table, **SETTINGS)
+
+
+def test_a_table_of_another_teacher_is_refused(tmp_path):
+    data = pictures(16)
+    student, teacher = networks(data)
+    cache_teacher(student, data, tmp_path, draws=1, runtime=Runtime(), progress=False)
+    before = state(student)
+    with pytest.raises(ValueError, match="table of another teacher"):
+        distill(student, teacher, data, table=tmp_path, **SETTINGS)
+    bare = create_network("resnet8", data, seed=4)
+    cache_teacher(bare, data, tmp_path / "bare", draws=1, runtime=Runtime(), progress=False)
+    with pytest.raises(ValueError, match="table has no projections.*train_head"):
+        distill(student, None, data, table=tmp_path / "bare", **SETTINGS)
+    distill(copy.deepcopy(student), None, data, method="kd", table=tmp_path / "bare", **SETTINGS)
+    assert same(state(student), before)
+
+
+# ---- a cost before it is paid -----------------------------------------------------------------------
+
+
+def test_an_estimate_counts_and_changes_nothing():
+    data = pictures(20)
+    student, teacher = networks(data)
+    students = [student, create_network("resnet14", data, projection=True, seed=3)]
+    before = [state(network) for network in (*students, teacher)]
+    schedule = Schedule(epochs=7, batch_size=8)
+    found = estimate(students, teacher, data, method=["sskd", "kd"], schedule=schedule, runtime=Runtime())
+    assert (found.students, found.epochs, found.steps) == (2, 7, 3)
+    assert found.forwards == (4 + 1) * 20 * 7
+    values = sum(tensor.nbytes for network in students for tensor in network.state_dict().values())
+    assert found.disk == 3 * values and found.memory > 10**8
+    assert 0 < found.seconds < 5 and found.hours == pytest.approx(found.seconds * 21 / 3600)
+    assert all(same(state(n), b) for n, b in zip((*students, teacher), before, strict=True))
+    assert "7 epochs of 3 steps" in str(found)
+    alone = estimate([student], None, data, method="ce", schedule=schedule, runtime=Runtime())
+    assert alone.forwards == 0
+
+
+OUT_OF_MEMORY = """
+import resource, sys, torch
+sys.path.insert(0, sys.argv[2])
+from test_training import networks, pictures
+import sskd_lib as sskd
+data = pictures(2048)
+student, teacher = networks(data)
+settings = {"runtime": sskd.Runtime(), "progress": False, "out": sys.argv[1], "save_seconds": 0}
+sskd.distill(student, teacher, data.take(8), schedule=sskd.Schedule(epochs=1, batch_size=8), **settings)
+now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + 200 * 2**20,) * 2)
+student, teacher = networks(data)
+settings["out"] += "/large"
+try:
+    sskd.distill(student, teacher, data, schedule=sskd.Schedule(epochs=1, batch_size=2048), **settings)
+except sskd.TrainingError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on a process's memory")
+def test_a_full_memory_names_the_batch_and_the_setting(tmp_path):
+    command = [sys.executable, "-c", OUT_OF_MEMORY, str(tmp_path), str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "ran out of memory with 2048 images x 4 views a step. Lower batch_size" in done.stdout, done.stderr
+    assert "--batch-size 1024" in done.stdout
+    assert len(metrics(tmp_path)) == 1 and load_checkpoint(tmp_path / "student.safetensors")  # as it was
+    assert json.loads((tmp_path / "summary.json").read_text())["epochs"] == 1
+    assert not list((tmp_path / "large").glob("*.safetensors"))
+
+
+# ---- the feed --------------------------------------------------------------------------------------
+
+
+def test_an_epoch_shows_every_image_once_in_an_order_of_its_own():
+    data = pictures(21)
+    settings = dict(runtime=Runtime(), schedule=Schedule(epochs=1, batch_size=8), seed=3)
+    feed: Feed = prepare([networks(data)[0]], None, data, method="ce", **settings)[0].feed
+    assert len(feed) == 3
+    orders = []
+    for epoch in (0, 1):
+        order = []
+        for batch in feed.epoch(epoch):
+            inner = batch.pixels[:, :, 4:-4, 4:-4]  # the black frame taken off again
+            for image, label in zip(inner, batch.labels, strict=True):
+                (found,) = (data.images == image).flatten(1).all(1).nonzero().flatten().tolist()
+                assert data.labels[found] == label
+                order.append(found)
+        assert sorted(order) == list(range(21))
+        orders.append(order)
+    assert orders[0] != orders[1]
+
+
+def test_recipes_of_students_together_do_not_mix(tmp_path):
+    """The total of each student is weighted by its own recipe."""
+    data = pictures(16)
+    recipes = [Recipe(), Recipe(tf=0.0, ss=1.0), Recipe(ce=1.0, kd=0.0)]
+    students = [create_network("resnet8", data, projection=True, seed=i) for i in range(3)]
+    runs = distill(students, networks(data)[1], data, recipe=recipes, out=tmp_path, **SETTINGS)
+    for number, (run, recipe) in enumerate(zip(runs, recipes, strict=True), start=1):
+        for record in metrics(tmp_path / str(number)):
+            terms = {name: record[name] for name in ("ce", "kd", "tf", "ss") if getattr(recipe, name)}
+            total = sum(getattr(recipe, name) * value for name, value in terms.items())
+            assert record["total"] == pytest.approx(total, rel=1e-4)
+            assert {"ce", "kd", "tf", "ss"} & record.keys() == terms.keys()
+        assert run.history == metrics(tmp_path / str(number))

@@ -1,0 +1,156 @@
+"""Several students in one loop: each ends exactly as if alone, and the teacher runs once for all of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_resume import Stop
+from test_training import SETTINGS, metrics, networks, one_thread, pictures, same, state  # noqa: F401 - a fixture
+
+from sskd_lib.checkpoints import load_checkpoint, read_tensors
+from sskd_lib.recipes import Recipe
+from sskd_lib.resume import RESUME_FILE
+from sskd_lib.training import create_network, distill
+
+CLASS = ["sskd", "kd", "sskd", "ce", "kd+rotations"]
+RECIPES = [None, Recipe(kd_temperature=2.0), Recipe(ss_keep_wrong=0.2), None, None]
+
+
+def students(data, methods=CLASS):
+    """One network a method, of different models and first weights."""
+    models = ["resnet8", "resnet14"]
+    return [create_network(models[i % 2], data, projection=True, seed=i) for i in range(len(methods))]
+
+
+def strip(records: list[dict]) -> list[dict]:
+    return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Each student trained by itself: its run, in the order of CLASS."""
+    data, test = pictures(20), pictures(16, seed=5)
+    _, teacher = networks(data)
+    return [
+        distill(student, teacher, data, test, method=method, recipe=recipe, **SETTINGS)
+        for student, method, recipe in zip(students(data), CLASS, RECIPES, strict=True)
+    ]
+
+
+def together(out=None, **changes):
+    data, test = pictures(20), pictures(16, seed=5)
+    _, teacher = networks(data)
+    return distill(
+        students=students(data),
+        teacher=teacher,
+        train=data,
+        test=test,
+        method=CLASS,
+        recipe=RECIPES,
+        out=out,
+        **SETTINGS | changes,
+    )
+
+
+def test_each_ends_as_if_alone(alone, tmp_path):
+    runs = together(out=tmp_path)
+    for number, (run, lone) in enumerate(zip(runs, alone, strict=True), start=1):
+        assert same(state(run.network), state(lone.network))
+        assert strip(run.history) == strip(lone.history)
+        assert run.summary["card"]["plan"] == lone.summary["card"]["plan"]
+        folder = tmp_path / str(number)
+        assert same(state(load_checkpoint(folder / "student.safetensors")), state(lone.network))
+        assert metrics(folder) == run.history
+
+
+def test_the_teacher_looks_once_at_each_kind_of_view(monkeypatch):
+    data = pictures(20)
+    _, teacher = networks(data)
+    rows = []
+    teacher.register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
+    distill(students(data), teacher, data, method=CLASS, recipe=RECIPES, **SETTINGS)
+    # three epochs of batches of 8, 8 and 4: four views for three students, one view for "kd", none for "ce"
+    assert rows == [32, 8, 32, 8, 16, 4] * 3
+
+
+def test_interrupted_together_it_goes_on_and_ends_as_if_alone(alone, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        Stop(patch, batch=8)  # in the third of three epochs of three steps
+        with pytest.raises(KeyboardInterrupt):
+            together(out=tmp_path)
+    assert [len(metrics(tmp_path / str(number))) for number in range(1, 6)] == [2] * 5
+    for run, lone in zip(together(out=tmp_path), alone, strict=True):
+        assert same(state(run.network), state(lone.network)) and strip(run.history) == strip(lone.history)
+
+
+def test_students_at_different_epochs_catch_up(alone, tmp_path, monkeypatch):
+    """One was trained alone for two epochs, one to the end, three not at all: then all go on together."""
+    data, test = pictures(20), pictures(16, seed=5)
+    _, teacher = networks(data)
+    for i, batch in ((0, 8), (1, 99)):
+        with monkeypatch.context() as patch:
+            Stop(patch, batch=batch)
+            try:
+                distill(
+                    students(data)[i],
+                    teacher,
+                    data,
+                    test,
+                    method=CLASS[i],
+                    recipe=RECIPES[i],
+                    out=tmp_path / str(i + 1),
+                    **SETTINGS,
+                )
+            except KeyboardInterrupt:
+                assert i == 0
+    runs = together(out=tmp_path)
+    for number, (run, lone) in enumerate(zip(runs, alone, strict=True), start=1):
+        assert same(state(run.network), state(lone.network)) and strip(run.history) == strip(lone.history)
+        tensors, card = read_tensors(tmp_path / str(number) / RESUME_FILE)
+        assert len(card["history"]) == 3 and any(name.startswith("momentum.") for name in tensors)
+
+
+def test_one_method_and_one_recipe_serve_all():
+    data = pictures(16)
+    _, teacher = networks(data)
+    pair = [create_network("resnet8", data, projection=True, seed=seed) for seed in (0, 1)]
+    runs = distill(pair, teacher, data, recipe=Recipe(ss=1.0), **SETTINGS)
+    assert [run.summary["card"]["plan"]["recipe"]["ss"] for run in runs] == [1.0, 1.0]
+    assert not same(state(runs[0].network), state(runs[1].network))
+    (single,) = distill(pair[:1], teacher, data, method="ce", **SETTINGS)
+    assert single.summary["card"]["method"] == "ce"
+
+
+def test_lists_that_do_not_fit_are_refused(tmp_path):
+    data = pictures(16)
+    student, teacher = networks(data)
+    other = create_network("resnet8", data, projection=True, seed=9)
+    cases = [
+        (dict(students=[student, other], method=["sskd"]), "2 students and 1 entries in method"),
+        (dict(students=[student, other], recipe=[None] * 3), "2 students and 3 entries in recipe"),
+        (dict(students=[student, other], out=[tmp_path, tmp_path]), "same output folder"),
+        (dict(students=[student, student]), "different"),
+        (dict(students=[]), "one network or a list"),
+        (dict(students=[student, other], method=["sskd", "skd"]), "Did you mean 'sskd'"),
+    ]
+    before = state(student)
+    for settings, words in cases:
+        with pytest.raises(ValueError, match=words):
+            distill(teacher=teacher, train=data, **SETTINGS | settings)
+    assert same(state(student), before) and list(tmp_path.iterdir()) == []
+
+
+def test_epochs_show_the_same_views_whoever_looks():
+    """The upright views of methods with one and with four views are the same under one seed."""
+    data = pictures(12)
+    seen: dict[str, list[torch.Tensor]] = {}
+    _, teacher = networks(data)
+    for method in ("kd", "sskd"):
+        student = create_network("resnet8", data, projection=True)
+        seen[method] = []
+        student.register_forward_hook(
+            lambda module, inputs, output, method=method: seen[method].append(inputs[0].clone())
+        )
+        distill(student, teacher, data, method=method, **SETTINGS)
+    for one, four in zip(seen["kd"], seen["sskd"], strict=True):
+        assert torch.equal(one, four[: len(one)])
