@@ -20,6 +20,7 @@ from .recipes import HEAD, PRESETS, STUDENT, Recipe, Schedule
 from .records import Run, TrainingError
 from .runtime import Runtime, choose_runtime
 from .sharding import make_shards
+from .shards import Shards
 from .table import cache_teacher
 from .training import create_network, distill, train_head, train_teacher
 
@@ -94,9 +95,7 @@ def distill_command(
     """Train a student, or several that share their teacher's forward passes.
 
     Args:
-        out: folder for the result, with sub-folders 1, 2, … for several students; the same command resumes
-        there
-            after a kill.
+        out: folder for the result, with sub-folders 1, 2, … for several students; it resumes there.
         teacher: checkpoint of a teacher with a trained head (not needed for ce, nor with a table).
         table: folder of a teacher table made by the command `table`, in place of the teacher.
         student: names of the backbones; one for all students or one each.
@@ -119,8 +118,11 @@ def distill_command(
             for (name, _, seed), m in zip(plans, made, strict=True)
         ]
         options = {"method": [m.name for m in made], "recipe": recipe, "table": table, **_options(common)}
-        if dry_run:
+        if dry_run and world().size > 1:
+            raise ValueError("a dry run times one process; call it without torchrun.")
+        if dry_run or (isinstance(train.images, Shards) and world().size == 1):
             print(estimate(students, taught_by, train, **options))
+        if dry_run:
             return
         several = len(students) > 1
         runs = distill(students, taught_by, train, test, out=out if several else [out], **options)
@@ -171,15 +173,18 @@ def table_command(
     print(f"{made}; written to {out}")
 
 
-def shards_command(folder: Path, *, out: Path, side: int = 256, images_a_shard: int = 1024) -> None:
+def shards_command(
+    folder: Path, *, out: Path, side: int = 256, images_a_shard: int = 1024, skip_unreadable: bool = False
+) -> None:
     """Resize a folder of images once, into uint8 files that a training maps into memory (--data shards:OUT).
 
     Args:
         folder: a sub-folder of images for each class, below train/ and val/ or test/ if wished.
         out: folder of the shards; the same command goes on with one that was cut off.
         side: pixels of the square that is kept of each image; views show 7/8 of it (256: 224).
+        skip_unreadable: leave images that cannot be read out, instead of stopping at them.
     """
-    make_shards(folder, out, side=side, images_a_shard=images_a_shard)
+    make_shards(folder, out, side=side, images_a_shard=images_a_shard, skip_unreadable=skip_unreadable)
     print(f"train with --data shards:{out}")
 
 
@@ -293,5 +298,5 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last saved epoch", file=sys.stderr)
+        print("\nstopped; the same command goes on from what was saved last", file=sys.stderr)
         sys.exit(130)

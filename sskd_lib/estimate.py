@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import statistics
 import sys
 import time
 from dataclasses import dataclass
@@ -45,7 +46,8 @@ class Estimate:
 def estimate(students: list[Network], teacher: Network | None, train: ImageSet, **options: Any) -> Estimate:
     """Time a few steps of a training on copies of its students; nothing is written or changed.
 
-    Takes what `distill` takes. Steps are timed for about five seconds after a warm-up of four.
+    Takes what `distill` takes. Steps are timed for about five seconds after a warm-up of four; where a step
+    takes seconds, at least one after the first.
     """
     lesson, jobs = prepare(copy.deepcopy(students), teacher, train, **options | {"out": None})
     lesson.runtime.prepare()
@@ -61,8 +63,9 @@ def estimate(students: list[Network], teacher: Network | None, train: ImageSet, 
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - started)
-        if number >= 5 and (sum(seconds[4:]) > 5 or number >= 200):
+        if (number >= 5 and sum(seconds[4:]) > 5) or (number >= 1 and sum(seconds) > 20) or number >= 200:
             break
+    steady = seconds[4:] or seconds[1:]
     tensors = [tensor for job in jobs for tensor in job.network.state_dict().values()]
     looked = {job.views for job in jobs if job.taught} if lesson.teacher is not None else ()
     return Estimate(
@@ -70,7 +73,7 @@ def estimate(students: list[Network], teacher: Network | None, train: ImageSet, 
         epochs=lesson.schedule.epochs,
         steps=len(lesson.feed),
         forwards=sum(looked) * len(train) * lesson.schedule.epochs,
-        seconds=sorted(seconds[4:])[len(seconds[4:]) // 2],
+        seconds=statistics.median(steady),
         memory=peak_memory(device),
         disk=3 * sum(tensor.nbytes for tensor in tensors),
     )

@@ -308,3 +308,97 @@ def test_the_module_runs_as_a_command():
     assert done.returncode == 2
     assert done.stderr.startswith("error: there is no checkpoint nowhere.safetensors")
     assert done.stderr.count("\n") == 1 and done.stdout == ""
+
+
+# ---- several students, tables, large images ------------------------------------------------------
+
+
+def test_students_of_one_command_share_their_teacher(trained, command, tmp_path):
+    """Three methods together, each as its own command would train it; then the same with a table."""
+    words = ["--data", f"folder:{trained / 'images'}", *QUICK, "--exact"]
+    teacher = ["--teacher", trained / "head" / "teacher.safetensors"]
+    status, out, err = command(
+        "distill",
+        *teacher,
+        *words,
+        "--out",
+        tmp_path / "all",
+        "--method",
+        "sskd",
+        "kd",
+        "ce",
+        "--first-weights",
+        0,
+    )
+    assert status == 0 and out.count("(the result)") == 3, err
+    assert "sskd, kd, ce (3 students): 100%" in err
+    status, _, err = command("distill", *teacher, *words, "--out", tmp_path / "kd", "--method", "kd")
+    assert status == 0, err
+    together, alone = (tmp_path / place / "student.safetensors" for place in ("all/2", "kd"))
+    assert same(state(load_checkpoint(together)), state(load_checkpoint(alone)))
+
+    status, out, err = command("table", *teacher, *words, "--draws", "2", "--out", tmp_path / "table")
+    assert status == 0 and "38 images x 8 views" in out, err
+    status, out, err = command(
+        "distill", "--table", tmp_path / "table", *words, "--out", tmp_path / "two", "--first-weights", 0, 1
+    )
+    assert status == 0 and out.count("(the result)") == 2, err
+    plans = [read_card(tmp_path / "two" / n / "student.safetensors")["plan"] for n in ("1", "2")]
+    assert plans[0]["initial_weights"] != plans[1]["initial_weights"]
+    assert plans[0]["table"]["draws"] == 2 and plans[0]["teacher_weights"]
+
+    status, _, err = command(
+        "distill",
+        *teacher,
+        *words,
+        "--out",
+        tmp_path / "x",
+        "--student",
+        "resnet8",
+        "resnet14",
+        "--method",
+        *"abc",
+    )
+    assert status == 2 and "--student has 2 entries for 3 students" in err
+    status, _, err = command("table", *teacher, *words, "--draws", "many", "--out", tmp_path / "x")
+    assert status == 2 and "--draws is a number of draws an image, or all, not 'many'" in err
+    assert not (tmp_path / "x").exists()
+
+
+def test_resnet34_teaches_resnet18_on_shards_of_any_folder(command, tmp_path):
+    """The ImageNet recipe's way, on 30 images of 60 x 72 pixels: shards, teacher, head, cost, student."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 10), ("val", 4)):
+        for label, name in enumerate(("cat", "dog", "owl")):
+            (tmp_path / "images" / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 150, (60, 72, 3)) + 100 * (np.arange(3) == label)
+                Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "images" / split / name / f"{i}.jpg")
+    shards = tmp_path / "shards"
+    status, out, err = command("shards", "--folder", tmp_path / "images", "--out", shards, "--side", 48)
+    assert status == 0 and f"--data shards:{shards}" in out, err
+    words = ["--data", f"shards:{shards}", "--epochs", "1", "--batch-size", "8", "--lr", "0.01"]
+    words += ["--weight-decay", "1e-4", "--milestones", "0.333", "0.667", "--device", "cpu", "--exact"]
+    status, out, err = command("teacher", *words, "--model", "torchvision/resnet34", "--out", tmp_path / "t")
+    assert status == 0, err
+    status, out, err = command(
+        "head", "--teacher", tmp_path / "t" / "teacher.safetensors", *words, "--out", tmp_path / "h"
+    )
+    assert status == 0, err
+    distill = ["distill", "--teacher", tmp_path / "h" / "teacher.safetensors", *words]
+    distill += ["--student", "torchvision/resnet18", "--out", tmp_path / "s"]
+    status, out, err = command(*distill, "--dry-run")
+    assert status == 0 and re.search(r"1 epochs of 4 steps, [\d.]+ s a step \(measured\): [\d.e-]+ h", out), (
+        err
+    )
+    assert not (tmp_path / "s").exists()
+    status, out, err = command(*distill)
+    assert status == 0, err
+    card = read_card(tmp_path / "s" / "student.safetensors")
+    assert card["teacher"] == "torchvision/resnet34" and card["train"] == {
+        "name": "shards:shards",
+        "images": 30,
+    }
+    assert card["plan"]["window"] == 42 and card["test"]["images"] == 12
+    figures = command("evaluate", tmp_path / "s" / "student.safetensors", "--data", f"shards:{shards}")
+    assert figures[0] == 0 and "accuracy" in figures[1]

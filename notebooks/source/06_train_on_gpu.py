@@ -198,7 +198,56 @@ else:
 # No other GPU was measured. On yours, section 3 tells.
 
 # %% [markdown]
-# ## 4. The three commands
+# ## 4. Pay for the teacher once
+#
+# A frozen teacher says the same of the same view, whoever listens. So several students that look at the same
+# views can share its forward pass: `students` may be a list, and each student ends exactly as if it had been
+# trained alone. With $n$ students a step costs $T + 3nS$ in place of $n\,(T + 3S)$.
+#
+# **Predict.** The shipped teacher `wrn_16_2` costs about eight times its student `resnet8`, forward. How many
+# times the time of one student do three of them take? Use the formula, then run.
+
+# %%
+teacher = kit.teacher()
+few = kit.train.take(64 * 4, seed=0)
+quick = {"schedule": sskd.Schedule(epochs=2), "runtime": kit.runtime, "progress": False}
+
+
+def pupils(count):
+    return [sskd.create_network("resnet8", kit.train, projection=True, seed=seed) for seed in range(count)]
+
+
+def seconds(count, **options):
+    """Seconds of the second epoch with `count` students; the first warms up."""
+    return sskd.distill(pupils(count), teacher, few, **quick, **options)[0].history[-1]["seconds"]
+
+
+one, three = seconds(1), seconds(3)
+cost = {name: multiply_adds(sskd.create_model(name)) for name in ("wrn_16_2", "resnet8")}
+T, S = cost["wrn_16_2"], cost["resnet8"]
+print(f"one student {one:.2f} s, three together {three:.2f} s: {three / one:.1f} times as long")
+print(f"by the formula {(T + 9 * S) / (T + 3 * S):.1f}; one after the other, 3")
+
+# %% [markdown]
+# The other way to save is to write the teacher's answers down. `cache_teacher` stores them for a finite set of
+# views, and a training with that `table` never runs the teacher. An image of 32 pixels has 648 views (two
+# flips, four turns, 81 crops). A table with `draws="all"` holds them all and changes nothing but rounding;
+# one with `draws=8` holds eight random draws of four views, and a training sees them again after about eight
+# epochs: cheaper, and not quite the same method.
+
+# %%
+with tempfile.TemporaryDirectory() as place:
+    table = sskd.cache_teacher(teacher, few, Path(place) / "table", draws=2, runtime=kit.runtime, progress=False)
+    print(table.card["images"] * table.card["views"], "views of the teacher, written once")
+    stored = seconds(1, table=table)
+print(f"one student with the table {stored:.2f} s, with the teacher {one:.2f} s: {one / stored:.1f} times as fast")
+classes, width = 100, 128  # CIFAR-100 and wrn_40_2
+for draws in (8, "all"):
+    size = sskd.table.table_bytes(IMAGES, classes, width, draws)
+    print(f"at full size, draws={draws!r}: {size / 1e9:.1f} GB")
+
+# %% [markdown]
+# ## 5. The three commands
 #
 # ```
 # python -m sskd_lib teacher --data cifar100 --model wrn_40_2 --out runs/c100/teacher
@@ -221,7 +270,21 @@ else:
 #   result.
 
 # %% [markdown]
-# ## 5. In Colab
+# ### More than one student, more than one device
+#
+# ```
+# python -m sskd_lib distill --data cifar100 --teacher runs/c100/head/teacher.safetensors \
+#     --student wrn_16_2 --method sskd --first-weights 0 1 2 --out runs/c100/sskd      # three share the teacher
+# python -m sskd_lib table runs/c100/head/teacher.safetensors --data cifar100 --draws 8 --out runs/c100/table
+# torchrun --nproc_per_node 2 -m sskd_lib distill …                                    # two GPUs, one student
+# ```
+#
+# `--dry-run` times a few steps and says what a training would take. For networks of this size two GPUs are
+# better used for two seeds: with `torchrun` each GPU takes its own 64 images and contrasts only those, so the
+# loss stays that of the paper, but a step then averages over 128 images.
+
+# %% [markdown]
+# ## 6. In Colab
 #
 # 1. Put a copy of this repository where Colab can reach it (your own fork, say) and open this notebook from
 #    there: *File → Open notebook → GitHub*.
@@ -250,11 +313,11 @@ else:
 #
 # 5. Was the session cut? Do steps 2 to 4 again. **The same command goes on** from the last saved epoch.
 #
-# On CUDA the kit computes in float32, so it does not matter that a T4 has no fast bfloat16. How long a full
-# training takes on it was not measured: run section 3 there, first thing.
+# The kit times its formats on the machine it meets (ten seconds, once) and takes the fastest. How long a full
+# training takes on a T4 was not measured: run section 3 there, first thing.
 
 # %% [markdown]
-# ## 6. The whole chain, in small
+# ## 7. The whole chain, in small
 #
 # The same three stages as functions, with everything written into a folder as the commands do. On a CPU
 # with a handful of images and epochs, on a GPU with more. The accuracies mean nothing; the *files* are the
@@ -325,7 +388,7 @@ folder.cleanup()
 # ends like one that was not; on a CPU bit for bit.
 
 # %% [markdown]
-# ## 7. What others report, and three traps
+# ## 8. What others report, and three traps
 #
 # CIFAR-100 test accuracy (%) for this pair:
 #

@@ -1,0 +1,180 @@
+"""How a student step grows: with images, batch, classes, students that share a teacher, and processes.
+
+    python benchmarks/scaling.py --out benchmarks/results/scaling_cpu.json       # under four minutes on two cores
+
+Small networks (wrn_16_2 → resnet8) in the kit's format; all rows are timed in turn, medians and ranges of the
+rounds. What is asked of each table:
+
+images     the feed's work for a step, over a whole epoch, must not grow with the number of images; nor a step
+batch      seconds a step, and an image of it: larger batches should cost less an image
+classes    only the last layers and the losses know of them
+students   trained together on one pass of the teacher, against as many trainings of one
+processes  images a second of one process with all threads and of two with half of them each, 64 images a step
+           and process (gloo; only on a CPU, for one GPU has no place for two)
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import tyro
+from rows import random_images, real_step
+from timing import (
+    Row,
+    over,
+    runtime_from_text,
+    runtime_to_text,
+    start_record,
+    summarise_table,
+    time_in_turn,
+    wait,
+    warn_if_wide,
+    write_record,
+)
+
+import sskd_lib as sskd
+from sskd_lib import ImageSet, Network, Runtime
+from sskd_lib.distributed import processes as joined
+from sskd_lib.loop import Step
+from sskd_lib.runtime import usable_cores
+
+Tables = dict[str, dict[str, list[float]]]  # title → row → one figure a round
+BATCH, CLASSES, CYCLE = 64, 100, 16  # CYCLE: steps an epoch where the number of images is not asked about
+
+
+def networks(pair: tuple[str, str], data: ImageSet, students: int = 1) -> tuple[list[Network], Network]:
+    """(students, teacher) of a pair, for these images."""
+    learners = [sskd.create_network(pair[1], data, projection=True, seed=s) for s in range(students)]
+    return learners, sskd.create_network(pair[0], data, projection=True, seed=100)
+
+
+def new_step(
+    pair: tuple[str, str], runtime: Runtime, images: int, batch: int, classes: int, students: int = 1
+) -> tuple[Step, Row]:
+    """The step of `distill` for that many random images, and its row."""
+    data = random_images(images, classes)
+    step, batches = real_step(*networks(pair, data, students), data, batch, runtime)
+    return step, Row(take=lambda: step.call(next(batches)), runtime=runtime)
+
+
+def time_feed(step: Step, epoch: int) -> float:
+    """Seconds of the feed's work for one step, mean over a whole epoch: order, draws, and every batch."""
+    feed = step.lesson.feed
+    wait(feed.device)
+    start = time.perf_counter()
+    steps = sum(1 for _ in feed.epoch(epoch))
+    wait(feed.device)
+    return (time.perf_counter() - start) / steps
+
+
+def time_processes(
+    pair: tuple[str, str], runtime: Runtime, count: int, threads: int, batch: int, steps: int = 5
+) -> float:
+    """Images a second of `count` new processes that train together, with that many threads each."""
+    runtime = replace(runtime, threads=threads)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    command += [__file__, "worker", "--pair", *pair, "--runtime", runtime_to_text(runtime)]
+    command += ["--batch", str(batch), "--steps", str(steps)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{count} processes could not be timed:\n{done.stderr}")
+    return float(done.stdout.split()[-1])
+
+
+def worker(pair: tuple[str, str], runtime: str, batch: int = BATCH, steps: int = 5) -> None:
+    """One of the processes of `time_processes`; the first prints images a second of all of them."""
+    format_ = runtime_from_text(runtime)
+    format_.prepare()
+    with joined("cpu") as world:
+        step, row = new_step(pair, format_, CYCLE * batch * world.size, batch, CLASSES)
+        row.take()
+        world.tell(None)  # all start together
+        start = time.perf_counter()
+        for _ in range(steps):
+            row.take()
+        world.tell(None)
+        if world.leads:
+            print(world.size * batch * steps / (time.perf_counter() - start))
+
+
+def main(
+    pair: tuple[str, str] = ("wrn_16_2", "resnet8"),
+    images: tuple[int, ...] = (1_000, 10_000, 50_000),
+    batches: tuple[int, ...] = (16, 32, 64, 128, 256),
+    classes: tuple[int, ...] = (10, 100, 1000),
+    students: tuple[int, ...] = (1, 2, 3, 5),
+    processes: tuple[int, ...] = (1, 2),
+    batch: int = BATCH,
+    rounds: int = 5,
+    least: float = 0.3,
+    device: str = "auto",
+    name: str = "",
+    out: Path | None = None,
+) -> None:
+    """Time steps of growing size.
+
+    Args:
+        batch: images a step where the batch is not what grows.
+        rounds: 5 or more for a record; processes are started in at most three of them.
+        least: seconds of steps that one timing takes the mean of.
+        name: what the record calls the machine.
+        out: JSON file for the record.
+    """
+    kit = sskd.choose_runtime(device)
+    settings = {"pair": pair, "batch": batch, "classes": CLASSES, "rounds": rounds}
+    record = start_record(name, kit.device, settings) | {"runtime": kit.describe()}
+    print(f"the kit's format: {kit.in_words()} ({kit.why})")
+    made = {("images", n): new_step(pair, kit, n, batch, CLASSES) for n in images}
+    made |= {("batch", n): new_step(pair, kit, CYCLE * n, n, CLASSES) for n in batches}
+    made |= {("classes", n): new_step(pair, kit, CYCLE * batch, batch, n) for n in classes}
+    made |= {("students", n): new_step(pair, kit, CYCLE * batch, batch, CLASSES, n) for n in students}
+    fed: dict[str, list[float]] = {f"{n:,} images": [] for n in images}
+    speed: dict[str, list[float]] = {}
+    if kit.device.type == "cpu":
+        speed = {f"{count} processes": [] for count in processes}
+
+    def after() -> None:
+        for n, values in zip(images, fed.values(), strict=True):
+            values.append(time_feed(made["images", n][0], len(values)))
+        for count in processes if speed else ():
+            found = speed[f"{count} processes"]
+            if len(found) < 3:  # starting them takes seconds
+                threads = max(1, usable_cores() // count)
+                found.append(time_processes(pair, kit, count, threads, batch))
+
+    times = time_in_turn({key: row for key, (_, row) in made.items()}, rounds, least, after)
+    tables = growth(times, students) | {"seconds of the feed for a step": fed}
+    if speed:
+        tables["images a second"] = speed
+    for title, table in tables.items():
+        record[title] = summarise_table(title, table)
+    record["warning"] = warn_if_wide({f"{what} {n:,}": values for (what, n), values in times.items()})
+    write_record(out, record)
+
+
+def growth(times: dict[tuple[str, int], list[float]], students: tuple[int, ...]) -> Tables:
+    """The tables of the record. times: seconds a step by (what grows, how far), one figure a round."""
+    tables: Tables = {}
+    for (what, n), seconds in times.items():
+        tables.setdefault(f"seconds a step, by {what}", {})[f"{n:,} {what}"] = seconds
+    tables["seconds an image, by batch"] = {
+        f"{n:,} batch": [s / n for s in seconds] for (what, n), seconds in times.items() if what == "batch"
+    }
+    if 1 in students:
+        tables["time of students together, over that of one"] = {
+            f"{n:,} students": over(times["students", n], times["students", 1]) for n in students
+        }
+    return tables
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["worker"]:
+        tyro.cli(worker, args=sys.argv[2:])
+    else:
+        tyro.cli(main, description=__doc__.partition("\n")[0])
