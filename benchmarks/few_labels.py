@@ -3,6 +3,8 @@
     python benchmarks/few_labels.py run --setting fashion --seeds 5 --epochs 60 240 480
     python benchmarks/few_labels.py run --setting cifar10 --seeds 5 --epochs 30 60 240 --folder PATH
     python benchmarks/few_labels.py table      # the README's tables, from the recorded runs
+    python benchmarks/few_labels.py run --setting fashion --seeds 5 --exact --results exact.jsonl
+    python benchmarks/few_labels.py compare fast.jsonl exact.jsonl    # what the fast formats change
 
 A wrn_16_2 teacher, a resnet8 student. One seed draws the labelled images, the first weights and the order,
 the same for every method, so differences between methods are taken pair by pair.
@@ -20,6 +22,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -51,10 +54,15 @@ class Plan:
     folder: str
     device: str
     out: Path
+    exact: bool = False  # in plain float32
 
     @property
     def key(self) -> list:
         return [self.setting, self.split, self.epochs, self.method, self.seed]
+
+    @property
+    def own_folder(self) -> Path:
+        return self.out / "-".join(str(part) for part in [*self.key, *["exact"] * self.exact])
 
 
 def images(setting: str, folder: str) -> tuple[sskd.ImageSet, sskd.ImageSet, sskd.ImageSet]:
@@ -84,8 +92,8 @@ def train_one(plan: Plan) -> dict:
         method=plan.method,
         schedule=sskd.Schedule(epochs=plan.epochs),
         seed=plan.seed,
-        out=plan.out / "-".join(str(part) for part in plan.key),
-        runtime=sskd.choose_runtime(plan.device),
+        out=plan.own_folder,
+        runtime=sskd.choose_runtime(plan.device, exact=plan.exact),
         progress=False,
         evaluate_every=max(1, plan.epochs // 24),
     )
@@ -100,13 +108,20 @@ def train_one(plan: Plan) -> dict:
         },
         "seconds": run.summary["card"]["seconds"],
         "runtime": run.summary["card"]["runtime"],
+        "exact": plan.exact,
         "torch": torch.__version__,
     }
 
 
 def train_all(plans: Iterable[Plan], jobs: int, results: Path) -> None:
-    """Train what is not recorded yet, `jobs` at a time, appending each record to `results` as it ends."""
-    recorded = {json.dumps(record["key"]) for record in read(results)}
+    """Train what is not recorded yet, `jobs` at a time, appending each record to `results` as it ends.
+
+    Raises ValueError if runs of the other kind, exact or not, are recorded there.
+    """
+    plans, records = list(plans), read(results)
+    for plan in plans[:1]:
+        check_kind(results, records, plan.exact)
+    recorded = {json.dumps(record["key"]) for record in records}
     todo = [plan for plan in plans if json.dumps(plan.key) not in recorded]
     todo.sort(key=lambda plan: METHODS.index(plan.method), reverse=True)  # the long ones first
     results.parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +130,16 @@ def train_all(plans: Iterable[Plan], jobs: int, results: Path) -> None:
             file.write(json.dumps(record) + "\n")
             file.flush()
             print(*record["key"], f"{record['last']:.2f} %", f"{record['seconds']:.0f} s", flush=True)
+
+
+def check_kind(results: Path, records: list[dict], exact: bool) -> None:
+    """Raise ValueError if some of a file's runs are not of the kind, exact or fast, that belongs there."""
+    kinds = ("the fast kind", "the exact kind (--exact)")
+    if any(record.get("exact", False) != exact for record in records):
+        raise ValueError(
+            f"{results} has runs of {kinds[not exact]}, where {kinds[exact]} belongs. Keep each kind in a "
+            "file of its own: --results FILE."
+        )
 
 
 def read(results: Path) -> list[dict]:
@@ -130,9 +155,10 @@ def run(
     split: str = "test",
     folder: str = "",
     device: str = "auto",
+    exact: bool = False,
     jobs: int = 1,
     out: Path = ROOT / "runs" / "few_labels",
-    results: Path = HERE / "results" / "few_labels.jsonl",
+    results: Path | None = None,
 ) -> None:
     """Train every method for every seed and length.
 
@@ -140,8 +166,11 @@ def run(
         setting: fashion or cifar10.
         folder: for cifar10: a folder with one sub-folder of images a class.
         split: test, or validation where a setting is to be selected.
+        exact: train in plain float32, to compare with.
         jobs: students trained at the same time.
+        results: file of the records; none: few_labels.jsonl, or few_labels_exact.jsonl, in results/.
     """
+    results = results or HERE / "results" / f"few_labels{'_exact' * exact}.jsonl"
     plans = [
         Plan(
             setting=setting,
@@ -152,6 +181,7 @@ def run(
             folder=folder,
             device=device,
             out=out,
+            exact=exact,
         )
         for length in epochs
         for method in methods
@@ -199,6 +229,36 @@ def row(method: str, methods: dict[str, dict[int, dict]]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def compare(fast: tyro.conf.Positional[Path], exact: tyro.conf.Positional[Path], split: str = "test") -> None:
+    """Print a table a setting and length: last epochs of fast and of exact runs, and their difference.
+
+    Only runs that both files have are compared, a seed with itself.
+    Raises ValueError if a file is of the other kind, or if they have no run in common.
+    """
+    kinds = read(fast), read(exact)
+    check_kind(fast, kinds[0], exact=False)
+    check_kind(exact, kinds[1], exact=True)
+    left, right = ({tuple(record["key"]): record["last"] for record in records} for records in kinds)
+    shared = [key for key in sorted(left.keys() & right.keys()) if key[1] == split]
+    if not shared:
+        raise ValueError(f"{fast} and {exact} have no run in common ({split} images): nothing to compare.")
+    for setting, epochs in sorted({(key[0], key[2]) for key in shared}):
+        print(f"\n**{setting}, {LABELS[setting]} labels, {epochs} epochs** ({split} images)\n")
+        print("| method | seeds | fast, last epoch (%) | exact, last epoch (%) | fast minus exact |")
+        print("|---|---|---|---|---|")
+        for method in METHODS:
+            keys = [key for key in shared if (key[0], key[2], key[3]) == (setting, epochs, method)]
+            if keys:
+                a, b = interval([left[key] for key in keys]), interval([right[key] for key in keys])
+                gap = interval([left[key] - right[key] for key in keys])
+                cells = "{:.2f} ± {:.2f} | {:.2f} ± {:.2f} | {:+.2f} ± {:.2f}".format(*a, *b, *gap)
+                print(f"| {method} | {len(keys)} | {cells} |")
+
+
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "2")
-    tyro.extras.subcommand_cli_from_dict({"run": run, "table": table}, description=__doc__)
+    commands = {"run": run, "table": table, "compare": compare}
+    try:
+        tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)
+    except ValueError as error:
+        sys.exit(f"{error}")

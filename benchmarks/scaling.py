@@ -1,6 +1,6 @@
 """How a student step grows: with images, batch, classes, students that share a teacher, and processes.
 
-    python benchmarks/scaling.py --out benchmarks/results/scaling_cpu.json       # under four minutes on two cores
+    python benchmarks/scaling.py --out benchmarks/results/scaling_cpu.json   # under four minutes on two cores
 
 Small networks (wrn_16_2 → resnet8) in the kit's format; all rows are timed in turn, medians and ranges of the
 rounds. What is asked of each table:
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import tyro
@@ -43,7 +44,7 @@ from sskd_lib.distributed import processes as joined
 from sskd_lib.loop import Step
 from sskd_lib.runtime import usable_cores
 
-Tables = dict[str, dict[str, list[float]]]  # title → row → one figure a round
+Table = dict[str, list[float]]  # row → one figure a round
 BATCH, CLASSES, CYCLE = 64, 100, 16  # CYCLE: steps an epoch where the number of images is not asked about
 
 
@@ -130,46 +131,39 @@ def main(
     settings = {"pair": pair, "batch": batch, "classes": CLASSES, "rounds": rounds}
     record = start_record(name, kit.device, settings) | {"runtime": kit.describe()}
     print(f"the kit's format: {kit.in_words()} ({kit.why})")
-    made = {("images", n): new_step(pair, kit, n, batch, CLASSES) for n in images}
-    made |= {("batch", n): new_step(pair, kit, CYCLE * n, n, CLASSES) for n in batches}
-    made |= {("classes", n): new_step(pair, kit, CYCLE * batch, batch, n) for n in classes}
-    made |= {("students", n): new_step(pair, kit, CYCLE * batch, batch, CLASSES, n) for n in students}
-    fed: dict[str, list[float]] = {f"{n:,} images": [] for n in images}
-    speed: dict[str, list[float]] = {}
-    if kit.device.type == "cpu":
-        speed = {f"{count} processes": [] for count in processes}
+    new = partial(new_step, pair, kit)
+    made = {("images", n): new(n, batch, CLASSES) for n in images}
+    made |= {("batch", n): new(CYCLE * n, n, CLASSES) for n in batches}
+    made |= {("classes", n): new(CYCLE * batch, batch, n) for n in classes}
+    made |= {("students", n): new(CYCLE * batch, batch, CLASSES, n) for n in students}
+    fed: Table = {f"images: {n:,}": [] for n in images}
+    started: Table = {f"processes: {n}": [] for n in processes if kit.device.type == "cpu"}
 
     def after() -> None:
         for n, values in zip(images, fed.values(), strict=True):
             values.append(time_feed(made["images", n][0], len(values)))
-        for count in processes if speed else ():
-            found = speed[f"{count} processes"]
-            if len(found) < 3:  # starting them takes seconds
-                threads = max(1, usable_cores() // count)
-                found.append(time_processes(pair, kit, count, threads, batch))
+        for n, values in zip(processes, started.values(), strict=False):
+            if len(values) < 3:  # to start them takes seconds
+                values.append(time_processes(pair, kit, n, max(1, usable_cores() // n), batch))
 
     times = time_in_turn({key: row for key, (_, row) in made.items()}, rounds, least, after)
-    tables = growth(times, students) | {"seconds of the feed for a step": fed}
-    if speed:
-        tables["images a second"] = speed
+    tables = growth(times) | {"seconds of the feed for a step": fed, "images a second": started}
     for title, table in tables.items():
         record[title] = summarise_table(title, table)
-    record["warning"] = warn_if_wide({f"{what} {n:,}": values for (what, n), values in times.items()})
+    record["warning"] = warn_if_wide({f"{what}: {n:,}": seconds for (what, n), seconds in times.items()})
     write_record(out, record)
 
 
-def growth(times: dict[tuple[str, int], list[float]], students: tuple[int, ...]) -> Tables:
+def growth(times: dict[tuple[str, int], list[float]]) -> dict[str, Table]:
     """The tables of the record. times: seconds a step by (what grows, how far), one figure a round."""
-    tables: Tables = {}
+    tables: dict[str, Table] = {}
     for (what, n), seconds in times.items():
-        tables.setdefault(f"seconds a step, by {what}", {})[f"{n:,} {what}"] = seconds
-    tables["seconds an image, by batch"] = {
-        f"{n:,} batch": [s / n for s in seconds] for (what, n), seconds in times.items() if what == "batch"
-    }
-    if 1 in students:
-        tables["time of students together, over that of one"] = {
-            f"{n:,} students": over(times["students", n], times["students", 1]) for n in students
-        }
+        tables.setdefault(f"seconds a step, by {what}", {})[f"{what}: {n:,}"] = seconds
+        if what == "batch":
+            tables.setdefault("seconds an image", {})[f"batch: {n:,}"] = [s / n for s in seconds]
+        if what == "students" and ("students", 1) in times:
+            title = "time of students together, over that of one"
+            tables.setdefault(title, {})[f"students: {n:,}"] = over(seconds, times["students", 1])
     return tables
 
 

@@ -63,7 +63,7 @@ def time_row(row: Row, threads: int, least: float) -> float:
         wait(device)
         return (time.perf_counter() - start) / count
 
-    return timed(math.ceil(least / timed(1)))
+    return timed(max(1, math.ceil(least / timed(1))))
 
 
 def time_phases(step: Callable[[], Iterator[str]], device: torch.device, count: int) -> dict[str, float]:

@@ -53,9 +53,14 @@ def machine_key(device: torch.device) -> str:
     return ", ".join(f"{name} {value}".strip() for name, value in facts.items())
 
 
+def busy() -> bool:
+    """Whether other programs have used more than half of the cores in the last minute."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > usable_cores() / 2
+
+
 def _measure(path: Path, key: str, device: torch.device) -> Runtime:
     """Run the probe, keep its choice in the file and say both on stderr."""
-    started = time.perf_counter()
+    started, disturbed = time.perf_counter(), device.type == "cpu" and busy()
     try:
         races = run_races(device, BUDGET)
         chosen = conclude(races, time.perf_counter() - started)
@@ -64,11 +69,14 @@ def _measure(path: Path, key: str, device: torch.device) -> Runtime:
         print(f"this machine could not be measured; {reason}", file=sys.stderr)
         return rule_of_thumb(device, reason)
     kept = f"Kept in {path} (delete it to measure again)"
-    try:
-        text = json.dumps(_load(path) | {key: _to_json(chosen, races)}, indent=1)
-        write_atomically(path, f"{text}\n".encode())
-    except OSError:
-        kept = f"Not kept, because {path} cannot be written: the next program measures again"
+    if disturbed:
+        kept = "Not kept, because other programs were busy meanwhile: the next program measures again"
+    else:
+        try:
+            text = json.dumps(_load(path) | {key: _to_json(chosen, races)}, indent=1)
+            write_atomically(path, f"{text}\n".encode())
+        except OSError:
+            kept = f"Not kept, because {path} cannot be written: the next program measures again"
     print(
         f"This machine was {chosen.why}. {kept}; exact=True turns it off",
         file=sys.stderr,

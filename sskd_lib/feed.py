@@ -68,7 +68,7 @@ class Feed:
         self.size = (window, window) if window else tuple(images.shape[2:])
         self.slack = images.shape[3] - window if window else 2 * PADDING
         self.streamed = isinstance(images, Shards)
-        self.framed = images if self.streamed else frame(images.to(self.device), window)
+        self.framed = images if self.streamed else frame(images, window).to(self.device)
         self.labels = self.train.labels.to(self.device)
         self.rows = self.table.rows(images) if self.table else None
 

@@ -5,19 +5,23 @@ starts.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import math
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from test_resume import Stop
 from test_training import SETTINGS, metrics, networks, one_thread, pictures, same, state  # noqa: F401 - a fixture
 from torch import Tensor
 
-from sskd_lib.checkpoints import load_checkpoint
+from sskd_lib.checkpoints import CheckpointError, load_checkpoint
 from sskd_lib.data import DATA_FOLDER, ImageSet, load_images
 from sskd_lib.estimate import estimate
 from sskd_lib.feed import Feed
@@ -26,6 +30,8 @@ from sskd_lib.loop import Step, sgd
 from sskd_lib.losses import own_image, similarity_matrix, transfer_mask
 from sskd_lib.recipes import Recipe, Schedule
 from sskd_lib.runtime import Runtime
+from sskd_lib.sharding import make_shards
+from sskd_lib.shards import Shards
 from sskd_lib.table import cache_teacher
 from sskd_lib.training import create_network, distill
 from sskd_lib.views import four_views
@@ -288,3 +294,65 @@ def test_recipes_of_students_together_do_not_mix(tmp_path):
             assert record["total"] == pytest.approx(total, rel=1e-4)
             assert {"ce", "kd", "tf", "ss"} & record.keys() == terms.keys()
         assert run.history == metrics(tmp_path / str(number))
+
+
+# ---- from the disk ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory) -> ImageSet:
+    """36 images on disk in shards of 10, to train on; the ones held out are left."""
+    place, rng = tmp_path_factory.mktemp("sharded"), np.random.default_rng(0)
+    for label, name in enumerate("abc"):
+        (place / "images" / name).mkdir(parents=True)
+        for i in range(15):
+            pixels = rng.integers(0, 150, (24, 20, 3)) + 100 * (np.arange(3) == label)
+            Image.fromarray(pixels.astype(np.uint8)).save(place / "images" / name / f"{i}.png")
+    make_shards(place / "images", place / "shards", side=20, images_a_shard=10, progress=False)
+    return load_images(f"shards:{place / 'shards'}")
+
+
+def test_streamed_images_train_like_those_in_memory(sharded):
+    assert isinstance(sharded.images, Shards) and sharded.window == 17
+    resident = dataclasses.replace(sharded, images=sharded.images[torch.arange(len(sharded))])
+    student, teacher = networks(sharded)
+    streamed = distill(student, teacher, sharded, resident, **SETTINGS)
+    held = distill(networks(sharded)[0], teacher, resident, sharded, **SETTINGS)
+    assert same(state(streamed.network), state(held.network))
+    for ours, theirs in zip(streamed.history, held.history, strict=True):
+        assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+
+
+def test_parts_of_streamed_images_stay_on_disk(sharded):
+    few, (kept, out) = sharded.take(9, seed=1).with_label_noise(0.3), sharded.split(0.25)
+    for part in (few, kept, out):
+        assert isinstance(part.images, Shards) and part.window == 17
+        assert len({part.fingerprint(), sharded.fingerprint()}) == 2
+    assert few.fingerprint() == sharded.take(9, seed=1).with_label_noise(0.3).fingerprint()
+    resident = dataclasses.replace(sharded, images=sharded.images[torch.arange(len(sharded))])
+    assert torch.equal(few.images[torch.arange(9)], resident.take(9, seed=1).images)
+    assert few.channel_statistics() == resident.take(9, seed=1).channel_statistics()
+
+
+@pytest.mark.parametrize("path", ["table", "shards", "shards and table"])
+def test_interrupted_it_goes_on_from_the_disk_too(path, sharded, tmp_path, monkeypatch):
+    data = sharded if "shards" in path else pictures(24)
+    _, teacher = networks(data)
+    settings = SETTINGS | {"schedule": Schedule(epochs=3, batch_size=12, lr=0.02)}
+    if "table" in path:
+        table = tmp_path / "table"
+        cache_teacher(teacher, data, table, draws=2, runtime=Runtime(), progress=False)
+        settings["table"], teacher = table, None
+    whole = distill(networks(data)[0], teacher, data, **settings)
+    with monkeypatch.context() as patch:
+        Stop(patch, batch=2 * math.ceil(len(data) / 12) + 1)  # the first of the third epoch
+        with pytest.raises(KeyboardInterrupt):
+            distill(networks(data)[0], teacher, data, out=tmp_path / "run", **settings)
+    assert len(metrics(tmp_path / "run")) == 2
+    resumed = distill(networks(data)[0], teacher, data, out=tmp_path / "run", **settings)
+    assert same(state(resumed.network), state(whole.network))
+    if "table" in path:  # another table is another training
+        cache_teacher(networks(data)[1], data, tmp_path / "other", draws=3, runtime=Runtime(), progress=False)
+        settings["table"] = tmp_path / "other"
+        with pytest.raises(CheckpointError, match="what differs: table.draws"):
+            distill(networks(data)[0], None, data, out=tmp_path / "run", **settings)

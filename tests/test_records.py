@@ -10,6 +10,7 @@ import pytest
 
 import sskd_lib as sskd
 from sskd_lib.data import DATA_FOLDER
+from sskd_lib.table import table_bytes, views_an_image
 
 ROOT = DATA_FOLDER.parent
 WEIGHTS = sorted((DATA_FOLDER / "weights").rglob("*.safetensors"))
@@ -46,6 +47,34 @@ def test_readme_shows_the_recorded_step_times():
             assert cells[shown][column] == f"{record['seconds a step'][name]['median']:.3g} s"
         share = record["ratios"]["share of views and losses in kit, directly"]["median"]
         assert cells["views and losses, share of the kit's step"][column] == f"{100 * share:.2g} %"
+
+
+def test_readme_says_what_a_teacher_table_takes():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for draws, name in (("all", "`all`"), (8, "K = 8")):
+        line = next(line for line in readme.splitlines() if name in line and "GB" in line)
+        assert f"{table_bytes(50_000, 100, 128, draws) / 1e9:.1f} GB" in line
+        assert f" {views_an_image(draws) * 50_000 / 1e6:g} million" in line
+    assert f"asks its teacher {240 * 4 * 50_000 / 1e6:g} million times" in readme
+
+
+def test_readme_shows_the_imagenet_schedule():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    line = next(line for line in readme.splitlines() if line.startswith('R="--data shards:'))
+    words = line.strip('R="').split()
+    cut = words.index("--milestones")
+    options = dict(zip(words[2:cut:2], words[3:cut:2], strict=True))
+    shown = sskd.Schedule(
+        epochs=int(options.pop("--epochs")),
+        batch_size=int(options.pop("--batch-size")),
+        lr=float(options.pop("--lr")),
+        weight_decay=float(options.pop("--weight-decay")),
+        milestones=tuple(map(float, words[cut + 1 :])),
+    )
+    assert options == {} and shown.batch_size == sskd.IMAGENET.batch_size
+    assert shown.weight_decay == sskd.IMAGENET.weight_decay and shown.momentum == sskd.IMAGENET.momentum
+    rates = [[s.lr_at(epoch) for epoch in range(s.epochs)] for s in (shown, sskd.IMAGENET)]
+    assert rates[0] == rates[1]
 
 
 @pytest.mark.parametrize("path", WEIGHTS, ids=lambda p: f"{p.parent.name}-{p.stem}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -213,6 +214,7 @@ def measured(tmp_path_factory):
         for name in ("SSKD_RUNTIME", "OMP_NUM_THREADS"):
             patch.delenv(name, raising=False)
         patch.setattr(choice, "BUDGET", BUDGET)
+        patch.setattr(choice, "busy", lambda: False)  # whatever runs beside the tests
         patch.setattr(choice, "_CHOSEN", {})
         torch.set_num_threads(1)
         state, started = torch.get_rng_state(), time.perf_counter()
@@ -382,6 +384,8 @@ def machine(own_home, monkeypatch):
         return [{LAST: [1.0, 1.0], machine.chosen: [0.4, 0.4]}]
 
     monkeypatch.setattr(choice, "run_races", run_races)
+    machine.load = 0.0
+    monkeypatch.setattr(os, "getloadavg", lambda: (machine.load, 9.0, 9.0), raising=False)
     machine.forget = lambda: monkeypatch.setattr(choice, "_CHOSEN", {})
     machine.forget()
     machine.path = choice.cache_folder() / "runtime.json"
@@ -453,6 +457,15 @@ def test_without_a_folder_to_write_in_each_program_measures(machine, capsys):
     machine.forget()
     assert choose_runtime("cpu") == machine.chosen and machine.count == 2
     assert machine.path.parent.read_text() == "a file where the folder should be"
+
+
+def test_what_was_measured_beside_other_programs_is_not_kept(machine, capsys):
+    machine.load = usable_cores() / 2 + 0.1
+    assert choose_runtime("cpu") == machine.chosen and not machine.path.exists()
+    assert "Not kept, because other programs were busy" in capsys.readouterr().err
+    machine.forget()
+    machine.load = usable_cores() / 2
+    assert choose_runtime("cpu") == machine.chosen and machine.count == 2 and machine.path.exists()
 
 
 def test_where_measuring_fails_the_rule_of_thumb_holds(machine, monkeypatch, capsys):
