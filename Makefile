@@ -1,6 +1,7 @@
 ## make lab        create the environment if there is none, and open JupyterLab at the first notebook
 ## make test       create the environment if there is none, and run the tests
 ## make tour       run every notebook without a browser; readable pages in build/index.html
+## make site       the whole course as pages in site/, to put on any web server or open from a disk
 ## make notebooks  build notebooks/*.ipynb anew from notebooks/source/*.py
 ## make lint       look for mistakes in style, and for notebooks that differ from their sources
 ## make clean      remove the environment and build/
@@ -24,7 +25,7 @@ BIN := $(VENV)/bin/python
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test tour notebooks lint clean
+.PHONY: help lab test tour site notebooks lint clean
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -38,6 +39,9 @@ test: $(READY)
 tour: $(READY)
 	$(BIN) notebooks/build.py --html build
 
+site: $(READY)
+	$(BIN) notebooks/build.py --html site
+
 notebooks: $(READY)
 	$(BIN) notebooks/build.py
 
@@ -47,7 +51,7 @@ lint: $(READY)
 	$(BIN) notebooks/build.py --check
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) build site
 
 $(READY): pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \

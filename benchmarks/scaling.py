@@ -6,9 +6,9 @@ Small networks (wrn_16_2 → resnet8) in the kit's format; all rows are timed in
 rounds. What is asked of each table:
 
 images     the feed's work for a step, over a whole epoch, must not grow with the number of images; nor a step
-batch      seconds a step, and an image of it: larger batches should cost less an image
+batch      seconds a step, and an image of it
 classes    only the last layers and the losses know of them
-students   trained together on one pass of the teacher, against as many trainings of one
+students   trained together on one pass of the teacher, over the time of one
 processes  images a second of one process with all threads and of two with half of them each, 64 images a step
            and process (gloo; only on a CPU, for one GPU has no place for two)
 """

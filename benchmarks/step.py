@@ -6,8 +6,8 @@
 
 Everything is timed in one process, in turn, over several rounds: the figures are medians and ranges of the
 rounds, and ratios are taken round by round. rows.py says what each row is. The first pair has all of them
-and the peak memory (memory.py), the others the main ones. Each row runs with the allocator of a process of
-its own: freed memory is kept or given back as the row would have it, whatever the row before did.
+and the peak memory (memory.py), the others the main ones. For each row freed memory is kept or
+given back as the row would have it, whatever the row before did.
 
 Own work of the kit: feed, views, losses and their backward pass, over all phases of the same step; the phases
 are those of the kit's format, taken one by one even where the kit's row is captured. On a GPU this waits

@@ -46,10 +46,11 @@ def wait(device: torch.device) -> None:
 
 
 def time_row(row: Row, threads: int, least: float) -> float:
-    """Seconds a step, mean over `least` seconds of them, with the allocator of a process of the row's own.
+    """Seconds a step, mean over `least` seconds of them, with the allocator set as the row's runtime says.
 
-    The first step is not counted: it pays for blocks that the row before kept or gave back. threads: where
-    the runtime does not say.
+    The first step is not counted: it pays for blocks that the row before kept or gave back. Holes that other
+    rows left in the heap may still serve a row that keeps nothing: it is then faster than in a process of its
+    own. threads: where the runtime does not say.
     """
     device = row.runtime.device
     torch.set_num_threads(row.runtime.threads or threads)

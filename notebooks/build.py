@@ -3,7 +3,8 @@
     python notebooks/build.py               run every source, write notebooks/NN_name.ipynb
     python notebooks/build.py 03 05         only these
     python notebooks/build.py --check       compare the notebooks with their sources; runs nothing
-    python notebooks/build.py --html DIR    run every source, write pages that need no network; notebooks stay
+    python notebooks/build.py --html DIR    run every source, write pages that need no network, and whose
+                                            explorers move without a kernel; the notebooks stay
 
 A built notebook holds static outputs: PNG images with alt text, no widgets, nothing from stderr, no timings.
 """
@@ -25,6 +26,7 @@ from nbformat import NotebookNode
 
 NOTEBOOKS = Path(__file__).resolve().parent
 MAX_BYTES = 1_000_000
+MAX_PAGE = 8_000_000  # with all pictures of its explorers
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"},
@@ -53,12 +55,12 @@ def read_source(source: Path) -> NotebookNode:
     return notebook
 
 
-def find_faults(notebook: NotebookNode) -> list[str]:
+def find_faults(notebook: NotebookNode, most: int = MAX_BYTES) -> list[str]:
     """Return what keeps an executed notebook from being published, one sentence each."""
     faults = []
     size = len(nbformat.writes(notebook).encode())
-    if size > MAX_BYTES:
-        faults.append(f"{size} bytes, more than {MAX_BYTES}: draw fewer or smaller images")
+    if size > most:
+        faults.append(f"{size} bytes, more than {most}: draw fewer or smaller images")
     if "widgets" in notebook.metadata:
         faults.append("holds the state of widgets")
     for index, cell in enumerate(notebook.cells):
@@ -90,9 +92,9 @@ def output_faults(cell: NotebookNode) -> list[str]:
     return faults
 
 
-def require_fit(notebook: NotebookNode, name: str) -> None:
-    """Raise NotebookFailure where the executed notebook has faults."""
-    if faults := find_faults(notebook):
+def require_fit(notebook: NotebookNode, name: str, most: int = MAX_BYTES) -> None:
+    """Raise NotebookFailure where the executed notebook has faults. most: bytes it may have."""
+    if faults := find_faults(notebook, most):
         raise NotebookFailure("\n".join(f"{name}: {fault}" for fault in faults))
 
 
@@ -153,8 +155,9 @@ def publish(source: Path, folder: Path) -> Result:
     from pages import notebook_page
 
     notebook = read_source(source)
-    result = execute(notebook, source.stem, source.parents[1], dataset=os.environ.get("SSKD_DATASET"))
-    require_fit(notebook, source.stem)
+    dataset = os.environ.get("SSKD_DATASET")
+    result = execute(notebook, source.stem, source.parents[1], dataset=dataset, pictures="page")
+    require_fit(notebook, source.stem, MAX_PAGE)
     page = notebook_page(notebook, source.stem, source.parents[1])
     result.size = write(folder / f"{source.stem}.html", page)
     return result

@@ -45,14 +45,17 @@ class Result:
     failure: str = ""
 
 
-def kernel_environment(profile: str, dataset: str | None = None) -> dict[str, str]:
-    """Return a publishing kernel's variables: static outputs, this checkout's library, no user profile."""
+def kernel_environment(profile: str, dataset: str | None = None, pictures: str = "1") -> dict[str, str]:
+    """Return a publishing kernel's variables: static outputs, this checkout's library, no user profile.
+
+    pictures: what explorers become: "1", still pictures; "page", HTML that moves without a kernel.
+    """
     variables = {key: value for key, value in os.environ.items() if key != "SSKD_DATASET"}
     if dataset:
         variables["SSKD_DATASET"] = dataset
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     return variables | {
-        "SSKD_STATIC": "1",
+        "SSKD_STATIC": pictures,
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "IPYTHONDIR": profile,
@@ -65,6 +68,7 @@ def execute(
     folder: Path,
     limit: float = LIMIT_SECONDS,
     dataset: str | None = None,
+    pictures: str = "1",
 ) -> Result:
     """Run the notebook in place, in a fresh kernel inside `folder`, and clean its outputs.
 
@@ -87,7 +91,7 @@ def execute(
     index, cell = 0, probe
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-            environment = kernel_environment(profile, dataset)
+            environment = kernel_environment(profile, dataset, pictures)
             with client.setup_kernel(cwd=str(folder), env=environment):
                 for index, cell in enumerate(cells):  # noqa: B007 (named in the failure)
                     client.execute_cell(cell, index)

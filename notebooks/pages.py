@@ -1,4 +1,4 @@
-"""Turn executed notebooks into HTML pages that need no network: no scripts, equations as MathML."""
+"""Turn executed notebooks into HTML pages that need no network; equations as MathML, scripts in explorers only."""
 
 from __future__ import annotations
 

@@ -251,7 +251,7 @@ def test_the_first_step_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 FAULTS = """
-import resource, torch
+import resource, statistics, torch
 from sskd_lib import Runtime
 from timing import Row, time_row
 
@@ -259,25 +259,26 @@ def faults(keep):
     found = []
     def take():
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        torch.ones(40_000_000, dtype=torch.uint8)
+        torch.ones(100_000_000, dtype=torch.uint8)
         found.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-    time_row(Row(take=take, runtime=Runtime(keep_memory=keep)), threads=1, least=1e-9)
-    return found[1]  # of the step that is counted
+    time_row(Row(take=take, runtime=Runtime(keep_memory=keep)), threads=1, least=0.5)
+    return found[0], round(statistics.median(found[1:]))  # of the first step, and of those that are counted
 
-print(*[faults(keep) for keep in (False, True, False, True)])
+(first, given_back), (_, kept), (again, _), (_, kept_again) = map(faults, (False, True, False, True))
+print(first, given_back, kept, again, kept_again)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="page faults of glibc's allocator")
-def test_each_row_is_timed_with_its_own_allocator_whatever_ran_before() -> None:
+def test_a_row_keeps_or_gives_back_memory_whatever_the_row_before_did() -> None:
     if not timing.keep_freed_memory(False):
         pytest.skip("this C library keeps memory as it likes")
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, cwd=BENCHMARKS)
-    given_back, kept, again, kept_again = (int(number) for number in done.stdout.split())
-    pages = 40_000_000 / timing.os.sysconf("SC_PAGE_SIZE")
-    if given_back < 0.9 * pages:
+    first, given_back, kept, again, kept_again = (int(number) for number in done.stdout.split())
+    pages = 100_000_000 / timing.os.sysconf("SC_PAGE_SIZE")
+    if first < 0.9 * pages:
         pytest.skip("pages here are larger than the system says")
-    assert again >= 0.9 * pages
+    assert min(given_back, again) >= 0.9 * pages
     assert max(kept, kept_again) <= 0.1 * pages
 
 
@@ -359,11 +360,11 @@ def test_macs_and_gflop_by_hand() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="elsewhere the parent's memory counts")
 def test_peak_memory_is_that_of_the_row_alone(setting: rows.Setting) -> None:
-    mine = torch.ones(3 * 2**30, dtype=torch.uint8)  # what this process holds is not counted
+    mine = torch.ones(3 * 2**29, dtype=torch.uint8)  # what this process holds is not counted
     kit = Runtime(channels_last=True, threads=1)
     zero = memory.peak_in_own_process(memory.NOTHING, replace(setting, kit=kit))["resident"]
     step_ = memory.peak_in_own_process("kit", replace(setting, kit=kit, batch=32))["resident"]
-    assert zero < mine.nbytes / 2
+    assert zero < mine.nbytes
     # what must be alive at once, at the least: inputs of the first convolutions of 128 views, float32
     assert step_ - zero > 128 * 32 * 32 * (3 + 3 * 16) * 4
 

@@ -55,6 +55,11 @@ def static_reason() -> str | None:
     return None
 
 
+def on_a_page() -> bool:
+    """Whether explorers come as HTML that moves without a kernel: SSKD_STATIC=page, for pages and sites."""
+    return os.environ.get("SSKD_STATIC") == "page"
+
+
 def is_static() -> bool:
     """Whether pictures are static here: asked for by SSKD_STATIC=1, or no kernel or no ipywidgets."""
     return static_reason() is not None

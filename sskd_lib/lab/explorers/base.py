@@ -5,7 +5,8 @@ An explorer computes from numbers that were made before; no network runs when a 
     frame(**state) -> PNG bytes        the picture for one setting of the controls
     describe(**state) -> str           the same in words
 
-Under a live kernel these feed sliders; elsewhere the same frames make one static filmstrip.
+Under a live kernel these feed sliders; in a committed notebook the same frames make one static filmstrip,
+and on a page of HTML a twin that moves without a kernel (page.py).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from html import escape
 from typing import Any
 
 from ..canvas import Canvas, filmstrip
-from ..show import show_png, static_reason
+from ..show import on_a_page, show_png, static_reason
 
 FONT = {"fontsize": 11, "fontfamily": "DejaVu Sans", "color": "#1A1A1A"}
 
@@ -59,13 +60,17 @@ class Explorer:
 
     def present(self) -> Explorer:
         """Come onto the page: live with sliders where that works, else as a filmstrip."""
+        from IPython.display import display
+
         reason = static_reason()
-        if reason is None:
+        if on_a_page():
+            from .page import explorer_html
+
+            display({"text/html": explorer_html(self), "text/plain": self.describe()}, raw=True)
+        elif reason is None:
             if self.key in OPEN:
                 OPEN.pop(self.key).close()
             self.live = OPEN[self.key] = Live(self)
-            from IPython.display import display
-
             display(self.live.box)
         else:
             show_png(

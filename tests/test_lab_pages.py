@@ -1,0 +1,163 @@
+"""Explorers on a page without a kernel: the same pictures and words, moved in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import itertools
+import json
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_lab_explorers import picture, selection_explorer, static, temperature_explorer  # noqa: F401 - a fixture
+
+from sskd_lib.lab.explorers.base import Control
+from sskd_lib.lab.explorers.page import MOST, explorer_html, page_options
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+browser_needed = pytest.mark.skipif(
+    CHROMIUM is None or importlib.util.find_spec("playwright") is None,
+    reason="needs Chromium and Python's playwright",
+)
+
+
+class Reader(HTMLParser):
+    """The JSON of an explorer, its start picture and the labels of its controls."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.data, self._open = "", ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list) -> None:
+        self.tags.append((tag, dict(attributes)))
+        self._open = tag if dict(attributes).get("type") == "application/json" else ""
+
+    def handle_data(self, text: str) -> None:
+        if self._open:
+            self.data += text
+
+
+@pytest.fixture
+def explorers(static) -> dict:  # noqa: F811 - the fixture
+    return {"temperature": temperature_explorer(), "selection": selection_explorer()}
+
+
+@pytest.mark.parametrize("name", ["temperature", "selection"])
+def test_a_page_holds_the_pictures_and_words_of_every_state(name, explorers):
+    explorer = explorers[name]
+    reader = Reader(explorer_html(explorer))
+    data, options = json.loads(reader.data), page_options(explorer)
+    states = list(itertools.product(*options.values()))
+    assert len(data["frames"]) == len(data["words"]) == len(states) > 20
+    for number in range(0, len(states), 7):
+        state = {key: value for key, (_, value) in zip(options, states[number], strict=True)}
+        assert data["words"][number] == explorer.describe(**state)
+        found = picture(base64.b64decode(data["frames"][number])).astype(int)
+        exact = picture(explorer.frame(**state)).astype(int)
+        # The same drawing in few colours: only photographs (here of coloured noise, the worst case) differ.
+        assert found.shape == exact.shape
+        assert np.median(np.abs(found - exact)) == 0 and np.abs(found - exact).mean() < 6
+    (image,) = [attributes for tag, attributes in reader.tags if tag == "img"]
+    assert image["alt"] == explorer.describe()
+    assert not any("http" in str(value) for _, attributes in reader.tags for value in attributes.values())
+
+
+def test_too_many_pictures_are_thinned_but_not_ends_and_start(explorers):
+    explorer = explorers["temperature"]
+    images = tuple((f"image {i}", i) for i in range(40))
+    explorer.controls = explorer.controls | {"image": Control(label="Image", options=images, start=7)}
+    options = page_options(explorer)
+    counts = {name: len(kept) for name, kept in options.items()}
+    assert counts["image"] * counts["temperature"] <= MOST
+    for name, control in explorer.controls.items():
+        values = [value for _, value in options[name]]
+        assert control.start in values
+        assert values[0] == control.options[0][1] and values[-1] == control.options[-1][1]
+
+
+def test_words_cannot_break_out_of_their_place(explorers):
+    explorer = explorers["selection"]
+    explorer.describe = lambda **state: "</script><b>&\"'"
+    reader = Reader(explorer_html(explorer))
+    assert set(json.loads(reader.data)["words"]) == {"</script><b>&\"'"}
+    assert not any(tag == "b" for tag, _ in reader.tags)
+
+
+@pytest.fixture
+def page(explorers, tmp_path: Path) -> Iterator:
+    """Both explorers on one page, opened from the disk; no error may reach the console."""
+    from playwright.sync_api import sync_playwright
+
+    body = "".join(explorer_html(explorer) for explorer in explorers.values())
+    (tmp_path / "page.html").write_text(f"<!DOCTYPE html><html lang=en><title>t</title>{body}</html>")
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page, errors = browser.new_page(), []
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto((tmp_path / "page.html").as_uri())
+        yield page
+        browser.close()
+    assert errors == []
+
+
+@browser_needed
+def test_keys_and_lists_and_reset_move_the_picture_and_the_words(page, explorers):
+    explorer, box = explorers["temperature"], page.locator("#sskd-temperature")
+    words, shown = box.locator("[role=status]"), box.locator("img")
+    assert words.inner_text() == explorer.describe()
+    before = shown.get_attribute("src")
+    box.locator("input[type=range]").focus()
+    page.keyboard.press("End")
+    assert words.inner_text() == shown.get_attribute("alt") == explorer.describe(temperature=20.0)
+    assert shown.get_attribute("src") != before
+    assert box.locator("input").get_attribute("aria-valuetext") == box.locator("output").inner_text() == "20"
+    box.locator("select").select_option("3")
+    assert words.inner_text() == explorer.describe(temperature=20.0, image=3)
+    assert page.locator("#sskd-selection [role=status]").inner_text() == explorers["selection"].describe()
+    box.locator("button").click()
+    assert words.inner_text() == explorer.describe() and shown.get_attribute("src") == before
+
+
+@browser_needed
+def test_a_dragged_slider_shows_25_pictures_a_second(page, capsys):
+    slider = page.locator("#sskd-temperature input[type=range]")
+    place = slider.bounding_box()
+    page.evaluate(
+        """() => {
+          const picture = document.querySelector('#sskd-temperature img'); window.shown = [];
+          new MutationObserver(() => window.shown.push(performance.now()))
+            .observe(picture, {attributes: true, attributeFilter: ['src']});
+        }"""
+    )
+    y = place["y"] + place["height"] / 2
+    page.mouse.move(place["x"] + 8, y)
+    page.mouse.down()
+    started = page.evaluate("performance.now()")
+    for step in range(120):
+        across = abs((step % 60) - 30) / 30  # to and fro
+        page.mouse.move(place["x"] + 8 + across * (place["width"] - 16), y)
+    seconds = (page.evaluate("performance.now()") - started) / 1000
+    page.mouse.up()
+    rate = len(page.evaluate("window.shown")) / seconds
+    with capsys.disabled():
+        print(f"\n{rate:.0f} pictures a second while dragged")
+    assert rate >= 25
+
+
+def test_on_a_page_the_explorer_is_its_twin(static, monkeypatch):  # noqa: F811 - the fixture
+    from IPython.utils.capture import capture_output
+
+    monkeypatch.setenv("SSKD_STATIC", "page")
+    with capture_output() as captured:
+        explorer = selection_explorer()
+    (output,) = captured.outputs
+    assert output.data["text/plain"] == explorer.describe() and 'type="range"' in output.data["text/html"]
+    assert explorer.live is None and torch.is_tensor(explorer.scores)
