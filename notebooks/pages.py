@@ -1,4 +1,4 @@
-"""Turn executed notebooks into HTML pages that need no network; equations as MathML, scripts in explorers only."""
+"""Turn executed notebooks into HTML pages that need no network; only explorers bring a script of their own."""
 
 from __future__ import annotations
 

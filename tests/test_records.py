@@ -27,26 +27,65 @@ def test_readme_shows_the_recorded_table(capsys):
     assert [line for line in printed if line not in readme] == []
 
 
+def step_record(device: str) -> dict:
+    return json.loads((ROOT / "benchmarks" / "results" / f"step_{device}.json").read_text(encoding="utf-8"))
+
+
+def readme_cells() -> dict[str, list[str]]:
+    """Cells of each table row of the README, by the first."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+    return {row[0]: row[1:] for row in rows}
+
+
 def test_readme_shows_the_recorded_step_times():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    cells = {
-        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:4]]
-        for line in readme.splitlines()
-        if line.startswith("| ")
-    }
     rows = {
         "published procedure, written out plainly": "published",
         "the same, on views made beforehand": "published, ready",
-        "kit, float32 (`--exact`)": "kit, exact",
-        "kit, bfloat16 and channels_last": "kit",
-        "bare networks, bfloat16 and channels_last": "networks, kit",
+        "the same, freed memory kept": "published, ready, memory kept",
+        "kit, plain float32 (`--exact`)": "kit, exact",
+        "kit, float32, channels_last": "kit, float32",
+        "kit, as it chose": "kit",
+        "kit, with a teacher table": "kit, table",
+        "bare networks, same format as the kit": "networks, kit",
+        "bare student": "student alone",
+        "three students on one teacher": "three students",
     }
-    for column, device in enumerate(("cpu", "cuda")):
-        record = json.loads((ROOT / "benchmarks" / "results" / f"step_{device}.json").read_text())
-        for shown, name in rows.items():
-            assert cells[shown][column] == f"{record['seconds a step'][name]['median']:.3g} s"
-        share = record["ratios"]["share of views and losses in kit, directly"]["median"]
-        assert cells["views and losses, share of the kit's step"][column] == f"{100 * share:.2g} %"
+    first, second = "wrn_40_2→wrn_16_2", "resnet32x4→resnet8x4"
+    columns = [("cpu", first), ("cpu", second), ("cuda", first)]
+    tables = [step_record(device)["pairs"][pair]["seconds a step"] for device, pair in columns]
+    cells = readme_cells()
+    for shown, name in rows.items():
+        expected = [f"{table[name]['median']:.3g} s" if name in table else "" for table in tables]
+        assert cells[shown] == expected
+
+
+def test_readme_shows_the_recorded_ratios():
+    pair = step_record("cpu")["pairs"]["wrn_40_2→wrn_16_2"]
+    cells = readme_cells()
+    rows = {
+        "published / kit in bfloat16": "published / kit",
+        "published / kit with a table": "published / kit, table",
+        "published / kit in float32": "published / kit, float32",
+        "kit / bare networks": "kit / networks, kit",
+        "three students / one": "three students / kit",
+        "the same with `resnet8`": "resnet8, three students / resnet8, one student",
+    }
+    for shown, name in rows.items():
+        ratio = pair["ratios"][name]
+        assert cells[shown][1] == f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
+    memory = pair["peak memory, ratios"]["kit / networks, kit"]["resident"]
+    assert cells["peak memory, kit / bare networks"][1] == f"{memory:.2f}"
+    own = pair["ratios"]["own work of the kit, share of its step"]["median"]
+    assert f"are {100 * own:.2g} % of the kit's step" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_readme_shows_what_the_fast_formats_change(capsys):
+    results = ROOT / "benchmarks" / "results"
+    few_labels.compare(results / "formats_fast.jsonl", results / "formats_exact.jsonl")
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| sskd")]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(printed) == 1 and printed[0] in readme
 
 
 def test_readme_says_what_a_teacher_table_takes():
