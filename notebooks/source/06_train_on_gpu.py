@@ -226,6 +226,9 @@ print(f"one student {one:.2f} s, three together {three:.2f} s: {three / one:.1f}
 print(f"by the formula {(T + 9 * S) / (T + 3 * S):.1f}; one after the other, 3")
 
 # %% [markdown]
+# The clock may say more than the formula, which only counts multiply-adds: those of `resnet8`, with its few
+# channels, use a machine less well than the teacher's do.
+#
 # The other way to save is to write the teacher's answers down. `cache_teacher` stores them for a finite set of
 # views, and a training with that `table` never runs the teacher. An image of 32 pixels has 648 views (two
 # flips, four turns, 81 crops). A table with `draws="all"` holds them all and changes nothing but rounding;
