@@ -1,4 +1,4 @@
-"""Turn executed notebooks into HTML pages that need no network; only explorers bring a script of their own."""
+"""Turn executed notebooks into HTML pages that need no network; only explorers have a script of their own."""
 
 from __future__ import annotations
 

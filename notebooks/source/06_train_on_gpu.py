@@ -237,10 +237,14 @@ print(f"by the formula {(T + 9 * S) / (T + 3 * S):.1f}; one after the other, 3")
 
 # %%
 with tempfile.TemporaryDirectory() as place:
-    table = sskd.cache_teacher(teacher, few, Path(place) / "table", draws=2, runtime=kit.runtime, progress=False)
+    table = sskd.cache_teacher(
+        teacher, few, Path(place) / "table", draws=2, runtime=kit.runtime, progress=False
+    )
     print(table.card["images"] * table.card["views"], "views of the teacher, written once")
     stored = seconds(1, table=table)
-print(f"one student with the table {stored:.2f} s, with the teacher {one:.2f} s: {one / stored:.1f} times as fast")
+print(
+    f"one student with the table {stored:.2f} s, with the teacher {one:.2f} s: {one / stored:.1f} times as fast"
+)
 classes, width = 100, 128  # CIFAR-100 and wrn_40_2
 for draws in (8, "all"):
     size = sskd.table.table_bytes(IMAGES, classes, width, draws)
