@@ -26,7 +26,7 @@ from nbformat import NotebookNode
 
 NOTEBOOKS = Path(__file__).resolve().parent
 MAX_BYTES = 1_000_000
-MAX_PAGE = 8_000_000  # with all pictures of its explorers
+MAX_PAGE = 16_000_000  # with all pictures of its explorers
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"},

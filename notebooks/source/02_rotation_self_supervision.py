@@ -185,6 +185,16 @@ lab.show(
 # %% [markdown]
 # A dashed frame shows the image that a wrong row was taken for.
 #
+# Chance has its say too: flip and crops move every view. Draw again, image by image, and see which pairs the
+# head still recognises, now among 16 images. **Try:** does an image exist that it always finds?
+
+# %%
+sixteen = kit.test.take(16, seed=2)
+projections, draws = lab.project_draws(teacher, sixteen.images, runtime=kit.runtime)
+names = [sixteen.classes[label] for label in sixteen.labels]
+lab.explore_views(sixteen.images, projections, draws=draws, names=names)
+
+# %% [markdown]
 # To *train* on this task, each row is treated like the logits of a classifier with $B$ classes whose right
 # class is the own image $o(i) = i \bmod B$. This is Eq. (5) of the paper with the temperature $\tau = 1$,
 # as in the published code; the mean runs over the $R = 3B$ rows:

@@ -320,6 +320,19 @@ print(f"{'teacher':>17}: {'':39} rows right {100 * (ranks == 0).float().mean():4
 # training, the teacher's backbone never did. (One student of one seed; whether that is the reason was not
 # tested.)
 #
+# Now step through rows yourself: both matrices at a temperature of your choice, and for one row what teacher
+# and student take its view for. **Try:** find a row the teacher gets wrong. Does the student copy the mistake?
+
+# %%
+two_dozen = kit.test.take(24, seed=4)
+lab.explore_similarity(
+    two_dozen.images,
+    look(teacher, two_dozen.images).projection,
+    look(trained, two_dozen.images).projection,
+    temperature=0.5,
+)
+
+# %% [markdown]
 # ## 6. The loss $L_{ss}$
 #
 # The student is asked to make its softened rows like the teacher's. For the rows of a set $S$ (which rows

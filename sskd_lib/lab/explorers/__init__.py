@@ -2,6 +2,18 @@
 
 from .base import OPEN, Control, Explorer, Live
 from .selection import explore_selection
+from .similarity import explore_similarity
 from .temperature import explore_temperature
+from .views import explore_views, project_draws
 
-__all__ = ["OPEN", "Control", "Explorer", "Live", "explore_selection", "explore_temperature"]
+__all__ = [
+    "OPEN",
+    "Control",
+    "Explorer",
+    "Live",
+    "explore_selection",
+    "explore_similarity",
+    "explore_temperature",
+    "explore_views",
+    "project_draws",
+]

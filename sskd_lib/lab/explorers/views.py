@@ -1,0 +1,275 @@
+"""The views explorer: how flip and crops make four views, and whether a head tells that they belong."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.collections import LineCollection
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from ...losses import error_rank, own_image, similarity_matrix
+from ...network import Network
+from ...runtime import Runtime
+from ...views import PADDING, Draws, centre, cut, draw, four_views, frame
+from ..canvas import Canvas
+from ..style import DROPPED, INK, RIGHT, WRONG, pixels, short
+from .base import FONT, Control, Explorer
+
+WIDTH, HEIGHT = 940, 500  # pixels of the picture
+ANGLES = ("upright", "90°", "180°", "270°")
+# Of each view's outline. Second cues: the dashes, and the angle written in a corner of the window.
+OUTLINES = ((INK, "-"), ("#0072B2", (0, (4, 1.5))), ("#B5598C", (0, (1, 1))), ("#7A6000", "-."))
+CORNERS = ((0, 0), (1, 0), (1, 1), (0, 1))  # right, low: the corner that the turn brings to the top left
+FRAMED = (14, 196, 250)  # left, top and size of the framed image, in pixels
+VIEWS, TAKEN = (72, 138), (356, 84)  # top and size of the views, and of the images taken for theirs
+FIRST, PITCH = 306, 160  # left edge of the first view, and the step to the next
+APART = 3  # pixels between outlines: those of windows that coincide stand one inside the other
+Place = namedtuple("Place", "others own border photo above below")  # what shows the answer for one angle
+
+
+class Answer(NamedTuple):
+    """What the head says of one turned view."""
+
+    cosine: float  # with its own upright view
+    others: np.ndarray  # cosines with the upright views of the other images, [B - 1]
+    rank: int  # how many of them are larger
+    taken_for: int  # the image of the largest cosine
+
+
+@torch.no_grad()
+def project_draws(
+    network: Network, images: Tensor, *, count: int = 8, seed: int = 0, runtime: Runtime | None = None
+) -> tuple[Tensor, list[Draws]]:
+    """Draw flips and crops for a batch several times, and pass the four views of each draw through a network.
+
+    The first draw is no choice at all: nothing mirrored, every window in the middle. The network runs in
+    eval mode. images: uint8 [B, C, H, H]. Returns (projections, draws): float32 [count, 4B, D] on the CPU,
+    rows as in `four_views`, and `count` draws, ready for `explore_views`.
+    Raises ValueError for a network without a projection head, or images that are not uint8 squares.
+    """
+    four_views(images, augment=False)  # its errors say what is wrong with the images
+    if network.head is None:
+        raise ValueError(
+            "the views explorer compares projections, and this network has no projection head. Take one made "
+            "with projection=True; a teacher's head is trained by train_head."
+        )
+    runtime, generator = runtime or Runtime(), torch.Generator().manual_seed(seed)
+    draws = [centre(len(images)), *(draw(len(images), generator) for _ in range(count - 1))]
+    framed, size = frame(images.cpu()), tuple(images.shape[2:])
+    was_training = network.training
+    runtime.place(network).eval()
+    found = [runtime.run(network, cut(framed, d, size, 4).to(runtime.device)).projection for d in draws]
+    network.train(was_training)
+    return torch.stack(found).cpu(), draws
+
+
+class ViewsExplorer(Explorer):
+    """Windows, views and what a head says of each pair; see `explore_views`."""
+
+    def __init__(self, images, projections, draws, shown, names, key) -> None:
+        images = torch.as_tensor(images).cpu()
+        four_views(images, augment=False)  # its errors say what is wrong with the images
+        self.projections = torch.as_tensor(projections).detach().float().cpu()
+        self.draws = [Draws(flip.cpu(), corner.cpu()) for flip, corner in draws]
+        self.names, self.key = names, key
+        self.batch, self.side = len(images), images.shape[-1]
+        self.shown = list(range(min(4, self.batch))) if shown is None else list(shown)
+        self._check()
+        framed, size = frame(images), (self.side, self.side)
+        self.images, self.framed = pixels(images), pixels(framed)
+        self.views = [pixels(cut(framed, d, size, 4)) for d in self.draws]  # each uint8 [4B, H, H, 3]
+        pairs = [similarity_matrix(z[self.batch :], z[: self.batch]) for z in self.projections]
+        own = own_image(3 * self.batch, self.batch)
+        self.ranks = np.stack([error_rank(cosines, own).numpy() for cosines in pairs])
+        self.cosines = torch.stack(pairs).numpy()  # [draws, 3B, B]
+        listed = tuple((self._name(i), i) for i in self.shown)
+        numbers = tuple((f"{d + 1}", d) for d in range(len(self.draws)))
+        self.controls = {
+            "image": Control(label="Image", options=listed, start=self.shown[0], slider=False),
+            "draw": Control(label="Draw: flip and crops", options=numbers, start=0),
+        }
+        self.film = tuple({"image": self.shown[0], "draw": d} for d in range(min(3, len(self.draws))))
+        self._draw_picture()
+
+    def _check(self) -> None:
+        count = self.batch
+        if not self.shown or not all(0 <= i < count for i in self.shown):
+            raise ValueError(f"shown lists images from 0 to {count - 1}, but it is {self.shown}.")
+        if self.names is not None and len(self.names) != count:
+            raise ValueError(f"{count} images need as many names, but there are {len(self.names)}.")
+        shape, rows = list(self.projections.shape), [len(self.draws), 4 * count]
+        if not self.draws or len(shape) != 3 or shape[:2] != rows:
+            raise ValueError(
+                f"{count} images in {rows[0]} draws (one at least) need projections "
+                f"[{rows[0]}, {rows[1]}, D], not {shape}. project_draws makes both."
+            )
+        if not self.projections.isfinite().all():
+            raise ValueError(
+                "the projections hold nan or inf. Take a network whose training did not diverge."
+            )
+        most = 2 * PADDING
+        for number, (flip, corner) in enumerate(self.draws):
+            found = f"{list(flip.shape)} and {list(corner.shape)}"
+            fits = found == f"{[count]} and {[count, 4, 2]}"
+            if not fits or corner.min() < 0 or corner.max() > most:
+                raise ValueError(
+                    f"draws[{number}] needs flip [{count}] and corner [{count}, 4, 2] in 0 to {most}, but "
+                    f"has {found}{' with numbers outside' * fits}. project_draws makes draws that fit."
+                )
+
+    def _name(self, image: int) -> str:
+        return f"image {image + 1}" + (f", {self.names[image]}" if self.names is not None else "")
+
+    def _draw_picture(self) -> None:
+        self.canvas = Canvas(WIDTH, HEIGHT)
+        self.headline = self.canvas.words(14, 20, points=13)
+        self.photo = self.canvas.photo(FRAMED[0], 56, 96)
+        self.flipped = self.canvas.words(124, 104)
+        self._draw_windows()
+        self.photos = []
+        for k, (colour, line) in enumerate(OUTLINES):
+            x = FIRST + k * PITCH
+            self.canvas.words(x + VIEWS[1] / 2, 52, ANGLES[k], anchor="mm")
+            self._outline(x, *VIEWS).set(edgecolor=colour, linestyle=line)
+            self.photos.append(self.canvas.photo(x, *VIEWS))
+        x, others = FIRST + VIEWS[1] / 2, f"{self.batch - 1} others (lines)"
+        self.canvas.words(x, 270, f"Cosine with its\nupright view\n(mark) and with\n{others}", anchor="mm")
+        self.canvas.words(x, 398, "The upright view\nmost like it:", anchor="mm")
+        self.places = [self._draw_place(FIRST + k * PITCH) for k in (1, 2, 3)]
+
+    def _outline(self, x: float, y: float, size: float) -> Rectangle:
+        """A square around a photograph of this place and size, in pixels."""
+        place = self.canvas.place(x - 5, y - 5, size + 10, size + 10)
+        square = Rectangle(place[:2], *place[2:], fill=False, linewidth=3)
+        return self.canvas.figure.add_artist(square)
+
+    def _draw_windows(self) -> None:
+        left, top, size = FRAMED
+        self.canvas.words(left, top - 18, "with black around it, four windows:")
+        caption = "An angle stands in the corner that\nits turn brings to the top left."
+        self.canvas.words(left, top + size + 26, caption)
+        axes = self.canvas.figure.add_axes(self.canvas.place(left, top, size, size))
+        axes.set_axis_off()
+        whole = self.side + 2 * PADDING
+        self.picture = axes.imshow(self.framed[0], extent=(0, whole, whole, 0), interpolation="nearest")
+        colours, lines = zip(*OUTLINES, strict=True)
+        halo = LineCollection([], colors="white", linewidths=4.5, clip_on=False)
+        outlines = LineCollection([], colors=colours, linestyles=lines, linewidths=2, clip_on=False)
+        self.windows = [axes.add_collection(lines, autolim=False) for lines in (halo, outlines)]
+        ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        self.marks = []
+        for name, (right, low) in zip(("0°", *ANGLES[1:]), CORNERS, strict=True):
+            side = {"ha": ("left", "right")[right], "va": ("top", "bottom")[low]}
+            self.marks.append(axes.text(0, 0, name, bbox=ground, **side, **FONT))
+        self.canvas.moving += [self.picture, *self.windows, *self.marks]
+
+    def _draw_place(self, x: int) -> Place:
+        """A line of cosines, room for the image most like the view, and words."""
+        axes = self.canvas.figure.add_axes(self.canvas.place(x, 252, VIEWS[1], 44))
+        axes.set(xlim=(-1.02, 1.02), ylim=(-1, 1), xticks=[-1, 0, 1], yticks=[])
+        axes.tick_params(labelsize=11, labelcolor=INK)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        (others,) = axes.plot([], [], "|", color=DROPPED, markersize=13, markeredgewidth=1.2)
+        (own,) = axes.plot([], [], markersize=10, markeredgecolor="white", clip_on=False)
+        left, middle = x + (VIEWS[1] - TAKEN[1]) // 2, x + VIEWS[1] / 2
+        border = self._outline(left, *TAKEN)
+        self.canvas.moving += [others, own, border]
+        above = self.canvas.words(middle, 232, anchor="mm")
+        below = self.canvas.words(middle, sum(TAKEN) + 28, anchor="mm")
+        return Place(others, own, border, self.canvas.photo(left, *TAKEN), above, below)
+
+    def answer(self, image: int, draw: int, turns: int) -> Answer:
+        """What the head says of this image's view turned by 1, 2 or 3 quarters."""
+        row = (turns - 1) * self.batch + image
+        cosines, rank = self.cosines[draw, row], int(self.ranks[draw, row])
+        taken_for = int(cosines.argmax()) if rank else image
+        return Answer(float(cosines[image]), np.delete(cosines, image), rank, taken_for)
+
+    def update(self, image: int, draw: int) -> None:
+        """Bring windows, views and answers to this image and draw."""
+        flip, corner = self.draws[draw]
+        self.photo.image = self.images[image]
+        self.flipped.text = "mirrored:\nleft is right" if flip[image] else "not mirrored"
+        self.picture.set_data(self.framed[image][:, ::-1] if flip[image] else self.framed[image])
+        squares, pixel = [], (self.side + 2 * PADDING) / FRAMED[2]
+        for k, (top, left) in enumerate(corner[image].tolist()):
+            inset = (k - 1.5) * APART * pixel
+            corners = np.array([*CORNERS, CORNERS[0]]) * (self.side - 2 * inset)
+            squares.append(np.array([left, top]) + inset + corners)
+            self.marks[k].set_position(squares[k][k])
+            self.photos[k].image = self.views[draw][k * self.batch + image]
+        for lines in self.windows:
+            lines.set_segments(squares)
+        answers = [self.answer(image, draw, turns) for turns in (1, 2, 3)]
+        for place, answer in zip(self.places, answers, strict=True):
+            self._show_answer(place, answer, self.views[draw][answer.taken_for])
+        right = sum(answer.rank == 0 for answer in answers)
+        self.headline.text = (
+            f"{short(self._name(image), 34)}, draw {draw + 1} of {len(self.draws)}: "
+            f"the head gets {right} of 3 turned views right"
+        )
+
+    def _show_answer(self, place: Place, answer: Answer, upright: np.ndarray) -> None:
+        right = answer.rank == 0
+        colour, marker, line = (RIGHT, "o", "-") if right else (WRONG, "X", "--")
+        place.others.set_data(answer.others, np.full(len(answer.others), 0.4))
+        place.own.set_data([answer.cosine], [-0.5])
+        place.own.set(marker=marker, markerfacecolor=colour)
+        place.border.set(edgecolor=colour, linestyle=line)
+        place.photo.image = upright
+        place.above.text = f"cosine {_signed(answer.cosine)}"
+        wrong = f"✗ wrong: image {answer.taken_for + 1}\n{answer.rank} ahead of its own"
+        place.below.text = "✓ right: its own" if right else wrong
+
+    def describe(self, **state: Any) -> str:
+        """Say flip, corners, and of each turned view the cosine and whether the head is right."""
+        image, draw = ({**self.start(), **state}[name] for name in ("image", "draw"))
+        (flip, corner), whole = self.draws[draw], self.side + 2 * PADDING
+        begin = (f"{a} ({y}, {x})" for a, (y, x) in zip(ANGLES, corner[image].tolist(), strict=True))
+        name, mirrored = self._name(image), "mirrored" if flip[image] else "not mirrored"
+        said = [
+            f"{name[0].upper()}{name[1:]}, draw {draw + 1} of {len(self.draws)}: {mirrored}. With black "
+            f"around it, it has {whole} x {whole} pixels; the windows of {self.side} x {self.side} begin at "
+            f"(row, column): {', '.join(begin)}."
+        ]
+        for turns in (1, 2, 3):
+            cosine, others, rank, taken_for = self.answer(image, draw, turns)
+            verdict = "right, no other image is more alike"
+            if rank:
+                verdict = (
+                    f"wrong, {rank} of the {len(others)} others more alike, most of all "
+                    f"{self._name(taken_for)} ({_signed(others.max())})"
+                )
+            said.append(f"{ANGLES[turns]}: cosine {_signed(cosine)} with its upright view, {verdict}.")
+        return " ".join(said)
+
+
+def _signed(cosine: float) -> str:
+    return f"{cosine:.2f}".replace("-", "−")
+
+
+def explore_views(
+    images,
+    projections,
+    *,
+    draws: Sequence[Draws],
+    shown: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    key: str = "views",
+) -> ViewsExplorer:
+    """Show how flip and crops make an image's four views, and whether a head tells that they belong together.
+
+    Below each turned view stand its cosine with its upright view and, of the upright views of the whole
+    batch, the one most like it: its own (right) or another image's (wrong).
+
+    images: uint8 [B, C, H, H]; draws: how each draw mirrors and cuts them; projections: float
+    [draws, 4B, D], rows as in `four_views`; `project_draws` makes both. shown: the images to choose from,
+    numbers from 0 to B-1, else the first four; names: B strings; key: running a cell again replaces this
+    key's explorer. Raises ValueError where shapes do not fit.
+    """
+    return ViewsExplorer(images, projections, draws, shown, names, key).present()
