@@ -11,6 +11,7 @@ and on a page of HTML a twin that moves without a kernel (page.py).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -91,6 +92,7 @@ class Live:
         import ipywidgets as widgets
 
         self.explorer = explorer
+        self._coming: asyncio.TimerHandle | None = None  # the next drawing
         self.controls = {name: _widget(widgets, c) for name, c in explorer.controls.items()}
         self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
         self.words = widgets.HTML()
@@ -99,14 +101,31 @@ class Live:
         self.box = widgets.VBox([*self.controls.values(), self.reset, self.picture, self.words])
         for control in self.controls.values():
             control.observe(self.refresh, names="value")
-        self.refresh()
+        self.draw()
 
     def refresh(self, change: Any = None) -> None:
-        """Redraw for the values the controls have now. An error is shown in the line of words."""
+        """Redraw for the values the controls have: in a kernel a moment later, else at once.
+
+        A slider sends its next value only when the kernel is done with the last. So the kernel says that
+        first and then draws, for the newest value, while the browser is busy with what came before.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # nothing would call later
+            self.draw()
+            return
+        if self._coming is not None:
+            self._coming.cancel()
+        self._coming = loop.call_later(0.001, self.draw)
+
+    def draw(self) -> None:
+        """Bring words and picture to the controls' values. An error is shown in the line of words."""
+        self._coming = None
         state = {name: control.value for name, control in self.controls.items()}
         try:
-            self.picture.value = self.explorer.frame(**state)
-            self.words.value = _line("status", self.explorer.describe(**state))
+            picture, words = self.explorer.frame(**state), _line("status", self.explorer.describe(**state))
+            self.words.value = words  # before the picture: a small message after a large one waits
+            self.picture.value = picture
         except Exception as error:  # the notebook front end would swallow it
             told = f"The picture could not be drawn for {state}: {type(error).__name__}: {error}"
             self.words.value = _line("alert", told)
@@ -117,6 +136,8 @@ class Live:
 
     def close(self) -> None:
         """Take the widgets off the page and out of the kernel's memory."""
+        if self._coming is not None:
+            self._coming.cancel()
         for control in self.controls.values():
             control.unobserve_all()
         for widget in (*self.controls.values(), self.reset, self.picture, self.words, self.box):
