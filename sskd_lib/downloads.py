@@ -250,7 +250,10 @@ def opened_alone(path: Path) -> Iterator[BinaryIO]:
                 fcntl.flock(handle, fcntl.LOCK_EX)
             except (ImportError, OSError):  # Windows, or a file system without locks
                 pass
-            renamed = not path.exists() or not os.path.samestat(os.fstat(handle.fileno()), path.stat())
+            try:
+                renamed = not os.path.samestat(os.fstat(handle.fileno()), path.stat())
+            except FileNotFoundError:  # taken away by the one that was waited for
+                renamed = True
             if not renamed:
                 yield handle
                 return
