@@ -20,7 +20,6 @@ something, use --split validation. Runs resume where they were cut off; PATH has
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import sys
 from collections.abc import Iterable
@@ -74,7 +73,6 @@ def images(setting: str, folder: str) -> tuple[sskd.ImageSet, sskd.ImageSet, ssk
 
 def train_one(plan: Plan) -> dict:
     """Train one student, or pick up where it was cut off; returns its record."""
-    torch.set_num_threads(1 if plan.device != "cpu" else 2)
     pool, validation, test = images(plan.setting, plan.folder)
     measured = test if plan.split == "test" else validation
     labelled = pool.take(LABELS[plan.setting], seed=plan.seed)
@@ -256,7 +254,6 @@ def compare(fast: tyro.conf.Positional[Path], exact: tyro.conf.Positional[Path],
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "2")
     commands = {"run": run, "table": table, "compare": compare}
     try:
         tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)

@@ -19,7 +19,7 @@ from .losses import create_method
 from .recipes import HEAD, PRESETS, STUDENT, Recipe, Schedule
 from .records import Run, TrainingError
 from .runtime import Runtime, choose_runtime
-from .sharding import make_shards
+from .sharding import estimate_shards, make_shards
 from .shards import Shards
 from .table import cache_teacher
 from .training import create_network, distill, train_head, train_teacher
@@ -31,9 +31,8 @@ Flat = tyro.conf.arg(name="")  # its fields become plain options: --epochs, --lr
 class Common:
     """Options every training takes."""
 
-    data: str = (
-        "fashion-mnist-lab"  # fashion-mnist-lab, fashion-mnist, cifar10, cifar100, folder:PATH, shards:PATH
-    )
+    # fashion-mnist-lab, fashion-mnist, cifar10, cifar100, folder:PATH or shards:PATH
+    data: str = "fashion-mnist-lab"
     root: Path | None = None  # where the original archives lie; else SSKD_DATA, else downloaded
     labels: int | None = None  # use only this many training images, the same number of each class
     label_noise: float = 0.0  # share of the training labels that is replaced by a wrong one
@@ -174,7 +173,13 @@ def table_command(
 
 
 def shards_command(
-    folder: Path, *, out: Path, side: int = 256, images_a_shard: int = 1024, skip_unreadable: bool = False
+    folder: Path,
+    *,
+    out: Path,
+    side: int = 256,
+    images_a_shard: int = 1024,
+    skip_unreadable: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Resize a folder of images once, into uint8 files that a training maps into memory (--data shards:OUT).
 
@@ -183,7 +188,11 @@ def shards_command(
         out: folder of the shards; the same command goes on with one that was cut off.
         side: pixels of the square that is kept of each image; views show 7/8 of it (256: 224).
         skip_unreadable: leave images that cannot be read out, instead of stopping at them.
+        dry_run: only say how long it would take and how much disk.
     """
+    if dry_run:
+        print(estimate_shards(folder, out, side=side, images_a_shard=images_a_shard))
+        return
     make_shards(folder, out, side=side, images_a_shard=images_a_shard, skip_unreadable=skip_unreadable)
     print(f"train with --data shards:{out}")
 

@@ -24,7 +24,9 @@ import numpy as np
 import torch
 
 from .checkpoints import TEMPORARY, explained, write_atomically
+from .data import ImageSet
 from .image_folder import decode_image, list_images
+from .resume import differences
 from .shards import ANEW, FORMAT, SPLITS, npy_header, pieces, pixels_start, read_card, sha256_of, shard_bytes
 
 SAMPLE = 32  # images decoded to estimate the time
@@ -155,8 +157,6 @@ def _make_plan(folder: str | Path, out: str | Path, side: int, images_a_shard: i
 
 def _held_out(labels: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
     """Which images load_images("folder:…", "test") gives."""
-    from .data import ImageSet  # not above: data.py may import this file
-
     index = torch.arange(len(labels), dtype=torch.int32)
     stand_in = index.view(torch.uint8).view(-1, 1, 2, 2)  # a number's four bytes in the place of each image
     images = ImageSet(images=stand_in, labels=torch.from_numpy(labels), classes=classes, name="the folder")
@@ -176,8 +176,6 @@ def _npy(array: np.ndarray) -> bytes:
 
 def _read_progress(plan: _Plan) -> tuple[dict[str, Any], list[str]]:
     """(card with the shards that are done, names of those to do). Raises ValueError for another set."""
-    from .resume import differences  # not above: it imports data.py
-
     card = read_card(plan.out)
     if card is None:
         if strange := sorted(path.name for split in SPLITS for path in plan.out.glob(f"{split}-*.npy")):

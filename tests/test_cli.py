@@ -375,6 +375,9 @@ def test_resnet34_teaches_resnet18_on_shards_of_any_folder(command, tmp_path):
                 pixels = rng.integers(0, 150, (60, 72, 3)) + 100 * (np.arange(3) == label)
                 Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "images" / split / name / f"{i}.jpg")
     shards = tmp_path / "shards"
+    words = ["shards", "--folder", tmp_path / "images", "--out", shards, "--side", 48, "--dry-run"]
+    status, out, err = command(*words)
+    assert status == 0 and "42 of 42 images are left" in out and not shards.exists(), err
     status, out, err = command("shards", "--folder", tmp_path / "images", "--out", shards, "--side", 48)
     assert status == 0 and f"--data shards:{shards}" in out, err
     words = ["--data", f"shards:{shards}", "--epochs", "1", "--batch-size", "8", "--lr", "0.01"]

@@ -80,6 +80,22 @@ def test_readme_shows_the_recorded_ratios():
     assert f"are {100 * own:.2g} % of the kit's step" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def test_readme_says_what_holds_the_ratio():
+    """Rates of matrix products, from arithmetic, time and utilisation; and the share that 3x would take."""
+    pair = step_record("cpu")["pairs"]["wrn_40_2→wrn_16_2"]
+    rate, used = {}, {}
+    for name in ("published", "kit"):
+        label = next(row for row in pair["utilisation"] if row.startswith(f"{name} ("))
+        used[name] = pair["utilisation"][label]["median"]
+        work = float(label.split("(")[1].split()[0])
+        rate[name] = work / pair["seconds a step"][name]["median"] / used[name]
+    needed = 3 * used["kit"] / pair["ratios"]["published / kit"]["median"]
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"multiplies matrices {rate['kit'] / rate['published']:.1f} times as fast in bfloat16" in readme
+    assert f"step runs at {100 * used['kit']:.0f} % of that rate" in readme
+    assert f"would have to run at {100 * needed:.0f} %" in readme
+
+
 def test_readme_shows_what_the_fast_formats_change(capsys):
     results = ROOT / "benchmarks" / "results"
     few_labels.compare(results / "formats_fast.jsonl", results / "formats_exact.jsonl")
