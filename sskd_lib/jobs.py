@@ -18,10 +18,10 @@ from .evaluation import evaluate
 from .feed import Feed
 from .loop import Job, Learn, Lesson
 from .losses import Method, create_method
-from .network import Network, Output
+from .network import Network, Output, check_fits
 from .recipes import STUDENT, Schedule
 from .records import make_card
-from .resume import make_plan
+from .resume import hash_images, make_plan
 from .runtime import Runtime, choose_runtime
 from .table import TeacherTable, open_table
 
@@ -66,6 +66,7 @@ def prepare(
     if table is not None:
         table.check(teacher, train)
     facts = _teacher_facts(teacher, table)
+    images = hash_images(train, test)
     runtime = runtime or choose_runtime()
     feed = Feed(
         train=train,
@@ -87,7 +88,7 @@ def prepare(
         save_seconds=save_seconds,
     )
     jobs = [
-        _student_job(m, student, facts if m.needs_teacher else {}, lesson, test, folder, kind)
+        _student_job(m, student, facts if m.needs_teacher else {}, images, lesson, test, folder, kind)
         for m, student, folder in zip(made, students, folders, strict=True)
     ]
     return lesson, jobs
@@ -132,15 +133,16 @@ def _student_job(
     made: Method,
     student: Network,
     teacher: dict[str, Any],
+    images: dict[str, Any],
     lesson: Lesson,
     test: ImageSet | None,
     out: Path | None,
     kind: str,
 ) -> Job:
-    """All that one student's training needs beside the lesson. teacher: see _teacher_facts."""
+    """All that one student needs beside the lesson. teacher, images: what the plan says of them."""
     runtime, feed = lesson.runtime, lesson.feed
     plan = make_plan(
-        kind, student, teacher.get("weights"), feed.train, test, lesson.schedule, lesson.seed, feed.world.size
+        kind, student, teacher.get("weights"), images, lesson.schedule, lesson.seed, feed.world.size
     )
     plan |= {"method": made.name, "recipe": dataclasses.asdict(made.recipe), "table": teacher.get("table")}
     runtime.place(student).train()
@@ -168,10 +170,10 @@ def _student_job(
 def _student_learn(made: Method, student: nn.Module, runtime: Runtime) -> Learn:
     """What a student does with views: one forward pass, then the method's terms."""
 
-    def learn(views: Tensor, taught: Output | None, labels: Tensor) -> tuple[dict[str, Tensor], Tensor, int]:
+    def learn(views: Tensor, taught: Output | None, labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         output = runtime.run(student, views)
         hits = (output.logits[: len(labels)].argmax(1) == labels).sum()
-        return made(output, taught, labels), hits, len(labels)
+        return made(output, taught, labels), hits
 
     return learn
 
@@ -204,21 +206,4 @@ def _check_networks(
         raise ValueError(
             "L_ss needs the teacher's projection head: make the teacher with projection=True, train it, then "
             "train its head with train_head."
-        )
-
-
-def check_fits(network: Network, data: ImageSet | None, who: str) -> None:
-    """Raise ValueError unless a network takes these images (None: nothing to check) and has their classes."""
-    if data is None:
-        return
-    if not network.spec:
-        raise ValueError(
-            f"the {who} has no spec, so a checkpoint could not say what it is. Make it with create_network."
-        )
-    channels, classes = network.spec["in_channels"], network.spec["num_classes"]
-    if (channels, classes) != (data.in_channels, data.num_classes):
-        raise ValueError(
-            f"the {who} ({network.spec['model']}) takes {channels} channel(s) and tells {classes} classes "
-            f"apart, but {data.name} has {data.in_channels} and {data.num_classes}. Train or load one made "
-            "for these images: create_network(name, like=images)."
         )

@@ -28,9 +28,8 @@ from .records import Run, not_finite, out_of_memory, progress_bar, summarise
 from .resume import restore, save_state, write_metrics
 from .runtime import Runtime
 
-# (views float [V·B, C, H, W], the teacher's Output or None, labels [B]) → terms by name with "total", hits,
-# rows judged
-Learn = Callable[[Tensor, Output | None, Tensor], tuple[dict[str, Tensor], Tensor, int]]
+# (views float [V·B, C, H, W], the teacher's Output or None, labels [B]) → terms by name with "total", hits
+Learn = Callable[[Tensor, Output | None, Tensor], tuple[dict[str, Tensor], Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,7 @@ class Job:
     history: list[dict[str, Any]] = field(default_factory=list)
     optimizer: torch.optim.Optimizer | None = None
     terms: list[str] = field(default_factory=list)  # names, in the order of the recorded values
-    judged: int = 0  # rows judged at the last step
+    judged: int = 1  # rows of an image that hits are counted among
 
     def __post_init__(self) -> None:
         self.plan = json.loads(json.dumps(self.plan))  # as it will be read: lists for tuples
@@ -162,7 +161,7 @@ class Step:
             if job.views not in looked:
                 looked[job.views] = self.look(batch, job.views)
             views, taught = looked[job.views]
-            terms, hits, job.judged = job.learn(views, taught, batch.labels)
+            terms, hits = job.learn(views, taught, batch.labels)
             job.optimizer.zero_grad()
             terms["total"].backward()
             job.optimizer.step()
@@ -218,8 +217,7 @@ def averages(job: Job, lesson: Lesson, epoch: int, column: Tensor, images: list[
     stop_if_not_finite(job, lesson, epoch, torch.stack(values))
     share = torch.tensor(images, dtype=torch.float64) / sum(images)
     means = {name: (share @ value).item() for name, value in zip(job.terms, values, strict=True)}
-    rows = sum(images) * job.judged / images[-1]
-    return means | {"train_accuracy": 100 * hits.sum().item() / rows}
+    return means | {"train_accuracy": 100 * hits.sum().item() / (job.judged * sum(images))}
 
 
 def stop_if_not_finite(job: Job, lesson: Lesson, epoch: int, values: Tensor) -> None:

@@ -34,12 +34,20 @@ RESUME_FORMAT = "sskd-kit-resume-2"
 RESUME_FILE = "resume.safetensors"
 
 
+def hash_images(train: ImageSet, test: ImageSet | None) -> dict[str, Any]:
+    """What a plan says of the images; students trained together share it."""
+    return {
+        "data": train.fingerprint(),
+        "window": train.window,
+        "test": test.fingerprint() if test is not None else None,
+    }
+
+
 def make_plan(
     kind: str,
     network: Network,
     teacher_weights: str | None,
-    train: ImageSet,
-    test: ImageSet | None,
+    images: dict[str, Any],
     schedule: Schedule,
     seed: int,
     processes: int,
@@ -52,9 +60,7 @@ def make_plan(
         "network": network.spec,
         "initial_weights": tensors_hash(network.state_dict()),
         "teacher_weights": teacher_weights,
-        "data": train.fingerprint(),
-        "window": train.window,
-        "test": test.fingerprint() if test is not None else None,
+        **images,
         "schedule": dataclasses.asdict(schedule),
         "seed": seed,
         "processes": processes,

@@ -33,7 +33,7 @@ from torch import Tensor
 from . import table_files as files
 from .checkpoints import explained, tensors_hash
 from .data import ImageSet
-from .network import Network
+from .network import Network, check_fits
 from .runtime import Runtime, choose_runtime
 from .table_reader import TeacherTable, describe, image_keys, open_table
 from .views import PADDING, Draws, cut, draw, frame
@@ -232,12 +232,4 @@ def _check(teacher: Network, train: ImageSet, draws: int | str, dtype: torch.dty
         raise ValueError(f'draws is "all" or a number of draws an image, at least 1, not {draws!r}.')
     if dtype not in (torch.float16, torch.float32):
         raise ValueError(f"a table stores torch.float16 or torch.float32, not {dtype}.")
-    if not teacher.spec:
-        raise ValueError("the teacher has no spec, so a card could not say what it is. Use create_network.")
-    channels, classes = teacher.spec["in_channels"], teacher.spec["num_classes"]
-    if (channels, classes) != (train.in_channels, train.num_classes):
-        raise ValueError(
-            f"the teacher ({teacher.spec['model']}) takes {channels} channel(s) and tells {classes} classes "
-            f"apart, but {train.name} has {train.in_channels} and {train.num_classes}. Load one that was "
-            "trained on such images."
-        )
+    check_fits(teacher, train, "teacher")

@@ -16,13 +16,13 @@ from .data import ImageSet
 from .distributed import world
 from .evaluation import contrastive_accuracy
 from .feed import Feed
-from .jobs import check_fits, prepare
+from .jobs import prepare
 from .loop import Job, Lesson, fit
 from .losses import contrastive_loss
-from .network import Network
+from .network import Network, check_fits
 from .recipes import HEAD, STUDENT, Recipe, Schedule
 from .records import Run, make_card
-from .resume import make_plan
+from .resume import hash_images, make_plan
 from .runtime import Runtime, choose_runtime
 from .table import TeacherTable
 
@@ -105,15 +105,15 @@ def train_head(
     if teacher.head is None:
         raise ValueError("this teacher has no projection head; make it with projection=True.")
     runtime, here = runtime or choose_runtime(), world()
-    plan = make_plan("head", teacher, None, train, test, schedule, seed, here.size)
+    plan = make_plan("head", teacher, None, hash_images(train, test), schedule, seed, here.size)
     runtime.place(teacher).eval()
     head = here.wrap(teacher.head)
 
-    def learn(views: Tensor, taught: None, labels: Tensor) -> tuple[dict[str, Tensor], Tensor, int]:
+    def learn(views: Tensor, taught: None, labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         with torch.no_grad():
             features = runtime.run(teacher, views).features
         loss, hits = contrastive_loss(head(features), len(labels))
-        return {"contrastive": loss, "total": loss}, hits, 3 * len(labels)
+        return {"contrastive": loss, "total": loss}, hits
 
     def measure() -> dict[str, float]:
         size = min(schedule.batch_size, len(test))
@@ -130,6 +130,7 @@ def train_head(
         card=make_card("head", train, test, runtime, teacher=teacher.spec["model"]),
         out=Path(out) if out else None,
         file_name="teacher.safetensors",
+        judged=3,
     )
     feed = Feed(
         train=train, batch_size=schedule.batch_size, seed=seed, device=runtime.device, world=here, views=4
