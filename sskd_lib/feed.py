@@ -6,9 +6,11 @@ views on every device, in every process, and whether the run got there at once o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,9 +18,11 @@ from torch import Tensor
 from .data import ImageSet
 from .distributed import World
 from .network import Output
-from .shards import Shards, prefetch
+from .shards import Shards
 from .table import TeacherTable
 from .views import PADDING, Draws, cut, draw, frame
+
+Item = TypeVar("Item")
 
 
 class Batch(NamedTuple):
@@ -112,3 +116,27 @@ class Feed:
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     """The private source of randomness of one epoch."""
     return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+
+
+def prefetch(batches: Iterable[Item], depth: int = 2) -> Iterator[Item]:
+    """The same items, made in a background thread while the earlier ones are used, up to `depth` ahead.
+
+    An exception of `batches` is raised where its item would be. A consumer that ends early ends the thread.
+    Raises ValueError if depth is below 1.
+    """
+    if depth < 1:
+        raise ValueError(f"prefetch(depth={depth}): at least one batch is made ahead.")
+    return _ahead(iter(batches), depth)
+
+
+def _ahead(batches: Iterator[Item], depth: int) -> Iterator[Item]:
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as thread:
+        waiting = deque(thread.submit(next, batches, end) for _ in range(depth))
+        try:
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(thread.submit(next, batches, end))
+                yield item
+        finally:
+            for future in waiting:
+                future.cancel()

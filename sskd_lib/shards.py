@@ -10,11 +10,9 @@ import hashlib
 import io
 import json
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +22,6 @@ FORMAT = "sskd-kit-shards-1"
 SPLITS = ("train", "test")
 AGAIN = "Run `python -m sskd_lib shards` again with the same folders: it makes what is missing."
 ANEW = "Choose another output folder, or delete this one to have it made anew."
-
-Item = TypeVar("Item")
 
 
 class Shards:
@@ -149,30 +145,6 @@ def _read_labels(path: Path, sha256: str) -> np.ndarray:
     if (found := sha256_of(content)) != sha256:
         raise ValueError(f"{path} is damaged: its sha256 is {found}, the card says {sha256}. {AGAIN}")
     return np.load(io.BytesIO(content), allow_pickle=False)
-
-
-def prefetch(batches: Iterable[Item], depth: int = 2) -> Iterator[Item]:
-    """The same items, made in a background thread while the earlier ones are used, up to `depth` ahead.
-
-    An exception of `batches` is raised where its item would be. A consumer that ends early ends the thread.
-    Raises ValueError if depth is below 1.
-    """
-    if depth < 1:
-        raise ValueError(f"prefetch(depth={depth}): at least one batch is made ahead.")
-    return _ahead(iter(batches), depth)
-
-
-def _ahead(batches: Iterator[Item], depth: int) -> Iterator[Item]:
-    end = object()
-    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as thread:
-        waiting = deque(thread.submit(next, batches, end) for _ in range(depth))
-        try:
-            while (item := waiting.popleft().result()) is not end:
-                waiting.append(thread.submit(next, batches, end))
-                yield item
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 # ---- the format ---------------------------------------------------------------------------------
