@@ -40,6 +40,7 @@ from timing import (
 
 import sskd_lib as sskd
 from sskd_lib import ImageSet, Network, Runtime
+from sskd_lib.distributed import World
 from sskd_lib.distributed import processes as joined
 from sskd_lib.loop import Step
 from sskd_lib.runtime import usable_cores
@@ -93,15 +94,21 @@ def worker(pair: tuple[str, str], runtime: str, batch: int = BATCH, steps: int =
     format_ = runtime_from_text(runtime)
     format_.prepare()
     with joined("cpu") as world:
-        step, row = new_step(pair, format_, CYCLE * batch * world.size, batch, CLASSES)
-        row.take()
-        world.tell(None)  # all start together
-        start = time.perf_counter()
-        for _ in range(steps):
-            row.take()
-        world.tell(None)
+        seconds = time_together(world, pair, format_, batch, steps)
         if world.leads:
-            print(world.size * batch * steps / (time.perf_counter() - start))
+            print(world.size * batch * steps / seconds)
+
+
+def time_together(world: World, pair: tuple[str, str], runtime: Runtime, batch: int, steps: int) -> float:
+    """Seconds that all processes need for so many steps, after a first one."""
+    _, row = new_step(pair, runtime, CYCLE * batch * world.size, batch, CLASSES)
+    row.take()
+    world.tell(None)  # all start together
+    start = time.perf_counter()
+    for _ in range(steps):
+        row.take()
+    world.tell(None)
+    return time.perf_counter() - start
 
 
 def main(

@@ -7,6 +7,7 @@ averaged over processes. README, "More than one device", says what that changes.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,7 +90,8 @@ def world() -> World:
 def processes(device: str = "auto") -> Iterator[World]:
     """Join the other processes that torchrun started, if it did, and leave them in the end.
 
-    The device of each process is local_device(device).
+    The device of each process is local_device(device). What was wrapped (World.wrap) is to be let go of before
+    the end, for it keeps the group's threads alive, and these abort a Python that ends while they free a tensor.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield World()
@@ -102,6 +104,7 @@ def processes(device: str = "auto") -> Iterator[World]:
     try:
         yield world()
     finally:
+        gc.collect()  # wrapped networks in reference cycles
         dist.destroy_process_group()
 
 
