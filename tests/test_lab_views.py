@@ -168,7 +168,7 @@ def test_every_control_moves_picture_and_words_and_no_network_runs(live, monkeyp
             pictures.add(widgets.picture.value)
             words.add(widgets.words.value)
         assert len(pictures) == len(words) == len(control.options) > 2
-    widgets.reset.click()
+    widgets.buttons["Reset"].click()
     assert {name: control.value for name, control in widgets.controls.items()} == start
     assert widgets.picture.value == first
 

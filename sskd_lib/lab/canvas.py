@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -90,22 +91,41 @@ class Canvas:
     def array(self) -> np.ndarray:
         """The picture as it stands: uint8 [height, width, 3]."""
         if self._background is None:
-            for artist in self.moving:
-                artist.set_animated(True)  # leave it out of the background
-            self._agg.draw()
-            self._background = self._agg.copy_from_bbox(self.figure.bbox)
+            self._background = self._draw_background(self._agg)
         self._agg.restore_region(self._background)
+        return np.asarray(self._draw_moving(self._agg, 1))
+
+    def enlarged(self, scale: int) -> Image.Image:
+        """The picture as it stands, drawn with `scale` times as many pixels, for print."""
+        self.figure.set_dpi(DPI * scale)
+        try:
+            agg = FigureCanvasAgg(self.figure)
+            self._draw_background(agg)
+            return self._draw_moving(agg, scale)
+        finally:
+            self.figure.set_dpi(DPI)
+            self.figure.set_canvas(self._agg)
+
+    def _draw_background(self, agg: FigureCanvasAgg) -> Any:
+        for artist in self.moving:
+            artist.set_animated(True)  # leave it out of the background
+        agg.draw()
+        return agg.copy_from_bbox(self.figure.bbox)
+
+    def _draw_moving(self, agg: FigureCanvasAgg, scale: int) -> Image.Image:
         for artist in self.moving:
             self.figure.draw_artist(artist)
-        image = Image.fromarray(np.asarray(self._agg.buffer_rgba())).convert("RGB")
+        image = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
         for p in self._photos:
             if p.image is not None:
-                large = Image.fromarray(p.image).resize((p.size, p.size), Image.Resampling.NEAREST)
-                image.paste(large, (p.left, p.top))
+                side = p.size * scale
+                large = Image.fromarray(p.image).resize((side, side), Image.Resampling.NEAREST)
+                image.paste(large, (p.left * scale, p.top * scale))
         pen = ImageDraw.Draw(image)
         for w in self._words:
-            pen.text((w.x, w.y), w.text, fill=INK, font=_font(w.points), anchor=w.anchor, align="center")
-        return np.asarray(image)
+            place = (w.x * scale, w.y * scale)
+            pen.text(place, w.text, fill=INK, font=font(w.points, scale), anchor=w.anchor, align="center")
+        return image
 
     def png(self) -> bytes:
         """The picture as it stands, encoded lightly: speed counts for more than size here."""
@@ -113,9 +133,12 @@ class Canvas:
 
 
 @functools.cache
-def _font(points: int) -> ImageFont.FreeTypeFont:
+def font(points: int, scale: int = 1) -> ImageFont.FreeTypeFont:
+    """The typeface of all pictures at so many points."""
     file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(file), round(points * DPI / 72), layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(
+        str(file), round(points * scale * DPI / 72), layout_engine=ImageFont.Layout.BASIC
+    )
 
 
 def encode(array: np.ndarray, level: int, least: int = 0) -> bytes:

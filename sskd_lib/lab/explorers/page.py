@@ -1,6 +1,7 @@
 """An explorer without a kernel: its pictures and words in one piece of HTML, for a browser to move through.
 
-The pictures are those of `Explorer.frame` and the words those of `describe`, for a grid of the options.
+The pictures are those of `Explorer.frame` and the words those of `describe`, for a grid of the options; the
+layer of what can be pointed at is that of hover.py. Controls that would make too many pictures stand still.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ import base64
 import io
 import itertools
 import json
-import re
+import math
+from collections.abc import Collection
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
+
+from .hover import layer, sheet_css
 
 if TYPE_CHECKING:
     from .base import Control, Explorer
@@ -25,7 +29,7 @@ SCRIPT = """
 (() => {
   const box = document.getElementById(ID), data = JSON.parse(box.querySelector("script[type]").textContent);
   const inputs = [...box.querySelectorAll("input, select")], picture = box.querySelector("img");
-  const words = box.querySelector("[role=status]");
+  const words = box.querySelector("[role=status]"), layer = box.querySelector(".sskd-layer");
   const show = () => {
     const at = inputs.map(input => Number(input.value));
     inputs.forEach((input, i) => {
@@ -38,6 +42,7 @@ SCRIPT = """
     const number = at.reduce((sum, value, i) => sum * data.options[i].length + value, 0);
     picture.src = "data:image/png;base64," + data.frames[number];
     picture.alt = words.textContent = data.words[number];
+    layer.innerHTML = data.layers[data.layer[number]];
   };
   const reset = () => { inputs.forEach((input, i) => { input.value = data.start[i]; }); show(); };
   inputs.forEach(input => input.addEventListener("input", show));
@@ -50,25 +55,21 @@ STYLE = """
 .sskd-explorer label { display: flex; flex-wrap: wrap; gap: .75em; align-items: center; margin: .25em 0; }
 .sskd-explorer input { flex: 1 1 16em; max-width: 28em; min-height: 1.75em; }
 .sskd-explorer output { min-width: 5em; font-variant-numeric: tabular-nums; }
+.sskd-explorer .sskd-stack { display: grid; }
+.sskd-explorer .sskd-stack > * { grid-area: 1 / 1; }
 .sskd-explorer img { max-width: 100%; height: auto; background: white; }
-.sskd-explorer p { min-height: 4.2em; }
+.sskd-explorer p[role] { min-height: 4.2em; }
 """
 
 
 def page_options(explorer: Explorer) -> dict[str, tuple[tuple[str, Any], ...]]:
-    """Each control's options on a page: all, or every other one until there are few enough pictures.
+    """The options of the controls that move on a page: all, or every other one until there are few enough.
 
     A control keeps its first option, its last and the one it starts from.
     """
-    chosen = {name: tuple(control.options) for name, control in explorer.controls.items()}
-
-    def pictures() -> int:
-        count = 1
-        for options in chosen.values():
-            count *= len(options)
-        return count
-
-    while pictures() > MOST:
+    moving = explorer.on_pages or tuple(explorer.controls)
+    chosen = {name: tuple(explorer.controls[name].options) for name in moving}
+    while math.prod(len(options) for options in chosen.values()) > MOST:
         name = max(chosen, key=lambda name: len(chosen[name]))
         options, start = chosen[name], explorer.controls[name].start
         kept = [o for i, o in enumerate(options) if i % 2 == 0 or o[1] == start or i == len(options) - 1]
@@ -81,28 +82,46 @@ def page_options(explorer: Explorer) -> dict[str, tuple[tuple[str, Any], ...]]:
 def explorer_html(explorer: Explorer) -> str:
     """The explorer as a piece of HTML, for a page of its own or within another."""
     options = page_options(explorer)
-    names = list(options)
-    states = [dict(zip(names, values, strict=True)) for values in itertools.product(*options.values())]
-    states = [{name: value for name, (_, value) in state.items()} for state in states]
-    start = [[value for _, value in options[name]].index(explorer.controls[name].start) for name in names]
+    states = [
+        explorer.start() | {name: value for name, (_, value) in zip(options, values, strict=True)}
+        for values in itertools.product(*options.values())
+    ]
+    first, size = states.index(explorer.start()), (explorer.canvas.width, explorer.canvas.height)
+    layers = [layer(explorer.mark, explorer.spots(**state), *size) for state in states]
+    different = list(dict.fromkeys(layers))  # many states share one
     data = {
-        "options": [[text for text, _ in options[name]] for name in names],
-        "start": start,
+        "options": [[text for text, _ in kept] for kept in options.values()],
+        "start": [
+            [v for _, v in kept].index(explorer.controls[name].start) for name, kept in options.items()
+        ],
         "frames": [_small(explorer.frame(**state)) for state in states],
         "words": [explorer.describe(**state) for state in states],
+        "layers": different,
+        "layer": [different.index(html) for html in layers],
     }
-    mark = f"sskd-{re.sub('[^a-z0-9]+', '-', explorer.key.lower())}"
-    controls = "".join(_control(explorer.controls[name], options[name]) for name in names)
-    first = states.index(explorer.start())
-    return (
-        f'<div class="sskd-explorer" id="{mark}" role="group" aria-label="Explorer: {escape(explorer.key)}">'
-        f"<style>{STYLE}</style>{controls}<button type=button>Reset</button><div>"
-        f'<img src="data:image/png;base64,{data["frames"][first]}" alt="{escape(data["words"][first])}">'
-        f'</div><p role="status" aria-live="polite">{escape(data["words"][first])}</p>'
+    parts = [
+        f'<div class="sskd-explorer" id="{explorer.mark}" role="group" '
+        f'aria-label="Explorer: {escape(explorer.key)}">',
+        f"<style>{STYLE}{sheet_css(explorer.mark, explorer.cards)}</style>",
+        *(_control(explorer.controls[name], kept) for name, kept in options.items()),
+        f"<button type=button>Reset</button>{_standing(explorer, options)}<div class=sskd-stack>",
+        f'<img src="data:image/png;base64,{data["frames"][first]}" alt="{escape(data["words"][first])}">',
+        f"<div class=sskd-layer>{layers[first]}</div></div>",
+        f'<p role="status" aria-live="polite">{escape(data["words"][first])}</p>',
         # "<" cannot end the script element from within
-        f'<script type="application/json">{json.dumps(data).replace("<", chr(92) + "u003c")}</script>'
-        f"<script>{SCRIPT.replace('ID', json.dumps(mark))}</script></div>"
-    )
+        f'<script type="application/json">{json.dumps(data).replace("<", chr(92) + "u003c")}</script>',
+        f"<script>{SCRIPT.replace('ID', json.dumps(explorer.mark))}</script></div>",
+    ]
+    return "".join(parts)
+
+
+def _standing(explorer: Explorer, moving: Collection[str]) -> str:
+    """A line that names what stands still on this page, and buttons that it has not."""
+    still = [c.label for name, c in explorer.controls.items() if name not in moving]
+    missing = [*still, *explorer.actions]
+    if not missing:
+        return ""
+    return f"<p>In a live notebook also: {escape(', '.join(missing))}.</p>"
 
 
 def _control(control: Control, options: tuple[tuple[str, Any], ...]) -> str:
