@@ -123,7 +123,6 @@ def test_the_live_layer_follows_the_controls(live) -> None:  # noqa: F811
 
 def test_a_button_acts_and_draws_anew_and_its_error_is_shown(live) -> None:  # noqa: F811
     def shrink() -> None:
-        explorer.controls["number"] = None
         explorer.update = lambda number: setattr(explorer.place, "image", None)
 
     def fail() -> None:
