@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -122,7 +123,8 @@ class Live:
         import ipywidgets as widgets
 
         self.explorer = explorer
-        self._loop = _running_loop()
+        self._loop = _running_loop()  # of the cells; newer JupyterLabs move sliders in a thread of their own
+        self._drawing = threading.Lock()
         self._coming: asyncio.TimerHandle | None = None  # the next drawing
         self._settling: asyncio.TimerHandle | None = None  # the next layer of spots
         self.controls = {name: _widget(widgets, c) for name, c in explorer.controls.items()}
@@ -153,15 +155,16 @@ class Live:
         first and then draws, for the newest value, while the browser is busy with what came before. What
         can be pointed at follows when the controls rest.
         """
-        if self._loop is None or _running_loop() is None:  # nothing would call later
+        loop = _running_loop()
+        if loop is None:  # nothing would call later
             self.draw()
             self.place_spots()
             return
         for coming in (self._coming, self._settling):
             if coming is not None:
                 coming.cancel()
-        self._coming = self._loop.call_later(0.001, self.draw)
-        self._settling = self._loop.call_later(0.25, self.place_spots)
+        self._coming = loop.call_later(0.001, self.draw)
+        self._settling = loop.call_later(0.25, self.place_spots)
 
     def redraw(self) -> None:
         """Redraw soon; may be called from any thread."""
@@ -173,13 +176,14 @@ class Live:
     def draw(self) -> None:
         """Bring words and picture to the controls' values. An error is shown in the line of words."""
         self._coming = None
-        state = self.values()
-        try:
-            picture, words = self.explorer.frame(**state), _line("status", self.explorer.describe(**state))
-            self.words.value = words  # before the picture: a small message after a large one waits
-            self.picture.value = picture
-        except Exception as error:  # the notebook front end would swallow it
-            self._tell(error, f"The picture could not be drawn for {state}")
+        with self._drawing:
+            state = self.values()
+            try:
+                picture, words = self.explorer.frame(**state), _line("status", self.explorer.describe(**state))
+                self.words.value = words  # before the picture: a small message after a large one waits
+                self.picture.value = picture
+            except Exception as error:  # the notebook front end would swallow it
+                self._tell(error, f"The picture could not be drawn for {state}")
 
     def place_spots(self) -> None:
         """Bring what can be pointed at to the controls' values."""
