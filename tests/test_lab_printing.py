@@ -147,3 +147,15 @@ def test_another_thread_may_ask_for_a_drawing_and_closing_ends_it(live) -> None:
     assert "news" in widgets.words.value and not explorer.closed
     Numbers().present()
     assert explorer.closed
+
+
+def test_a_page_without_widgets_gets_a_picture_and_the_reason(live) -> None:  # noqa: F811
+    explorer = Numbers().present()
+    bundle = explorer.live.bundle()
+    view = bundle["application/vnd.jupyter.widget-view+json"]
+    assert view["model_id"] == explorer.live.box.model_id
+    page = bundle["text/html"]
+    found = picture(base64.b64decode(re.search(r'base64,([^"]+)"', page)[1]))
+    assert (found == picture(explorer.frame())).all()
+    assert 'alt="The number is 1."' in page and "because the page has no widgets" in page
+    assert bundle["text/plain"].startswith("The number is 1. This picture stands still")

@@ -103,7 +103,7 @@ class Explorer:
             if self.key in OPEN:
                 OPEN.pop(self.key).close()
             self.live = OPEN[self.key] = Live(self)
-            display(self.live.box)
+            display(self.live.bundle(), raw=True)
         else:
             show_png(
                 filmstrip([self.frame(**state) for state in self.film]),
@@ -144,6 +144,24 @@ class Live:
         self.draw()
         self.place_spots()
 
+    def bundle(self) -> dict[str, Any]:
+        """What comes onto the page: the widgets or, where a page cannot show them, one picture and why."""
+        from .page import small
+
+        why = "This picture stands still, because the page has no widgets or no kernel behind it."
+        why += " Run the cell in JupyterLab, Notebook 7, VS Code or Colab to move the sliders."
+        words = self.explorer.describe(**self.values())
+        image = f'<img src="data:image/png;base64,{small(bytes(self.picture.value))}" alt="{escape(words)}">'
+        return {
+            "application/vnd.jupyter.widget-view+json": {
+                "version_major": 2,
+                "version_minor": 0,
+                "model_id": self.box.model_id,
+            },
+            "text/html": f"{image}<p>{escape(why)}</p>",
+            "text/plain": f"{words} {why}",
+        }
+
     def values(self) -> dict[str, Any]:
         """What the controls are set to."""
         return {name: control.value for name, control in self.controls.items()}
@@ -179,7 +197,10 @@ class Live:
         with self._drawing:
             state = self.values()
             try:
-                picture, words = self.explorer.frame(**state), _line("status", self.explorer.describe(**state))
+                picture, words = (
+                    self.explorer.frame(**state),
+                    _line("status", self.explorer.describe(**state)),
+                )
                 self.words.value = words  # before the picture: a small message after a large one waits
                 self.picture.value = picture
             except Exception as error:  # the notebook front end would swallow it

@@ -94,7 +94,7 @@ def explorer_html(explorer: Explorer) -> str:
         "start": [
             [v for _, v in kept].index(explorer.controls[name].start) for name, kept in options.items()
         ],
-        "frames": [_small(explorer.frame(**state)) for state in states],
+        "frames": [small(explorer.frame(**state)) for state in states],
         "words": [explorer.describe(**state) for state in states],
         "layers": different,
         "layer": [different.index(html) for html in layers],
@@ -135,8 +135,8 @@ def _control(control: Control, options: tuple[tuple[str, Any], ...]) -> str:
     return f"<label><span>{label}</span>{field}</label>"
 
 
-def _small(png: bytes) -> str:
-    """The same picture in few colours, as base64."""
+def small(png: bytes) -> str:
+    """The same picture in few colours, as base64 of a PNG."""
     out = io.BytesIO()
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     picture.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
