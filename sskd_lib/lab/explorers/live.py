@@ -1,0 +1,172 @@
+"""The widgets of an explorer under a live kernel. Core ipywidgets only, in the API that 7.7 and 8 share."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from .hover import layer, sheet_css
+from .page import small
+
+if TYPE_CHECKING:
+    from .base import Control, Explorer
+
+
+class Live:
+    """Controls, buttons, picture, what can be pointed at, and a line of words."""
+
+    def __init__(self, explorer: Explorer) -> None:
+        import ipywidgets as widgets
+
+        self.explorer = explorer
+        self._loop = _running_loop()  # of the cells; newer JupyterLabs move sliders in a thread of their own
+        self._drawing = threading.Lock()
+        self._coming: asyncio.TimerHandle | None = None  # the next drawing
+        self._settling: asyncio.TimerHandle | None = None  # the next layer of spots
+        self.controls = {name: _widget(widgets, c) for name, c in explorer.controls.items()}
+        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", grid_area="1 / 1"))
+        self.layer = widgets.HTML(layout=widgets.Layout(width="100%", grid_area="1 / 1"))
+        self.style = widgets.HTML(layout=widgets.Layout(display="none"))
+        self.words = widgets.HTML()
+        names = {"Reset": self._back_to_start} | explorer.actions
+        self.buttons = {name: widgets.Button(description=name) for name in names}
+        for name, button in self.buttons.items():
+            button.on_click(lambda _, act=names[name]: self._press(act))
+        self.row = widgets.HBox(list(self.buttons.values()), layout=widgets.Layout(flex_flow="row wrap"))
+        self.stack = widgets.GridBox([self.picture, self.layer])
+        self.box = widgets.VBox([*self.controls.values(), self.row, self.style, self.stack, self.words])
+        for control in self.controls.values():
+            control.observe(self.refresh, names="value")
+        self.draw()
+        self.place_spots()
+
+    def bundle(self) -> dict[str, Any]:
+        """What comes onto the page: the widgets or, where a page cannot show them, one picture and why."""
+        why = "This picture stands still, because the page has no widgets or no kernel behind it."
+        why += " Run the cell in JupyterLab, Notebook 7, VS Code or Colab to move the sliders."
+        words = self.explorer.describe(**self.values())
+        image = f'<img src="data:image/png;base64,{small(bytes(self.picture.value))}" alt="{escape(words)}">'
+        return {
+            "application/vnd.jupyter.widget-view+json": {
+                "version_major": 2,
+                "version_minor": 0,
+                "model_id": self.box.model_id,
+            },
+            "text/html": f"{image}<p>{escape(why)}</p>",
+            "text/plain": f"{words} {why}",
+        }
+
+    def values(self) -> dict[str, Any]:
+        """What the controls are set to."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def refresh(self, change: Any = None) -> None:
+        """Redraw for the values the controls have: in a kernel a moment later, else at once.
+
+        A slider sends its next value only when the kernel is done with the last. So the kernel says that
+        first and then draws, for the newest value, while the browser is busy with what came before. What
+        can be pointed at follows when the controls rest.
+        """
+        loop = _running_loop()
+        if loop is None:  # nothing would call later
+            self.draw()
+            self.place_spots()
+            return
+        for coming in (self._coming, self._settling):
+            if coming is not None:
+                coming.cancel()
+        self._coming = loop.call_later(0.001, self.draw)
+        self._settling = loop.call_later(0.25, self.place_spots)
+
+    def redraw(self) -> None:
+        """Redraw soon; may be called from any thread."""
+        if self._loop is None:
+            self.draw()
+        else:
+            self._loop.call_soon_threadsafe(self.refresh)
+
+    def draw(self) -> None:
+        """Bring words and picture to the controls' values. An error is shown in the line of words."""
+        self._coming = None
+        with self._drawing:
+            state = self.values()
+            try:
+                picture, words = (
+                    self.explorer.frame(**state),
+                    _line("status", self.explorer.describe(**state)),
+                )
+                self.words.value = words  # before the picture: a small message after a large one waits
+                self.picture.value = picture
+            except Exception as error:  # the notebook front end would swallow it
+                self._tell(error, f"The picture could not be drawn for {state}")
+
+    def place_spots(self) -> None:
+        """Bring what can be pointed at to the controls' values."""
+        self._settling = None
+        try:
+            spots = self.explorer.spots(**self.values())
+            if spots and not self.style.value:
+                self.style.value = f"<style>{sheet_css(self.explorer.mark, self.explorer.cards)}</style>"
+            canvas = self.explorer.canvas
+            self.layer.value = layer(self.explorer.mark, spots, canvas.width, canvas.height)
+        except Exception as error:
+            self._tell(error, "What can be pointed at could not be found")
+
+    def _press(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:
+            self._tell(error, "That did not work")
+        else:
+            self.refresh()
+
+    def _tell(self, error: Exception, what: str) -> None:
+        self.words.value = _line("alert", f"{what}: {type(error).__name__}: {error}")
+
+    def _back_to_start(self) -> None:
+        for name, value in self.explorer.start().items():
+            self.controls[name].value = value
+
+    def close(self) -> None:
+        """Take the widgets off the page and out of the kernel's memory; end what an action started."""
+        self.explorer.close()
+        for coming in (self._coming, self._settling):
+            if coming is not None:
+                coming.cancel()
+        for control in self.controls.values():
+            control.unobserve_all()
+        single = (self.row, self.stack, self.picture, self.layer, self.style, self.words, self.box)
+        for widget in (*self.controls.values(), *self.buttons.values(), *single):
+            for part in (getattr(widget, "style", None), widget.layout, widget):  # widgets of their own
+                if part is not None:
+                    part.close()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+OPEN: dict[str, Live] = {}
+
+
+def _widget(widgets: Any, control: Control) -> Any:
+    make: Callable = widgets.SelectionSlider if control.slider else widgets.Dropdown
+    more = {"continuous_update": True} if control.slider else {}
+    return make(
+        options=list(control.options),
+        value=control.start,
+        description=control.label,
+        style={"description_width": "initial"},
+        layout=widgets.Layout(width="640px", max_width="100%"),
+        **more,
+    )
+
+
+def _line(role: str, text: str) -> str:
+    return f'<p role="{role}" style="line-height: 1.4; min-height: 4.2em">{escape(text)}</p>'
