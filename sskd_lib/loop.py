@@ -30,6 +30,8 @@ from .runtime import Runtime
 
 # (views float [V·B, C, H, W], the teacher's Output or None, labels [B]) → terms by name with "total", hits
 Learn = Callable[[Tensor, Output | None, Tensor], tuple[dict[str, Tensor], Tensor]]
+# (epochs done, the students that have done them, in eval mode)
+Watch = Callable[[int, list[Network]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +75,11 @@ class Job:
         self.plan = json.loads(json.dumps(self.plan))  # as it will be read: lists for tuples
 
 
-def fit(lesson: Lesson, jobs: list[Job]) -> list[Run]:
+def fit(lesson: Lesson, jobs: list[Job], watch: Watch | None = None) -> list[Run]:
     """Train for the epochs that are still to do; the last epoch's weights are the result.
 
-    Raises TrainingError if a loss is not finite or memory runs out, CheckpointError if an `out` holds another
-    run, OSError if it cannot be written.
+    watch: see `distill`. Raises TrainingError if a loss is not finite or memory runs out, CheckpointError if
+    an `out` holds another run, OSError if it cannot be written.
     """
     lesson.runtime.prepare()
     world, epochs = lesson.feed.world, lesson.schedule.epochs
@@ -87,6 +89,8 @@ def fit(lesson: Lesson, jobs: list[Job]) -> list[Run]:
     saved_at = time.monotonic()
     step = None
     first = min(len(job.history) for job in jobs)
+    if first == 0:
+        show(watch, lesson, [job for job in jobs if not job.history], 0)
     with progress_bar(lesson, jobs, done=first) as bar:
         for epoch in range(first, epochs):
             todo = [job for job in jobs if len(job.history) == epoch]
@@ -98,6 +102,7 @@ def fit(lesson: Lesson, jobs: list[Job]) -> list[Run]:
                 if told := out_of_memory(error, lesson, todo):
                     raise told from error
                 raise
+            show(watch, lesson, todo, epoch + 1)  # before the epoch is saved: killed here, it comes again
             last = epoch + 1 == epochs
             save = last or time.monotonic() - saved_at >= lesson.save_seconds
             for job in todo if world.leads else ():
@@ -107,6 +112,18 @@ def fit(lesson: Lesson, jobs: list[Job]) -> list[Run]:
                         save_state(job)
             saved_at = time.monotonic() if save else saved_at
     return [finish(job, lesson) for job in jobs]
+
+
+def show(watch: Watch | None, lesson: Lesson, jobs: list[Job], epochs: int) -> None:
+    """Let `watch` look at the networks, in the leading process; the others wait for it."""
+    if watch is None:
+        return
+    if lesson.feed.world.leads:
+        networks = [job.network.eval() for job in jobs]
+        watch(epochs, networks)
+        for network in networks:
+            network.train()
+    lesson.feed.world.tell(None)
 
 
 def sgd(module: nn.Module, schedule: Schedule, runtime: Runtime) -> torch.optim.SGD:

@@ -17,7 +17,7 @@ from .distributed import world
 from .evaluation import contrastive_accuracy
 from .feed import Feed
 from .jobs import prepare
-from .loop import Job, Lesson, fit
+from .loop import Job, Lesson, Watch, fit
 from .losses import contrastive_loss
 from .network import Network, check_fits
 from .recipes import HEAD, STUDENT, Recipe, Schedule
@@ -165,6 +165,7 @@ def distill(
     evaluate_every: int = 1,
     save_seconds: float = 10.0,
     kind: str = "student",
+    watch: Watch | None = None,
 ) -> Run | list[Run]:
     """Train a student, or several at once, under a method's terms, with a frozen teacher in eval mode.
 
@@ -179,6 +180,11 @@ def distill(
     table: a teacher table (cache_teacher) in place of the teacher's forward passes; `teacher` may then be
     None.
     seed: the order of the images and their views. out, and errors: as in `train_teacher`.
+    watch: called as watch(0, networks) before the first epoch and as watch(n, networks) after the n-th, with
+    the students that have done n epochs, in their order and in eval mode. It may look, but not change them.
+    Called before the epoch is saved, and for the epochs trained now: a training that goes on where it was
+    cut off leaves out those saved before. An error in it ends the training. Among several processes the
+    leading one calls it.
     """
     one = isinstance(students, Network)
     lesson, jobs = prepare(
@@ -198,5 +204,5 @@ def distill(
         save_seconds=save_seconds,
         kind=kind,
     )
-    runs = fit(lesson, jobs)
+    runs = fit(lesson, jobs, watch)
     return runs[0] if one else runs

@@ -8,6 +8,7 @@ from test_resume import Stop
 from test_training import SETTINGS, metrics, networks, one_thread, pictures, same, state  # noqa: F401 - a fixture
 
 from sskd_lib.checkpoints import load_checkpoint, read_tensors
+from sskd_lib.evaluation import predict
 from sskd_lib.recipes import Recipe
 from sskd_lib.resume import RESUME_FILE
 from sskd_lib.training import create_network, distill
@@ -158,3 +159,61 @@ def test_epochs_show_the_same_views_whoever_looks():
         distill(student, teacher, data, method=method, **SETTINGS)
     for one, four in zip(seen["kd"], seen["sskd"], strict=True):
         assert torch.equal(one, four[: len(one)])
+
+
+# ---- watch ---------------------------------------------------------------------------------------
+
+
+class Watch:
+    """Notes each call: epochs done, the students' weights, whether each of their layers was in eval mode."""
+
+    def __init__(self, dies_at: int | None = None) -> None:
+        self.dies_at, self.epochs, self.networks, self.weights, self.modes = dies_at, [], [], [], []
+
+    def __call__(self, epoch: int, networks: list) -> None:
+        self.epochs.append(epoch)
+        self.networks.append(networks)
+        self.weights.append([state(network) for network in networks])
+        self.modes += [module.training for network in networks for module in network.modules()]
+        for network in networks:
+            predict(network, pictures(12))
+        if epoch == self.dies_at:
+            raise InterruptedError("enough")
+
+
+def test_watch_sees_every_epoch_in_eval_mode_and_changes_nothing(alone):
+    data = pictures(20)
+    _, teacher = networks(data)
+    given, watch = students(data), Watch()
+    before = [state(student) for student in given]
+    runs = distill(given, teacher, data, method=CLASS, recipe=RECIPES, watch=watch, **SETTINGS)
+    assert watch.epochs == [0, 1, 2, 3] and not any(watch.modes)
+    assert all(len(seen) == 5 and all(map(lambda a, b: a is b, seen, given)) for seen in watch.networks)
+    assert all(map(same, watch.weights[0], before))
+    for i, (run, lone) in enumerate(zip(runs, alone, strict=True)):
+        assert same(state(run.network), state(lone.network)) and same(watch.weights[3][i], state(run.network))
+        assert not same(watch.weights[1][i], watch.weights[2][i])
+
+
+def test_watch_is_called_for_the_epochs_that_are_trained_now(alone, tmp_path):
+    """The first is stopped by its watch in epoch 2, which is then not saved: the second sees it again."""
+    with pytest.raises(InterruptedError):
+        together(out=tmp_path, watch=Watch(dies_at=2))
+    watch = Watch()
+    runs = together(out=tmp_path, watch=watch)
+    assert watch.epochs == [2, 3]
+    for run, lone in zip(runs, alone, strict=True):
+        assert same(state(run.network), state(lone.network)) and strip(run.history) == strip(lone.history)
+    finished = Watch()
+    together(out=tmp_path, watch=finished)
+    assert finished.epochs == []
+
+
+def test_watch_gets_those_who_have_done_the_epoch(tmp_path):
+    data = pictures(16)
+    _, teacher = networks(data)
+    pair = students(data, ["ce", "ce"])
+    distill(pair[1], None, data, method="ce", out=tmp_path / "2", **SETTINGS)
+    pair, watch = students(data, ["ce", "ce"]), Watch()
+    distill(pair, teacher, data, method="ce", out=tmp_path, watch=watch, **SETTINGS)
+    assert watch.epochs == [0, 1, 2, 3] and watch.networks == [[pair[0]]] * 4

@@ -1,0 +1,148 @@
+"""Pack the runs of make_recordings.py into the two files that the kit ships, each with a card.
+
+    python data/pack_recordings.py
+
+Only what is complete is packed, at any time; the card says what is left out. Features become places in a
+plane, the same one for all runs: that of the teacher's two principal axes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import make_recordings as make
+import numpy as np
+import tyro
+from scipy.linalg import orthogonal_procrustes
+
+import sskd_lib as sskd
+from sskd_lib.lab import recordings
+from sskd_lib.lab.recordings import Settings
+
+
+def pack(folder: Path = make.PARTS, out: Path = recordings.FOLDER) -> None:
+    """Write the files that the kit ships, of what is complete.
+
+    A seed is packed when all its runs with the first number of labels are there, another number of labels
+    when it has every packed seed.
+
+    Args:
+        folder: of the groups' files.
+        out: of the packed files and their cards.
+    """
+    runs = make.found(folder)
+    teacher, _, test = make.materials()
+    taught = sskd.predict(teacher, test)
+    for part in ("grid", "mix"):
+        chosen, left_out = complete(part, [settings for settings, *_ in runs])
+        if not chosen:
+            print(f"{part}: no seed is complete, so nothing is written")
+            continue
+        rows = [next(run for run in runs if run[0] == settings) for settings in chosen]
+        arrays, facts = gather(rows, taught, test)
+        card = describe(part, chosen, left_out, facts) | {
+            "teacher_accuracy": sskd.evaluate(teacher, test)["accuracy"],
+            "classes": list(test.classes),
+        }
+        path = recordings.save_recording(out, part, arrays, card)
+        print(f"{path}: {len(chosen)} runs, {path.stat().st_size:,} bytes")
+
+
+def complete(part: str, done: list[Settings]) -> tuple[list[Settings], list[str]]:
+    """The runs to be packed, and in words what is left out of those wanted."""
+    counts = [n for n in make.LABELS if make.wanted(part, n, make.SEEDS[0])]
+
+    def is_there(n: int, seed: int) -> bool:
+        return all(settings in done for settings in make.wanted(part, n, seed))
+
+    seeds = [seed for seed in make.SEEDS if is_there(counts[0], seed)]
+    full = [n for n in counts if all(is_there(n, seed) for seed in seeds)]
+    left_out = [f"seed {seed}" for seed in make.SEEDS if seed not in seeds]
+    left_out += [f"{n} labels" for n in counts if n not in full]
+    return [s for n in sorted(full) for seed in seeds for s in make.wanted(part, n, seed)], left_out
+
+
+def gather(
+    rows: list[tuple[Settings, Path, int]], taught: sskd.Output, test: sskd.ImageSet
+) -> tuple[dict[str, np.ndarray], list[dict]]:
+    """The arrays of some runs, as they are stored, and the facts of their groups."""
+    groups = {file: recordings.read_npz(file) for _, file, _ in rows}
+    facts = [json.loads(str(group["facts"])) for group in groups.values()]
+    if any(group["plan"] != facts[0]["plan"] for group in facts):
+        names = ", ".join(file.name for file in groups)
+        raise ValueError(f"these were not trained to one plan: {names}. Move the older ones away.")
+    truth = test.labels.numpy()
+    shown, kept = list(make.SHOWN), make.dots(truth)
+    teacher_features = own_plane(taught.features.numpy()[kept])
+    columns = {
+        name: np.stack([groups[file][name][row] for _, file, row in rows])
+        for name in ("accuracy", "outputs", *recordings.TERMS)
+    }
+    places = [in_plane(groups[file]["features"][row], teacher_features) for _, file, row in rows]
+    arrays = {
+        "settings": np.array([list(settings.values()) for settings, *_ in rows]),
+        "epochs": np.array(facts[0]["epochs"]),
+        "accuracy": columns["accuracy"].astype(np.float32),
+        "terms": np.stack([columns[term] for term in recordings.TERMS]),
+        "outputs": columns["outputs"].astype(np.float16),
+        **recordings.rounded_places(np.stack(places)),
+        "images": test.images.numpy()[shown],
+        "labels": truth[shown],
+        "dots": truth[kept],
+        "teacher_outputs": taught.logits.numpy()[shown],
+        "teacher_features": teacher_features.astype(np.float32),
+    }
+    return arrays, facts
+
+
+def own_plane(features: np.ndarray) -> np.ndarray:
+    """Places on the first two principal axes. float [Q, D] → float64 [Q, 2]."""
+    centred = features.astype(np.float64) - features.mean(0, dtype=np.float64)
+    return centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
+
+
+def in_plane(features: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """One map of a run's features for all its epochs, laid over the teacher's. → float64 [E, Q, 2].
+
+    Principal axes of the last epoch; then turned, mirrored and scaled by one factor so that the last epoch's
+    places fall as near as they can on the teacher's (orthogonal Procrustes).
+    features: float [E, Q, D]; teacher: float [Q, 2].
+    """
+    features = features.astype(np.float64)
+    features = features - features[-1].mean(0)
+    axes = np.linalg.svd(features[-1], full_matrices=False)[2][:2]
+    places = features @ axes.T
+    turn, fit = orthogonal_procrustes(places[-1], teacher)
+    return places @ turn * (fit / max((places[-1] ** 2).sum(), 1e-12))
+
+
+def describe(part: str, chosen: list[Settings], left_out: list[str], facts: list[dict]) -> dict:
+    """The card of a packed file: what was run, how, on which machine, and when."""
+    machines = [{name: group[name] for name in ("versions", "runtime", "date")} for group in facts]
+    return {
+        "name": f"fashion-mnist-{part}",
+        "made_by": ["python data/make_recordings.py", "python data/pack_recordings.py"],
+        "settings": list(chosen[0]),
+        "values": {name: sorted({s[name] for s in chosen}) for name in chosen[0]},
+        "runs": len(chosen),
+        "left_out": left_out,
+        "all_else": f"preset official-code; the mixes: {make.LABELS[0]} labels, a preset's with its shares",
+        "student": "resnet8, create_network(..., like=all training images, projection=True, seed=seed)",
+        "teacher": make.TEACHER.relative_to(make.DATA).as_posix(),
+        "labelled_images": 'load_images("fashion-mnist-lab").take(labels, seed=seed)',
+        "test": "the pack's 2,000 test images",
+        "plan": facts[0]["plan"],
+        "students_trained_together": [len(group["settings"]) for group in facts],
+        "seconds": round(sum(group["seconds"] for group in facts)),
+        "machines": [m for i, m in enumerate(machines) if m not in machines[:i]],
+        "note": "a term of weight 0 is not computed: nan; features are places in a plane, see in_plane",
+    }
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(pack, description=__doc__)
+    except (ValueError, OSError) as error:
+        sys.exit(f"{error}")

@@ -1,0 +1,164 @@
+"""Recorded trainings, epoch by epoch: what data/make_recordings.py wrote, and what the explorers read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints import write_atomically
+from ..data import DATA_FOLDER, ImageSet
+from ..network import Network
+from ..recipes import PRESETS, Recipe
+from ..training import create_network
+
+FOLDER = DATA_FOLDER / "recordings"
+TERMS = ("ce", "kd", "tf", "ss")
+
+Settings = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """N trainings that differ in a few settings, looked at in E epochs from 0, before training, to the last.
+
+    "grid": settings temperature, keep_wrong, labels, seed; "mix": ce, kd, tf, ss, seed. P chosen test images
+    have their outputs here, and Q others the places of their features in one plane for all runs.
+    """
+
+    settings: tuple[Settings, ...]  # N
+    epochs: np.ndarray  # int [E]
+    accuracy: np.ndarray  # float32 [N, E], percent of all test images
+    terms: dict[str, np.ndarray]  # float32 [N, E], unweighted means of an epoch; nan at 0 and at weight 0
+    outputs: np.ndarray  # float32 [N, E, P, K] logits
+    features: np.ndarray  # float32 [N, E, Q, 2] places
+    images: np.ndarray  # uint8 [P, C, H, W]
+    labels: np.ndarray  # int [P]
+    dots: np.ndarray  # int [Q], labels of the Q images
+    teacher_outputs: np.ndarray  # float32 [P, K]
+    teacher_features: np.ndarray  # float32 [Q, 2]
+    teacher_accuracy: float
+    classes: tuple[str, ...]
+    card: dict[str, Any]
+
+    def find(self, **settings: float) -> int:
+        """The run with exactly these settings. Raises ValueError, with what there is, if none has them."""
+        if settings in self.settings:
+            return self.settings.index(settings)
+        there = "; ".join(
+            f"{name} {', '.join(f'{value:g}' for value in self.values(name))}" for name in self.settings[0]
+        )
+        asked = ", ".join(f"{name}={value}" for name, value in settings.items())
+        raise ValueError(f"no run with {asked or 'no settings'} is recorded. Give every setting: {there}.")
+
+    def values(self, name: str) -> tuple[float, ...]:
+        """The values of a setting among the runs, from the smallest. Raises ValueError for another name."""
+        if name not in self.settings[0]:
+            raise ValueError(
+                f"there is no setting {name!r}; the settings are: {', '.join(self.settings[0])}."
+            )
+        return tuple(sorted({settings[name] for settings in self.settings}))
+
+
+def load_recording(name: str = "grid", folder: str | Path | None = None) -> Recording:
+    """Read recorded trainings: "grid" or "mix" of data/recordings, or of another folder.
+
+    Raises ValueError for another name or a damaged file, FileNotFoundError for a missing one.
+    """
+    if name not in ("grid", "mix"):
+        raise ValueError(f"there is no recording {name!r}; the recordings are 'grid' and 'mix'.")
+    path = Path(folder or FOLDER) / f"fashion-mnist-{name}.npz"
+    repair = "Take it back with: git checkout -- data/recordings; or make it: see data/make_recordings.py."
+    for file in (path, path.with_suffix(".json")):
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing. {repair}")
+    content = path.read_bytes()
+    try:
+        card = json.loads(path.with_suffix(".json").read_bytes())
+        expected = card["sha256"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"the card {path.with_suffix('.json')} is damaged ({error!r}). {repair}") from error
+    if (sha256 := hashlib.sha256(content).hexdigest()) != expected:
+        raise ValueError(f"{path} is damaged: its sha256 is {sha256}, its card says {expected}. {repair}")
+    return _unpack(read_npz(io.BytesIO(content)), card)
+
+
+def _unpack(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Recording:
+    """A recording from what `save_recording` wrote."""
+    plain = ("accuracy", "images", "teacher_outputs", "teacher_features")
+    whole = ("epochs", "labels", "dots")
+    return Recording(
+        settings=tuple(dict(zip(card["settings"], row, strict=True)) for row in arrays["settings"].tolist()),
+        terms=dict(zip(TERMS, arrays["terms"], strict=True)),
+        outputs=arrays["outputs"].astype(np.float32),
+        features=arrays["features"] * arrays["feature_scale"][:, :, None, None],
+        teacher_accuracy=card["teacher_accuracy"],
+        classes=tuple(card["classes"]),
+        card=card,
+        **{key: arrays[key] for key in plain},
+        **{key: arrays[key].astype(np.int64) for key in whole},
+    )
+
+
+def save_recording(folder: Path, name: str, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Path:
+    """Write a recording and, before it, its card; who reads between the two is told of a damaged file."""
+    path = Path(folder) / f"fashion-mnist-{name}.npz"
+    content = npz_bytes(arrays)
+    shapes = {key: f"{array.dtype} {list(array.shape)}" for key, array in arrays.items()}
+    card = card | {
+        "file": path.name,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "arrays": shapes,
+    }
+    write_atomically(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
+    return write_atomically(path, content)
+
+
+def rounded_places(places: np.ndarray) -> dict[str, np.ndarray]:
+    """Places as they are stored: 255 steps each way, of one size for a run and epoch. float [N, E, Q, 2]."""
+    scale = np.maximum(np.abs(places).max((2, 3)), 1e-9) / 127
+    return {
+        "features": np.rint(places / scale[:, :, None, None]).astype(np.int8),
+        "feature_scale": scale.astype(np.float32),
+    }
+
+
+def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
+    """Arrays as the bytes of a compressed .npz."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def read_npz(file: Path | io.BytesIO) -> dict[str, np.ndarray]:
+    """All arrays of an .npz; nothing in it is unpickled."""
+    with np.load(file, allow_pickle=False) as pack:
+        return dict(pack)
+
+
+def recipe_of(settings: Settings) -> Recipe:
+    """The recipe of a run: official-code with these temperatures and shares, or with these weights.
+
+    A mix with the weights of a preset has that preset's shares of wrong rows too.
+    """
+    if "temperature" in settings:
+        temperature, share = settings["temperature"], settings["keep_wrong"]
+        return Recipe(
+            kd_temperature=temperature, tf_temperature=temperature, tf_keep_wrong=share, ss_keep_wrong=share
+        )
+    weights = {name: settings[name] for name in TERMS}
+    for preset in PRESETS.values():
+        if all(getattr(preset, name) == weight for name, weight in weights.items()):
+            return preset
+    return Recipe(**weights)
+
+
+def fresh_student(train: ImageSet, seed: int) -> Network:
+    """The student of every recorded run, before training. train: all images that labels are drawn from."""
+    return create_network("resnet8", like=train, projection=True, seed=seed)
