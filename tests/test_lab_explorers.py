@@ -17,7 +17,8 @@ from IPython.utils.capture import capture_output
 from PIL import Image
 
 from sskd_lib.lab.explorers import OPEN, explore_selection, explore_temperature
-from sskd_lib.lab.explorers.temperature import TEMPERATURES, kd_gradient
+from sskd_lib.lab.explorers.softened import kd_gradient
+from sskd_lib.lab.explorers.temperature import TEMPERATURES
 from sskd_lib.losses import kd_loss
 
 CLASSES = tuple(f"class {k}" for k in "ABCDEFGHIJ")
@@ -73,16 +74,6 @@ def bits_by_hand(p: list[float]) -> float:
     return -sum(q * math.log2(q) for q in p)
 
 
-def split_by_hand(scores: torch.Tensor, targets: torch.Tensor, share: float) -> tuple[list, list, list]:
-    """Right, kept and dropped rows, by a plain loop in the order of the error rank."""
-    ranks = [
-        sum(float(s) > float(row[t]) for s in row) for row, t in zip(scores, targets.tolist(), strict=True)
-    ]
-    wrong = sorted((r for r in range(len(ranks)) if ranks[r] > 0), key=lambda r: (ranks[r], r))
-    count = math.floor(share * len(wrong))
-    return [r for r in range(len(ranks)) if ranks[r] == 0], wrong[:count], wrong[count:]
-
-
 def picture(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
@@ -95,8 +86,8 @@ def test_temperature_slider_moves_picture_and_words(live) -> None:
         widgets.controls["image"].value = image
         widgets.controls["temperature"].value = temperature
         seen.add(widgets.picture.value)
-        p = softened_by_hand(explorer.teacher[image], temperature)
-        q = softened_by_hand(explorer.student[image], temperature)
+        p = softened_by_hand(explorer.logits["teacher"]["teacher"][image], temperature)
+        q = softened_by_hand(explorer.logits["student"]["student"][image], temperature)
         words = widgets.words.value
         assert re.findall(r"entropy ([\d.]+) of 3.32 bits", words) == [
             f"{bits_by_hand(p):.2f}",
@@ -111,7 +102,7 @@ def test_temperature_bars_have_the_length_of_the_probability(live) -> None:
     explorer = temperature_explorer()
     for temperature in (1.0, 4.0):
         pixels = picture(explorer.frame(image=2, temperature=temperature))
-        p = softened_by_hand(explorer.teacher[2], temperature)
+        p = softened_by_hand(explorer.logits["teacher"]["teacher"][2], temperature)
         for k, bar in enumerate(explorer.bars[: len(CLASSES)]):
             row = pixels[round(explorer._pixel_row(bar)), explorer.left + 1 :]
             black = (row.max(axis=1) < 60).argmin()  # from the axis to the first pixel that is not black
@@ -132,45 +123,9 @@ def test_many_classes_show_the_first_ten_of_the_teacher(live) -> None:
     classes = tuple(f"species number {k}" for k in range(40))
     explorer = temperature_explorer(classes=classes, student=False)
     explorer.frame(image=1)
-    order = sorted(range(40), key=lambda k: -explorer.teacher[1][k])
+    order = sorted(range(40), key=lambda k: -explorer.logits["teacher"]["teacher"][1][k])
     assert explorer.shown.tolist() == order[:10]
     assert "of 5.32 bits" in explorer.describe(image=1)
-
-
-def test_selection_slider_keeps_the_rows_a_plain_loop_keeps(live) -> None:
-    explorer = selection_explorer()
-    widgets = explorer.live
-    seen = set()
-    for share in (0.0, 0.15, 0.5, 0.75, 1.0):
-        widgets.controls["keep_wrong"].value = share
-        seen.add(widgets.picture.value)
-        right, kept, dropped = split_by_hand(explorer.scores, explorer.targets, share)
-        words = widgets.words.value
-        assert f"Of {MATRIX_ROWS} rows the teacher gets {len(right)} right" in words
-        assert f"{len(kept)} are kept and {len(dropped)} dropped" in words
-        teaching = 100 * (len(right) + len(kept)) / MATRIX_ROWS
-        assert f"({teaching:.0f} %) teach" in words
-        if kept:
-            row = explorer.scores[kept[-1]].tolist()
-            assert f"image {kept[-1] % MATRIX_COLUMNS + 1} taken for image {row.index(max(row)) + 1}" in words
-    assert len(seen) == 5
-
-
-def test_selection_bar_shows_the_kept_share_of_all_rows(live) -> None:
-    explorer = selection_explorer()
-    for share in (0.25, 0.75):
-        row = picture(explorer.frame(keep_wrong=share))[398 + 17, 78 : 78 + 296]
-        orange = (np.abs(row - np.array([0xC9, 0x53, 0x00])).max(axis=1) < 40).sum()
-        kept = split_by_hand(explorer.scores, explorer.targets, share)[1]
-        assert abs(orange - 296 * len(kept) / MATRIX_ROWS) <= 3
-
-
-def test_selection_without_a_wrong_row(live) -> None:
-    scores = torch.eye(4).repeat(3, 1)
-    images = torch.zeros(12, 1, 28, 28)
-    explorer = explore_selection(images, scores, torch.arange(12) % 4, classes=CLASSES[:4])
-    assert "Of the 0 wrong rows 0 are kept and 0 dropped, so 12 rows (100 %) teach." in explorer.describe()
-    assert picture(explorer.frame(keep_wrong=0.0)).shape == (500, 940, 3)
 
 
 @pytest.mark.parametrize("make", [temperature_explorer, selection_explorer])
@@ -184,7 +139,7 @@ def test_frames_are_deterministic_and_callbacks_run_no_network(live, make, monke
         for _, value in control.options:
             control.value = value
             assert 'role="status"' in explorer.live.words.value
-    explorer.live.reset.click()
+    explorer.live.buttons["Reset"].click()
     assert {name: control.value for name, control in explorer.live.controls.items()} == start
     assert explorer.live.picture.value == first == explorer.frame()
 

@@ -20,7 +20,7 @@ from test_lab_pages import Reader
 from sskd_lib.lab.explorers import explore_similarity
 from sskd_lib.lab.explorers.maps import LEFT, STEP, TOP, map_lines
 from sskd_lib.lab.explorers.page import MOST, explorer_html, page_options
-from sskd_lib.lab.explorers.similarity import choose_rows
+from sskd_lib.lab.explorers.rows import choose_rows
 
 IMAGES = 8
 ROWS = 3 * IMAGES
@@ -150,7 +150,10 @@ def test_equal_networks_differ_nowhere(live) -> None:  # noqa: F811 - the fixtur
 def test_an_equal_score_counts_as_right_and_stands_first(live) -> None:  # noqa: F811 - the fixture
     explorer = explore_similarity(torch.zeros(3, 1, 28, 28), torch.ones(12, 2), torch.ones(12, 2))
     for _, row in explorer.controls["row"].options:
-        assert explorer.order("teacher", row).tolist() == [row % 3, *(k for k in range(3) if k != row % 3)]
+        assert explorer.batches[0].order("teacher", row).tolist() == [
+            row % 3,
+            *(k for k in range(3) if k != row % 3),
+        ]
         assert "Teacher: right; it ranks first its own image 33.3 %" in explorer.describe(row=row)
 
 
@@ -188,7 +191,7 @@ def test_every_control_moves_picture_and_words(live, monkeypatch) -> None:  # no
             pictures.add(widgets.picture.value)
             words.add(widgets.words.value)
         assert len(pictures) == len(words) == len(explorer.controls[name].options), name
-    widgets.reset.click()
+    widgets.buttons["Reset"].click()
     assert {name: control.value for name, control in widgets.controls.items()} == start
     assert widgets.picture.value == first == explorer.frame()
 

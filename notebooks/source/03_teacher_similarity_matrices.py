@@ -321,16 +321,31 @@ print(f"{'teacher':>17}: {'':39} rows right {100 * (ranks == 0).float().mean():4
 # tested.)
 #
 # Now step through rows yourself: both matrices at a temperature of your choice, and for one row what teacher
-# and student take its view for. **Try:** find a row the teacher gets wrong. Does the student copy the mistake?
+# and student take its view for. 24 of 72 images make a batch; the first slider draws it anew, from the same
+# projections. (In eval mode a view's projection does not depend on its batch, so no network has to run.)
+# Point at any row of the maps to see its view, its own image, and what each network ranks first.
+#
+# **Try.** Find a row the teacher gets wrong. Does the student copy the mistake? How much does the number of
+# right rows change from batch to batch?
 
 # %%
-two_dozen = kit.test.take(24, seed=4)
-lab.explore_similarity(
-    two_dozen.images,
-    look(teacher, two_dozen.images).projection,
-    look(trained, two_dozen.images).projection,
+pool = kit.test.take(72, seed=4)
+explorer = lab.explore_similarity(
+    pool.images,
+    look(teacher, pool.images).projection,
+    look(trained, pool.images).projection,
+    batch=24,
     temperature=0.5,
 )
+
+# %%
+for number, drawn in enumerate(explorer.batches, start=1):
+    missed, copied = (drawn.rank[who] > 0 for who in ("teacher", "student"))
+    same = drawn.cosine["teacher"].argmax(1) == drawn.cosine["student"].argmax(1)
+    print(
+        f"batch {number}: teacher wrong on {missed.sum()} of {len(missed)} rows; of these the student is wrong on "
+        f"{(missed & copied).sum()}, with the same image on {(missed & same.numpy()).sum()}"
+    )
 
 # %% [markdown]
 # ## 6. The loss $L_{ss}$

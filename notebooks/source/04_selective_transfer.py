@@ -25,7 +25,7 @@ import math
 
 import torch
 
-from sskd_lib.losses import error_rank, own_image, similarity_matrix, sskd_terms, transfer_mask
+from sskd_lib.losses import error_rank, own_image, selected_kl, similarity_matrix, sskd_terms, transfer_mask
 
 teacher = kit.teacher()
 
@@ -116,20 +116,27 @@ print("loops and library keep the same rows, for five ratios and 206 rows")
 #
 # **Predict.** Before you move the slider: what do the rows look like that are *dropped* first?
 #
-# (In a live notebook the next picture has a slider. On a static page it shows two settings. Pairs of
-# images: the rotated view above, what the teacher took it for below.)
+# And what becomes of $L_{ss}$, a *mean* over the kept rows: does it grow or fall as more wrong rows are kept?
+#
+# (In a live notebook the next picture has a slider, and each step of the ranks shows its images when you
+# point at it. On a static page it shows two settings. Pairs of images: the rotated view above, what the
+# teacher took it for below. The curves at the bottom are $L_{ss}$ between the teacher and the shipped SSKD
+# student, and the norm of its gradient on the student's cosines.)
 
 # %%
 images = kit.test.take(32, seed=4)
 B = len(images)
-taught = look(teacher, images.images)
-A = similarity_matrix(taught.projection[B:], taught.projection[:B])
+shipped = kit.student("sskd")
+taught, learnt = (look(network, images.images) for network in (teacher, shipped))
+A, A_s = (similarity_matrix(out.projection[B:], out.projection[:B]) for out in (taught, learnt))
 rotated = sskd.four_views(images.images, augment=False)[B:]
 lab.explore_selection(
     rotated,
     A,
     own_image(3 * B, B),
     columns=images.images,
+    student_scores=A_s,
+    temperature=0.5,
     keep_wrong=0.75,
     film=(0.25, 0.75),
     key="own image",
@@ -151,8 +158,40 @@ lab.explore_selection(
 # %%
 classes = images.labels.repeat(3)
 lab.explore_selection(
-    rotated, taught.logits[B:], classes, classes=images.classes, keep_wrong=1.0, film=(0.5, 1.0), key="class"
+    rotated,
+    taught.logits[B:],
+    classes,
+    classes=images.classes,
+    student_scores=learnt.logits[B:],
+    temperature=4.0,
+    keep_wrong=1.0,
+    film=(0.5, 1.0),
+    key="class",
 )
+
+# %% [markdown]
+# The curves once more, by the library's loss and autograd. Mind what the norm says: in a mean over $n$ rows each
+# has the weight $1/n$, and the rows' gradients stand in different rows of the score matrix. So $n$ equal rows
+# make a norm that falls like $1/\sqrt{n}$, although none of them pulls less. The last column, norm times
+# $\sqrt{n}$, takes this out: it is the typical pull of a kept row (root mean square), before the mean.
+
+
+# %%
+def term(student_scores, teacher_scores, targets, temperature, share):
+    """Number of kept rows, loss over them, and norm of its gradient on the student's scores."""
+    leaf, keep = student_scores.double().requires_grad_(), transfer_mask(teacher_scores, targets, share)
+    loss = selected_kl(leaf, teacher_scores.double(), temperature, keep)
+    return int(keep.sum()), loss.item(), torch.autograd.grad(loss, leaf)[0].norm().item()
+
+
+print(f"{'term':>5} {'share kept':>11} {'rows':>5} {'loss':>9} {'norm':>9} {'norm · √n':>10}")
+for name, scores in (
+    ("L_ss", (A_s, A, own_image(3 * B, B), 0.5)),
+    ("L_T", (learnt.logits[B:], taught.logits[B:], classes, 4.0)),
+):
+    for share in (0.0, 0.5, 0.75, 1.0):
+        rows, loss, norm = term(*scores, share)
+        print(f"{name:>5} {100 * share:9.0f} % {rows:5} {loss:9.5f} {norm:9.5f} {norm * rows**0.5:10.5f}")
 
 # %% [markdown]
 # Is imitating wrong answers a good idea? The student will meet only upright images in the end. What it

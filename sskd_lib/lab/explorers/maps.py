@@ -66,9 +66,13 @@ class Maps:
         words(LEFT, 486, "a row: one rotated view; a column: one upright image")
         words(LEFT, 505, "▼ own image    ▲ ranked first    in line: right")
 
+    def lines(self, row: int) -> np.ndarray:
+        """Row of the matrix on each line of pixels below TOP where this row is pulled out, -1 for white."""
+        return map_lines(row, self.count, self.cell[0])
+
     def show(self, p: dict[str, np.ndarray], row: int, view: str, first: list[int]) -> None:
         """Draw both maps with this row pulled out; first: the column each network ranks first in it."""
-        lines = map_lines(row, self.count, self.cell[0])
+        lines = self.lines(row)
         square = np.full((SIDE, SIDE, 3), 255, np.uint8)
         left = (p["teacher"], *right_map(p, "student")[1:])  # one scale for both
         names = ("teacher", "student" if view == "student" else "student − teacher (points)")

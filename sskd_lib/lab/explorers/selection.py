@@ -3,59 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.patches import Polygon, Rectangle
 
-from ...losses import error_rank, transfer_mask
+from ...losses import error_rank
 from ..canvas import Canvas
 from ..style import DROPPED, INK, RIGHT, WRONG, pixels, short
 from .base import FONT, Control, Explorer
+from .hover import Spot
+from .rows import Selection, select, spread
 from .strip import SHOWN, Strip
+from .term import TermCurves, term_by_count
 
-WIDTH, HEIGHT = 940, 500  # pixels of the picture
+WIDTH, HEIGHT, TALLER = 940, 500, 704  # pixels of the picture; TALLER with the term's curves below
+LEFT, TOP, WIDE, HIGH = 78, 58, 296, 244  # of the ranks
 EMPTY = {"facecolor": "white", "edgecolor": DROPPED, "hatch": "....", "linewidth": 1}
-
-
-class Selection(NamedTuple):
-    """What one share does: row numbers, each list in the order of the error rank."""
-
-    right: np.ndarray
-    kept: np.ndarray  # wrong, but kept
-    dropped: np.ndarray
-
-    def teaching_share(self) -> float:
-        """Share of all rows that teach the student."""
-        return (len(self.right) + len(self.kept)) / max(sum(map(len, self)), 1)
-
-
-def select(scores: torch.Tensor, targets: torch.Tensor, keep_wrong: float) -> Selection:
-    """Split rows into right, wrong but kept, and dropped, by `error_rank` and `transfer_mask`.
-
-    scores: float [R, K]; targets: int64 [R]; keep_wrong: share of the wrong rows in [0, 1].
-    """
-    rank = error_rank(scores, targets).numpy()
-    keep = transfer_mask(scores, targets, keep_wrong).numpy()
-    order = rank.argsort(kind="stable")
-    wrong = order[rank[order] > 0]
-    return Selection(order[rank[order] == 0], wrong[keep[wrong]], wrong[~keep[wrong]])
-
-
-def spread(rows: np.ndarray, count: int) -> np.ndarray:
-    """Pick up to `count` rows evenly, from the first to the last."""
-    if len(rows) <= count:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
 
 
 class SelectionExplorer(Explorer):
     """Ranked wrong rows with a movable cut; see `explore_selection`."""
 
-    def __init__(self, images, scores, targets, columns, classes, keep_wrong, film, key) -> None:
+    def __init__(
+        self, images, scores, targets, columns, classes, student, temperature, keep_wrong, film, key
+    ) -> None:
         self.images = pixels(images)
-        self.scores = torch.as_tensor(scores).detach().float().cpu()
+        self.scores = torch.as_tensor(scores).detach().double().cpu()  # double keeps every order and tie
         self.targets = torch.as_tensor(targets).long().cpu()
         self.columns = None if columns is None else pixels(columns)
         self.classes = None if classes is None else tuple(classes)
@@ -69,12 +44,14 @@ class SelectionExplorer(Explorer):
         self.rank = error_rank(self.scores, self.targets).numpy()
         self.taken_for = self.scores.argmax(1).numpy()
         everything = select(self.scores, self.targets, 1.0)
-        self.heights = self.rank[everything.kept]
-        self.canvas = Canvas(WIDTH, HEIGHT)
+        self.wrong, self.heights = everything.kept, self.rank[everything.kept]
+        self.cards = self._make_cards()
+        self.canvas = Canvas(WIDTH, HEIGHT if student is None else TALLER)
         self.headline = self.canvas.words(12, 20, points=13)
         self._draw_ranks()
         self._draw_shares(len(everything.right))
         self.strips = [Strip(self.canvas, 426, top, 102, self.columns is not None) for top in (64, 294)]
+        self.term = None if student is None else self._draw_term(student, temperature, everything)
 
     def _check(self) -> None:
         rows, width = self.scores.shape
@@ -87,9 +64,30 @@ class SelectionExplorer(Explorer):
                 f"images or names, but there are {len(self.images)}, {len(self.targets)} and {len(names)}."
             )
 
+    def _make_cards(self) -> np.ndarray:
+        """Views, and behind them the column images where they are of one size with the views."""
+        if self.columns is None or self.columns.shape[1:] != self.images.shape[1:]:
+            return self.images
+        return np.concatenate([self.images, self.columns])
+
+    def _draw_term(self, student: Any, temperature: float | None, everything: Selection) -> TermCurves:
+        """The curves of the loss and of its gradient; a row's place in the order is what the ratio cuts."""
+        student = torch.as_tensor(student).detach().double().cpu()
+        if student.shape != self.scores.shape:
+            raise ValueError(
+                f"student_scores is {list(student.shape)}, but the teacher's scores are "
+                f"{list(self.scores.shape)}: give the same rows and columns, from the student's outputs."
+            )
+        if temperature is None:
+            raise ValueError("student_scores= needs temperature=, that of the term: 4 for L_T, 0.5 for L_ss.")
+        order = np.concatenate([everything.right, everything.kept])
+        values = term_by_count(student, self.scores, order, temperature)
+        named = ("L_T", "student's logits") if self.columns is None else ("L_ss", "student's cosines")
+        return TermCurves(self.canvas, *named, len(everything.right), len(everything.kept), values)
+
     def _draw_ranks(self) -> None:
         """Every wrong row as a step as high as its error rank; kept ones are filled, a line marks the cut."""
-        axes = self.canvas.figure.add_axes(self.canvas.place(78, 58, 296, 244))
+        axes = self.canvas.figure.add_axes(self.canvas.place(LEFT, TOP, WIDE, HIGH))
         count = len(self.heights)
         axes.add_patch(Polygon(_steps(self.heights), **EMPTY))
         axes.set(xlim=(-0.5, max(count, 1) - 0.5), ylim=(0, 1.1 * max([1, *self.heights])))
@@ -146,6 +144,8 @@ class SelectionExplorer(Explorer):
             mistaken = () if self.columns is None else self.columns[self.taken_for[some]]
             title = f"{what}: {len(some)} of {len(side)}, least wrong first" if len(side) else f"{what}: none"
             strip.fill(title, self.images[some], mistaken, [self._caption(row) for row in some])
+        if self.term is not None:
+            self.term.show(keep_wrong, rows - dropped)
 
     def _caption(self, row: int) -> str:
         rank = f"rank {self.rank[row]}"
@@ -168,7 +168,22 @@ class SelectionExplorer(Explorer):
         for name, end in (("last row kept", kept[-1:]), ("first row dropped", dropped[:1])):
             for row in end:
                 said.append(f"The {name} has error rank {self.rank[row]} ({self._mistake(row)}).")
+        if self.term is not None:
+            said.append(self.term.say(rows - len(dropped)))
         return " ".join(said)
+
+    def spots(self, **state: Any) -> list[Spot]:
+        """Each step of the ranks, with its view and, where columns are images, the one it was taken for."""
+        kept = len(select(self.scores, self.targets, {**self.start(), **state}["keep_wrong"]).kept)
+        wide, pairs = WIDE / max(len(self.wrong), 1), len(self.cards) > len(self.images)
+        found = []
+        for place, row in enumerate(self.wrong.tolist()):
+            words = (
+                f"{self._mistake(row)}: error rank {self.rank[row]}, {'kept' if place < kept else 'dropped'}"
+            )
+            cards = (row, len(self.images) + int(self.taken_for[row])) if pairs else (row,)
+            found.append(Spot(LEFT + wide * place, TOP, wide, HIGH, words, cards))
+        return found
 
     def _mistake(self, row: int) -> str:
         true, taken = int(self.targets[row]), int(self.taken_for[row])
@@ -191,18 +206,24 @@ def explore_selection(
     *,
     columns=None,
     classes: Sequence[str] | None = None,
+    student_scores=None,
+    temperature: float | None = None,
     keep_wrong: float = 0.75,
     film: Sequence[float] = (0.25, 0.5, 0.75),
     key: str = "selection",
 ) -> SelectionExplorer:
     """Show which of the teacher's wrong rows a share keeps and drops, with what it mistook each for.
 
+    With the student's scores also what becomes of the term, τ² KL(teacher ‖ student) as a mean over the
+    kept rows, and of the norm of its gradient on those scores, over all shares.
+
     images: the R rotated views, uint8 or float in [0, 1], [R, C, H, W]; scores: the TEACHER's, float
     [R, K], cosines [3B, B] or logits; targets: int [R], the right column of each row (`own_image` for
-    cosines, the class for logits). Say what a column is: columns, its images [B, C, H, W], or classes, its
-    names. keep_wrong: where the slider starts; film: the shares a page without a kernel shows; key: running
-    a cell again replaces this key's explorer.
-    Raises ValueError where shapes do not fit.
+    cosines, the class for logits). Say what a column is: columns, its images [B, C, H, W] (the term is
+    L_ss), or classes, its names (L_T). student_scores: float [R, K]; temperature: the term's τ; keep_wrong:
+    where the slider starts; film: the shares a page without a kernel shows; key: running a cell again
+    replaces this key's explorer.
+    Raises ValueError where shapes do not fit, and for student_scores without a temperature above 0.
     """
-    explorer = SelectionExplorer(images, scores, targets, columns, classes, keep_wrong, film, key)
-    return explorer.present()
+    named = columns, classes, student_scores, temperature
+    return SelectionExplorer(images, scores, targets, *named, keep_wrong, film, key).present()

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from matplotlib.patches import Rectangle
 
-from ...losses import error_rank, kl_rows, own_image, similarity_matrix, soften
 from ..canvas import Canvas
 from ..style import INK, WRONG, pixels
 from .base import Control, Explorer
-from .maps import Maps, percent, right_map
+from .batch import Batch, by_view, make_batch
+from .hover import Spot
+from .maps import LEFT, STEP, TOP, Maps, percent, right_map
 from .page import MOST
-from .selection import spread
+from .rows import choose_rows
 
 WIDTH, HEIGHT = 940, 516  # pixels of the picture
 TEMPERATURES = (0.1, 0.25, 0.5, 1.0, 2.0)
@@ -24,27 +25,21 @@ SHOWN = 4  # images ranked first
 RANKED_LEFT, RANKED_PITCH, RANKED_SIZE = 499, 112, 84
 
 
-def choose_rows(wrong: np.ndarray, count: int) -> np.ndarray:
-    """Pick up to `count` rows: a spread of the wrong ones for half of them, a spread of the right ones.
-
-    wrong: bool [R]. Where one kind is too few, the other fills up. Returns row numbers in rising order.
-    """
-    bad, good = np.flatnonzero(wrong), np.flatnonzero(~wrong)
-    bad = spread(bad, max(count // 2, count - len(good)))
-    return np.sort(np.concatenate([bad, spread(good, count - len(bad))]))
-
-
 class SimilarityExplorer(Explorer):
     """Two heat maps and the images one row resembles most; see `explore_similarity`."""
 
-    def __init__(self, images, teacher, student, temperature, key) -> None:
+    def __init__(self, images, teacher, student, batch, draws, seed, temperature, key) -> None:
         self.images = pixels(images)
-        self.count = len(self.images)
-        self._check_images(temperature)
-        projections = {"teacher": teacher, "student": student}
-        self.cosine = {who: self._cosines(who, z) for who, z in projections.items()}
-        self.own = own_image(3 * self.count, self.count)
-        self.rank = {who: error_rank(a, self.own).numpy() for who, a in self.cosine.items()}
+        self.count = len(self.images) if batch is None else batch
+        self._check_images(draws, temperature)
+        projections, images = {"teacher": teacher, "student": student}, len(self.images)
+        every = {who: by_view(who, z, images) for who, z in projections.items()}
+        numbers = [torch.arange(images)]
+        if batch is not None:
+            draw = torch.Generator().manual_seed(seed)
+            numbers = [torch.randperm(images, generator=draw)[:batch] for _ in range(draws)]
+        self.batches = [make_batch(every, chosen) for chosen in numbers]
+        self.cards = np.concatenate([np.rot90(self.images, k, axes=(1, 2)) for k in range(4)])
         self.key = key
         self._make_controls(float(temperature))
         self.canvas = Canvas(WIDTH, HEIGHT)
@@ -54,45 +49,43 @@ class SimilarityExplorer(Explorer):
         self.maps = Maps(self.canvas, self.sheet, self.count)
         self._draw_row()
 
-    def _check_images(self, temperature: float) -> None:
+    def _check_images(self, draws: int, temperature: float) -> None:
         high, wide = self.images.shape[1:3]
         if high != wide:
             raise ValueError(f"images are square, so that they can be turned, but these are {high} x {wide}.")
+        if self.count > len(self.images):
+            raise ValueError(
+                f"batch is {self.count}, but there are {len(self.images)} images to draw it from: give more."
+            )
         if not 2 <= self.count <= LARGEST:
             raise ValueError(
                 f"images are {self.count}, but the maps hold 2 to {LARGEST}: with more, a cell would be too "
-                "small to see. Take fewer images, and the projections of their views."
+                f"small to see. Take fewer, or draw them from all with batch={LARGEST // 2}."
             )
+        if draws < 1:
+            raise ValueError(f"draws is the number of batches to choose from, at least 1, not {draws}.")
         if not 0 < temperature < math.inf:
             raise ValueError(f"a temperature must be above 0 and finite, not {temperature}.")
 
-    def _cosines(self, who: str, projection: Any) -> torch.Tensor:
-        """Cosines float64 [3B, B] of projections [4B, D]."""
-        z = torch.as_tensor(projection).detach().cpu().double()
-        if z.ndim != 2 or len(z) != 4 * self.count:
-            raise ValueError(
-                f"{who} is {list(z.shape)}, but {self.count} images ask for projections "
-                f"[{4 * self.count}, D]: one row a view, in the order of four_views(images)."
-            )
-        if not z.isfinite().all():
-            raise ValueError(f"{who} holds values that are not finite: its matrix cannot be drawn.")
-        return similarity_matrix(z[self.count :], z[: self.count])
-
     def _make_controls(self, start: float) -> None:
         temperatures = sorted({*TEMPERATURES, start})
-        wrong = self.rank["teacher"] > 0
+        several, wrong = len(self.batches) > 1, self.batches[0].rank["teacher"] > 0
         rows = choose_rows(wrong, MOST // (2 * len(temperatures))).tolist()
-        labels = [f"{self._name(r)}{', teacher wrong' if wrong[r] else ''}" for r in rows]
+        # Which rows are wrong changes with the batch, and the labels do not.
+        labels = [f"{self._name(r)}{', teacher wrong' if wrong[r] and not several else ''}" for r in rows]
         views = (("student", "student"), ("difference: student minus teacher", "difference"))
         named = tuple((f"{t:g}", t) for t in temperatures)
-        self.controls = {
+        drawn = tuple((f"{i + 1} of {len(self.batches)}", i) for i in range(len(self.batches)))
+        self.controls = {"batch": Control(label="Batch", options=drawn, start=0)} if several else {}
+        self.controls |= {
             "row": Control(label="Row", options=tuple(zip(labels, rows, strict=True)), start=rows[0]),
             "temperature": Control(label="Temperature τ", options=named, start=start, slider=False),
             "view": Control(label="Right-hand map", options=views, start="student", slider=False),
         }
         hard = next((r for r in rows if wrong[r]), rows[-1])
         easy = next((r for r in rows if not wrong[r]), rows[0])
-        self.film = ({"row": easy}, {"row": hard}, {"row": hard, "view": "difference"})
+        last = {"row": hard, "batch": 1} if several else {"row": hard, "view": "difference"}
+        self.film = ({"row": easy}, {"row": hard}, last)
 
     def _name(self, row: int) -> str:
         return f"image {row % self.count + 1} at {90 * (row // self.count + 1)}°"
@@ -103,11 +96,7 @@ class SimilarityExplorer(Explorer):
         words(534, 16, "view", anchor="mm")
         words(646, 16, "own image", anchor="mm")
         self.facts = words(708, 80)
-        right = [int((rank == 0).sum()) for rank in self.rank.values()]
-        self.totals = (
-            f"Of all {len(self.own)} rows the teacher gets {right[0]} right, the student {right[1]}."
-        )
-        words(486, 150, self.totals)
+        self.totals = words(486, 150)
         self.verdicts, self.ranked, self.captions, self.frames = {}, {}, {}, {}
         lefts = [RANKED_LEFT + RANKED_PITCH * i for i in range(min(SHOWN, self.count))]
         for who, top in (("teacher", 204), ("student", 370)):
@@ -120,43 +109,31 @@ class SimilarityExplorer(Explorer):
             self.frames[who] = [self.sheet.add_patch(frame) for frame in frames]  # own image; a wrong winner
             self.canvas.moving += frames
 
-    def update(self, row: int, temperature: float, view: str) -> None:
-        """Bring the maps and the images to this row, temperature and right-hand map."""
-        p = self.soft(temperature)
-        own = row % self.count
-        self.maps.show(p, row, view, [self.order(who, row)[0] for who in p])
-        self.places[0].image = np.rot90(self.images[own], row // self.count + 1)
-        self.places[1].image = self.images[own]
+    def update(self, row: int, temperature: float, view: str, batch: int = 0) -> None:
+        """Bring the maps and the images to this batch, row, temperature and right-hand map."""
+        now = self.batches[batch]
+        p, own = now.soft(temperature), self.images[now.numbers[row % self.count]]
+        self.maps.show(p, row, view, [now.order(who, row)[0] for who in p])
+        self.places[0].image = np.rot90(own, row // self.count + 1)
+        self.places[1].image = own
+        drawn = f"batch {batch + 1} of {len(self.batches)}" if len(self.batches) > 1 else ""
         self.facts.text = (
-            f"{self._name(row)}\ntemperature τ = {temperature:g}\n\n"
-            f"τ² · KL(teacher ‖ student)\n= {self.divergence(row, temperature):.4f}"
+            f"{self._name(row)}\ntemperature τ = {temperature:g}\n{drawn}\n"
+            f"τ² · KL(teacher ‖ student)\n= {now.divergence(row, temperature):.4f}"
         )
+        self.totals.text = now.totals()
         for who, matrix in p.items():
-            self._show_ranked(who, row, matrix[row])
+            self._show_ranked(now, who, row, matrix[row])
 
-    def soft(self, temperature: float) -> dict[str, np.ndarray]:
-        """Both matrices with softened rows, float64 [3B, B] by name."""
-        return {who: soften(a, temperature).numpy() for who, a in self.cosine.items()}
-
-    def divergence(self, row: int, temperature: float) -> float:
-        """τ² · KL(teacher ‖ student) of one row."""
-        one = slice(row, row + 1)
-        return max(float(kl_rows(self.cosine["student"][one], self.cosine["teacher"][one], temperature)), 0.0)
-
-    def order(self, who: str, row: int) -> np.ndarray:
-        """Columns of a row, most similar first; its own image leads its equals, as in `error_rank`."""
-        scores = self.cosine[who][row].numpy()
-        return np.lexsort((np.arange(self.count) != row % self.count, -scores))
-
-    def _show_ranked(self, who: str, row: int, p: np.ndarray) -> None:
+    def _show_ranked(self, now: Batch, who: str, row: int, p: np.ndarray) -> None:
         """Show the images ranked first, its own in a solid frame and a wrong first one in a dashed one."""
-        own, order = row % self.count, self.order(who, row)
-        place = int(self.rank[who][row])
+        own, order = row % self.count, now.order(who, row)
+        place = int(now.rank[who][row])
         self.verdicts[who].text = f"{who}: " + (
             f"✗ wrong, own image in place {place + 1} ({percent(p[own])})" if place else "✓ right"
         )
         for column, photo, caption in zip(order, self.ranked[who], self.captions[who], strict=False):
-            photo.image = self.images[column]
+            photo.image = self.images[now.numbers[column]]
             name = "own image" if column == own else f"image {column + 1}"
             caption.text = f"{name}\n{percent(p[column])}"
         for frame, at, seen in zip(self.frames[who], (place, 0), (place < SHOWN, place > 0), strict=True):
@@ -165,23 +142,28 @@ class SimilarityExplorer(Explorer):
 
     def describe(self, **state: Any) -> str:
         """Say the row, whom teacher and student rank first, their divergence and what the maps span."""
-        row, temperature, view = ({**self.start(), **state}[name] for name in ("row", "temperature", "view"))
-        p, own = self.soft(temperature), row % self.count
+        state = {"batch": 0, **self.start(), **state}
+        row, temperature, view = (state[name] for name in ("row", "temperature", "view"))
+        now, own = self.batches[state["batch"]], row % self.count
+        p, drawn = now.soft(temperature), ""
+        if len(self.batches) > 1:
+            drawn = f"Batch {state['batch'] + 1}: {self.count} of {len(self.images)} images. "
         said = [
-            f"The view is {self._name(row)}, row {row + 1} of {len(self.own)}, temperature {temperature:g}."
+            f"{drawn}The view is {self._name(row)}, row {row + 1} of {3 * self.count}, "
+            f"temperature {temperature:g}."
         ]
         for who, matrix in p.items():
-            place = int(self.rank[who][row])
+            place = int(now.rank[who][row])
             first = ", ".join(
                 f"{'its own image' if k == own else f'image {k + 1}'} {percent(matrix[row, k])}"
-                for k in self.order(who, row)[:SHOWN]
+                for k in now.order(who, row)[:SHOWN]
             )
             verdict = "right"
             if place:
                 verdict = f"wrong, own image in place {place + 1} with {percent(matrix[row, own])}"
             said.append(f"{who.capitalize()}: {verdict}; it ranks first {first}.")
-        kl = self.divergence(row, temperature)
-        said.append(f"τ² · KL(teacher ‖ student) of this row is {kl:.4f}. {self.totals}")
+        kl = now.divergence(row, temperature)
+        said.append(f"τ² · KL(teacher ‖ student) of this row is {kl:.4f}. {now.totals()}")
         high = right_map(p, view)[2]
         shown = f"student minus teacher, within ± {100 * high:.1f} points"
         if view == "student":
@@ -189,19 +171,55 @@ class SimilarityExplorer(Explorer):
         said.append(f"The right-hand map shows {shown}.")
         return " ".join(said)
 
+    def spots(self, **state: Any) -> list[Spot]:
+        """Each row of the maps: its view, its own image, and what each network ranks first."""
+        state = {"batch": 0, **self.start(), **state}
+        now, lines = self.batches[state["batch"]], self.maps.lines(state["row"])
+        found, wide = [], STEP + self.maps.cell[1] * self.count
+        for row in range(3 * self.count):
+            top, high = np.flatnonzero(lines == row)[0], int((lines == row).sum())
+            words, cards = self._point(now, row)
+            found.append(Spot(LEFT, TOP + int(top), wide, high, words, cards))
+        return found
+
+    def _point(self, now: Batch, row: int) -> tuple[str, tuple[int, ...]]:
+        """What pointing at a row says and shows."""
+        own, said, first = row % self.count, [], []
+        for who, rank in now.rank.items():
+            first.append(int(now.order(who, row)[0]))
+            place = int(rank[row]) + 1
+            wrong = f"✗ image {first[-1] + 1} first, own in place {place}"
+            said.append(f"{who} {wrong if place > 1 else '✓'}")
+        numbers = now.numbers[[own, *first]].tolist()
+        turned = (row // self.count + 1) * len(self.images) + numbers[0]
+        words = f"{self._name(row)}: {'; '.join(said)}. View, own image, teacher's first, student's first:"
+        return words, (turned, *numbers)
+
 
 def explore_similarity(
-    images, teacher, student, *, temperature: float = 0.5, key: str = "similarity"
+    images,
+    teacher,
+    student,
+    *,
+    batch: int | None = None,
+    draws: int = 6,
+    seed: int = 0,
+    temperature: float = 0.5,
+    key: str = "similarity",
 ) -> SimilarityExplorer:
     """Show teacher's and student's similarity matrices side by side, and what each view is taken for.
 
-    The rows of both are softened as in L_ss: softmax(cosine / τ) over the B upright images.
+    The rows of both are softened as in L_ss: softmax(cosine / τ) over the B upright images. Pointing at a
+    row shows its images.
 
-    images: the B upright ones, uint8 or float in [0, 1], [B, C, H, H], B from 2 to 32; teacher, student:
-    projections of their 4B views in the order of `four_views`, float [4B, D_t] and [4B, D_s]; temperature:
-    τ to start from; key: running a cell again replaces this key's explorer. The slider holds at most 16 of
-    the 3B rows, half of them such as the teacher gets wrong.
+    images: M upright ones, uint8 or float in [0, 1], [M, C, H, H]; teacher, student: projections of their
+    4M views in the order of `four_views`, float [4M, D_t] and [4M, D_s]; batch: B, from 2 to 32, of which
+    `draws` batches are drawn from the images by `seed`, to choose from; without it all images are the one
+    batch. (A projection may stand in any batch where BatchNorm uses stored statistics: eval mode.)
+    temperature: τ to start from; key: running a cell again replaces this key's explorer. The slider holds
+    at most 16 of the 3B rows, half of them such as the teacher gets wrong in the first batch.
     Raises ValueError where shapes do not fit, for values that are not finite, for too many images and for a
     temperature that is not above 0 and finite.
     """
-    return SimilarityExplorer(images, teacher, student, temperature, key).present()
+    drawing = batch, draws, seed
+    return SimilarityExplorer(images, teacher, student, *drawing, temperature, key).present()

@@ -7,113 +7,133 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from ..canvas import Canvas
-from ..style import INK, METHOD_STYLES, pixels, short
+from ..style import INK, METHOD_STYLES, pixels, short, styles
 from .base import FONT, Control, Explorer
+from .maps import percent
+from .softened import by_name, called, entropy_bits, even_above, kd_gradient, soft
 
 TEMPERATURES = (
     *(0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5),
     *(4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0),
 )
 WIDTH, HEIGHT = 940, 500  # pixels of the picture
+PULL_LEFT, PULL_WIDE = 675, 245  # of the gradients
+SCALE = (-1, -0.5, 0, 0.5, 1)  # where their axis has its ticks
 SHOWN = 10  # classes at most: with more, the teacher's first ten
-
-
-def soft(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities at a temperature, p = softmax(z / T), in numpy float64: what `soften` computes."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
-    grown = np.exp(scaled - scaled.max(-1, keepdims=True))
-    return grown / grown.sum(-1, keepdims=True)
-
-
-def entropy_bits(p: np.ndarray) -> np.ndarray:
-    """Entropy of probabilities in bits, H = -Σ p log₂ p, over the last axis."""
-    return -(p * np.log2(np.where(p > 0, p, 1))).sum(-1)
-
-
-def kd_gradient(student: np.ndarray, teacher: np.ndarray, temperature: float) -> np.ndarray:
-    """Gradient of T² KL(teacher ‖ student) on each student logit of one image: T (p_student - p_teacher)."""
-    return temperature * (soft(student, temperature) - soft(teacher, temperature))
 
 
 class TemperatureExplorer(Explorer):
     """Bars of the softened outputs for one image; see `explore_temperature`."""
 
-    def __init__(self, images, teacher_logits, student_logits, classes, labels, student_name, key) -> None:
+    def __init__(self, images, teachers, students, classes, labels, per_class, student_name, key) -> None:
         self.images = pixels(images)
-        self.teacher = np.asarray(teacher_logits, dtype=np.float64)
-        self.student = None if student_logits is None else np.asarray(student_logits, dtype=np.float64)
         self.classes = tuple(classes)
         self.labels = None if labels is None else np.asarray(labels)
-        self.style = METHOD_STYLES.get(student_name, METHOD_STYLES["sskd"])
+        self.logits = {"teacher": by_name("teacher", teachers), "student": by_name("student", students)}
         self._check()
+        self.pair = bool(self.logits["student"])
+        self.colours = {name: style.colour for name, style in styles(self.logits["student"]).items()}
+        if "student" in self.colours:  # one without a name of its own
+            self.colours["student"] = METHOD_STYLES.get(student_name, METHOD_STYLES["sskd"]).colour
         self.key = key
-        names = [f"{i + 1}: {self._name(i)}" for i in range(len(self.images))]
-        self.controls = {
-            "image": Control(
-                label="Image",
-                options=tuple((n, i) for i, n in enumerate(names)),
-                start=0,
-                slider=False,
-            ),
-            "temperature": Control(
-                label="Temperature T", options=tuple((f"{t:g}", t) for t in TEMPERATURES), start=1.0
-            ),
-        }
-        self.film = ({"temperature": 1.0}, {"temperature": 4.0}, {"temperature": 20.0})
-        self._drawn: int | None = None
+        self.groups = None if per_class is None else self._group(per_class)
+        self.controls = self._make_controls()
+        if self.groups is not None:  # on a page rather more classes and temperatures than images of a class
+            self.on_pages = tuple(name for name in self.controls if name != "image")
+        self.film = tuple({"temperature": t} for t in (1.0, 4.0, 20.0))
+        if "student" in self.controls:  # the same image at the same temperature, by another student
+            self.film += ({"temperature": 4.0, "student": list(self.logits["student"])[-1]},)
+        self._drawn: tuple | None = None
         self._draw_axes()
 
     def _check(self) -> None:
         images, classes = len(self.images), len(self.classes)
-        wanted = {"teacher_logits": self.teacher, "student_logits": self.student, "labels": self.labels}
-        for name, array in wanted.items():
-            shape = (images,) if name == "labels" else (images, classes)
-            if array is not None and array.shape != shape:
+        shape = images, classes
+        wanted = [(f"{who}_logits", z, shape) for who, found in self.logits.items() for z in found.values()]
+        if self.labels is not None:
+            wanted.append(("labels", self.labels, (images,)))
+        for name, array, shape in wanted:
+            if array.shape != shape:
                 raise ValueError(
                     f"{name} is {list(array.shape)}, but {images} images and {classes} classes ask for "
                     f"{list(shape)}: one row an image, in the same order."
                 )
+        if not self.logits["teacher"]:
+            raise ValueError("teacher_logits names no network: give its logits [M, K], or a dict of such.")
 
-    def _name(self, image: int) -> str:
-        return "?" if self.labels is None else self.classes[self.labels[image]]
+    def _group(self, per_class: int) -> dict[int, np.ndarray]:
+        """Numbers of the first `per_class` images of each class, by class."""
+        if self.labels is None:
+            raise ValueError("per_class= chooses images by class, so it needs labels=, one an image.")
+        found = {int(k): np.flatnonzero(self.labels == k) for k in np.unique(self.labels)}
+        for k, numbers in found.items():
+            if not 1 <= per_class <= len(numbers):
+                raise ValueError(
+                    f"per_class is {per_class}, but of {self.classes[k]} there are {len(numbers)} images: "
+                    "ask for as many as the rarest class has, or fewer, but at least 1."
+                )
+        return {k: numbers[:per_class] for k, numbers in found.items()}
+
+    def _make_controls(self) -> dict[str, Control]:
+        """A list for each thing there is a choice of, and the slider of temperatures."""
+
+        def drop_down(label: str, options: list[tuple[str, Any]], start: Any) -> Control:
+            return Control(label=label, options=tuple(options), start=start, slider=False)
+
+        controls, names = {}, [f"{i + 1}: {self._name(i)}" for i in range(len(self.images))]
+        if self.groups is not None:  # first comes the class of the first image
+            options, start = [(self.classes[k], k) for k in self.groups], int(self.labels[0])
+            controls["label"] = drop_down("Class", options, start)
+            names = [f"{i + 1} of {len(self.groups[start])}" for i in range(len(self.groups[start]))]
+        controls["image"] = drop_down("Image", [(name, i) for i, name in enumerate(names)], 0)
+        for who, networks in self.logits.items():
+            if len(networks) > 1:
+                options = [(called(who, name), name) for name in networks]
+                controls[who] = drop_down(who.capitalize(), options, options[0][1])
+        steps = tuple((f"{t:g}", t) for t in TEMPERATURES)
+        return controls | {"temperature": Control(label="Temperature T", options=steps, start=1.0)}
+
+    def _name(self, number: int) -> str:
+        return "?" if self.labels is None else self.classes[self.labels[number]]
+
+    def chosen(self, state: dict[str, Any]) -> tuple[int, dict[str, str]]:
+        """What the lists point to: number of the image, and name of the teacher and of the student."""
+        image = state["image"]
+        if self.groups is not None:
+            image = int(self.groups[state["label"]][image])
+        return image, {who: state.get(who, next(iter(z))) for who, z in self.logits.items() if z}
 
     def _draw_axes(self) -> None:
         self.canvas = Canvas(WIDTH, HEIGHT)
         self.headline = self.canvas.words(12, 22, points=13)
         self.picture = self.canvas.photo(12, 120, 168)
         self.caption = self.canvas.words(96, 296, anchor="ma")
-        count, pair = min(SHOWN, len(self.classes)), self.student is not None
+        count, pair = min(SHOWN, len(self.classes)), self.pair
         self.left, self.top, self.wide, self.high = 300, 64, 270 if pair else 540, 374
         self.rows = np.arange(count)
         self.bar_axes = axes = self.canvas.figure.add_axes(
             self.canvas.place(self.left, self.top, self.wide, self.high)
         )
-        axes.set(xlim=(0, 1), ylim=(count - 0.5, -0.5))
+        axes.set(xlim=(0, 1), ylim=(count - 0.5, -0.5), yticks=[])
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
         axes.set_xlabel("softened output", **FONT)
         black = METHOD_STYLES["teacher"].colour
         self.bars = self._add_bars(axes, -0.22 if pair else 0, 0.36, color=black, linewidth=0)
+        self.pulls = []
         if pair:  # hollow against solid: they differ without their colours
-            hollow = {"facecolor": "white", "edgecolor": self.style.colour, "linewidth": 2}
-            self.bars += self._add_bars(axes, 0.22, 0.3, **hollow)
-            axes.legend(
-                self.bars[::count],
-                ["teacher", "student"],
-                loc="lower left",
-                bbox_to_anchor=(0, 1),
-                ncols=2,
-                fontsize=11,
-                frameon=False,
-                borderpad=0.2,
-            )
+            self.bars += self._add_bars(axes, 0.22, 0.3, facecolor="white", linewidth=2)
+            self._draw_names(black)
             self._draw_gradient_axes()
         self.numbers = [self.canvas.words(0, self._pixel_row(b)) for b in self.bars]
+        middles = self.top + self.high * (self.rows + 0.5) / count
+        self.ticks = [self.canvas.words(self.left - 8, y, anchor="rm") for y in middles]
         for axes in self.canvas.figure.axes:
-            axes.tick_params(labelsize=11, labelcolor=INK, left=False)
+            axes.tick_params(labelsize=11, labelcolor=INK)
             axes.spines[["top", "right", "left"]].set_visible(False)
-        self.canvas.moving += [*self.bars, *(self.pulls if pair else [])]
+        self.canvas.moving += [*self.bars, *self.pulls]
 
     def _add_bars(self, axes: Axes, shift: float, thick: float, **look: Any) -> list:
         return list(axes.barh(self.rows + shift, 0.0 * self.rows, thick, **look))
@@ -123,82 +143,99 @@ class TemperatureExplorer(Explorer):
         row = bar.get_y() + bar.get_height() / 2
         return self.top + self.high * (row + 0.5) / len(self.rows)
 
-    def _draw_gradient_axes(self) -> None:
-        place = self.canvas.place(675, self.top, 245, self.high)
-        self.pull_axes = self.canvas.figure.add_axes(place, sharey=self.bar_axes)
-        self.pulls = self._add_bars(self.pull_axes, 0, 0.5, color=self.style.colour, linewidth=0)
-        self.pull_axes.axvline(0, color=INK, linewidth=1)
-        self.pull_axes.tick_params(labelleft=False)
-        for x, side, words in ((0.47, "right", "raise the logit ←"), (0.53, "left", "→ lower it")):
-            self.pull_axes.text(x, 1.02, words, ha=side, transform=self.pull_axes.transAxes, **FONT)
-        self.pull_axes.set_xlabel("T² × gradient on student's logit", **FONT)
-        self.pull_axes.locator_params(axis="x", nbins=5)
+    def _draw_names(self, black: str) -> None:
+        """Whose bars are whose, above them."""
+        self.names, looks = {}, ({"color": black}, {"facecolor": "white", "linewidth": 2})
+        for (who, x), look in zip((("teacher", 304), ("student", 436)), looks, strict=True):
+            left, bottom, wide, high = self.canvas.place(x, 43, 22, 11)
+            self.swatch = Rectangle((left, bottom), wide, high, **look)  # the student's is left at the end
+            self.canvas.moving.append(self.canvas.figure.add_artist(self.swatch))
+            self.names[who] = self.canvas.words(x + 28, 49)
 
-    def _choose_rows(self, image: int) -> None:
-        """Set what belongs to the image: classes shown, their labels, the gradient's scale."""
+    def _draw_gradient_axes(self) -> None:
+        place = self.canvas.place(PULL_LEFT, self.top, PULL_WIDE, self.high)
+        axes = self.canvas.figure.add_axes(place, sharey=self.bar_axes)
+        self.pulls = self._add_bars(axes, 0, 0.5, linewidth=0)
+        axes.axvline(0, color=INK, linewidth=1)
+        for x, side, words in ((0.47, "right", "raise the logit ←"), (0.53, "left", "→ lower it")):
+            axes.text(x, 1.02, words, ha=side, transform=axes.transAxes, **FONT)
+        axes.set_xlabel("T² × gradient on student's logit", labelpad=17, **FONT)
+        axes.set(xlim=(-1.1, 1.1))  # shares of `self.reach`
+        axes.set_xticks(SCALE, [""] * len(SCALE))
+        middle, one = PULL_LEFT + PULL_WIDE / 2, PULL_WIDE / 2.2
+        under = self.top + self.high + 7
+        self.scale = [self.canvas.words(middle + one * x, under, anchor="ma") for x in SCALE]
+
+    def _settle(self, image: int, names: dict[str, str]) -> None:
+        """Set what belongs to image and networks: classes shown, their labels, the gradient's scale."""
+        teacher = self.logits["teacher"][names["teacher"]][image]
         self.shown = np.arange(len(self.classes))
         if len(self.classes) > SHOWN:
-            self.shown = np.argsort(-self.teacher[image], kind="stable")[:SHOWN]
-        names = [short(self.classes[k]) for k in self.shown]
-        ticks = self.bar_axes.set_yticks(range(len(names)), names)
-        for tick, k in zip(ticks, self.shown, strict=True):
+            self.shown = np.argsort(-teacher, kind="stable")[:SHOWN]
+        for tick, k in zip(self.ticks, self.shown, strict=True):
             is_true = self.labels is not None and k == self.labels[image]
-            tick.label1.set_fontweight("bold" if is_true else "normal")
-        if self.student is not None:
-            pulls = [kd_gradient(self.student[image], self.teacher[image], t) for t in TEMPERATURES]
-            reach = max(1.15 * float(np.abs(np.array(pulls)[:, self.shown]).max()), 1e-3)
-            self.pull_axes.set_xlim(-reach, reach)
+            tick.text = ("▸ " if is_true else "") + short(self.classes[k])
         self.picture.image = self.images[image]
-        self.caption.text = f"image {image + 1}\n{self._name(image)}"
-        self._drawn = image
-        self.canvas.forget()
+        self.caption.text = f"image {image + 1}\n▸ {self._name(image)}"
+        if self.pair:
+            student = self.logits["student"][names["student"]][image]
+            pulls = [kd_gradient(student, teacher, t)[self.shown] for t in TEMPERATURES]
+            self.reach = even_above(float(np.abs(pulls).max()))
+            for words, x in zip(self.scale, SCALE, strict=True):
+                words.text = f"{self.reach * x:g}"
+            for who, name in names.items():
+                self.names[who].text = short(called(who, name), 12 if who == "teacher" else 16)
+            colour = self.colours[names["student"]]
+            for part in (*self.bars[len(self.rows) :], self.swatch):
+                part.set_edgecolor(colour)
+            for pull in self.pulls:
+                pull.set_facecolor(colour)
+        self._drawn = image, names
 
-    def update(self, image: int, temperature: float) -> None:
-        """Bring the bars to this image and temperature."""
-        if image != self._drawn:
-            self._choose_rows(image)
-        both = [soft(z[image], temperature) for z in (self.teacher, self.student) if z is not None]
-        values = np.concatenate([p[self.shown] for p in both])
+    def update(self, temperature: float, **state: Any) -> None:
+        """Bring the bars to this image, these networks and this temperature."""
+        image, names = self.chosen(state)
+        if (image, names) != self._drawn:
+            self._settle(image, names)
+        z = {who: self.logits[who][name][image] for who, name in names.items()}
+        p = {who: soft(row, temperature) for who, row in z.items()}
+        values = np.concatenate([q[self.shown] for q in p.values()])
         for bar, number, value in zip(self.bars, self.numbers, values, strict=True):
             bar.set_width(value)
             number.x = self.left + self.wide * value + 7
-            number.text = _percent(value)
-        bits = "   ".join(
-            f"{who} {entropy_bits(p):.2f} bits" for who, p in zip(("teacher", "student"), both, strict=False)
-        )
+            number.text = percent(value)
+        bits = "   ".join(f"{who} {entropy_bits(q):.2f} bits" for who, q in p.items())
         self.headline.text = f"T = {temperature:g}    {bits}    (even spread: {self._most():.2f} bits)"
-        if self.student is not None:
-            pull = kd_gradient(self.student[image], self.teacher[image], temperature)
+        if self.pair:
+            pull = kd_gradient(z["student"], z["teacher"], temperature)
             for bar, value in zip(self.pulls, pull[self.shown], strict=True):
-                bar.set_width(value)
+                bar.set_width(value / self.reach)
 
     def _most(self) -> float:
         return float(np.log2(len(self.classes)))
 
     def describe(self, **state: Any) -> str:
         """Say image, temperature, first classes, entropies and the largest gradient."""
-        image, temperature = ({**self.start(), **state}[name] for name in ("image", "temperature"))
+        state = {**self.start(), **state}
+        temperature, (image, names) = state["temperature"], self.chosen(state)
         said = [f"Image {image + 1}, {self._name(image)}, at temperature {temperature:g}."]
-        for who, logits in (("Teacher", self.teacher), ("Student", self.student)):
-            if logits is None:
-                continue
-            p = soft(logits[image], temperature)
-            first = ", ".join(
-                f"{self.classes[k]} {_percent(p[k])}" for k in np.argsort(-p, kind="stable")[:3]
+        z = {who: self.logits[who][name][image] for who, name in names.items()}
+        for who, row in z.items():
+            p = soft(row, temperature)
+            first = ", ".join(f"{self.classes[k]} {percent(p[k])}" for k in np.argsort(-p, kind="stable")[:3])
+            named = f" {called(who, names[who])}" if names[who] != who else ""
+            said.append(
+                f"{who.capitalize()}{named}: {first}; entropy {entropy_bits(p):.2f} of "
+                f"{self._most():.2f} bits."
             )
-            said.append(f"{who}: {first}; entropy {entropy_bits(p):.2f} of {self._most():.2f} bits.")
-        if self.student is not None:
-            pull = kd_gradient(self.student[image], self.teacher[image], temperature)
+        if self.pair:
+            pull = kd_gradient(z["student"], z["teacher"], temperature)
             k = int(np.abs(pull).argmax())
             verb = "lower" if pull[k] > 0 else "raise"
             said.append(
                 f"Largest T² × gradient: {pull[k]:+.2f} on {self.classes[k]}, so the student is to {verb} it."
             )
         return " ".join(said)
-
-
-def _percent(p: float) -> str:
-    return f"{100 * p:.1f} %" if p >= 0.0005 else "< 0.1 %"
 
 
 def explore_temperature(
@@ -208,15 +245,18 @@ def explore_temperature(
     *,
     classes: Sequence[str],
     labels=None,
+    per_class: int | None = None,
     student_name: str = "sskd",
     key: str = "temperature",
 ) -> TemperatureExplorer:
     """Show how temperature softens outputs: bars, entropy in bits, and the T²-scaled gradient.
 
-    images: uint8 [M, C, H, W]; teacher_logits, student_logits: float [M, K]; classes: K names; labels:
-    int [M]; student_name: a method, for its colour; key: running a cell again replaces the explorer of
-    this key. With more than ten classes the teacher's first ten are drawn; the numbers count all of them.
-    Raises ValueError where shapes do not fit.
+    images: uint8 [M, C, H, W]; teacher_logits, student_logits: float [M, K], or a dict of such by name, to
+    choose networks from; classes: K names; labels: int [M]; per_class: choose class and image apart, from
+    the first so many images of each class in labels; student_name: the method of one student without a
+    name, for its colour; key: running a cell again replaces the explorer of this key. With more than ten
+    classes the teacher's first ten are drawn; the numbers count all of them.
+    Raises ValueError where shapes do not fit, or a class has fewer images than per_class.
     """
-    explorer = TemperatureExplorer(images, teacher_logits, student_logits, classes, labels, student_name, key)
-    return explorer.present()
+    networks = teacher_logits, student_logits
+    return TemperatureExplorer(images, *networks, classes, labels, per_class, student_name, key).present()
