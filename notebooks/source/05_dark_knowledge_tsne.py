@@ -255,7 +255,89 @@ for name, points in again.items():
 # It follows that "student A's map looks more like the teacher's" is no finding. We need numbers on the features themselves.
 # (For more examples: Wattenberg, Viégas and Johnson, *How to Use t-SNE Effectively*, Distill 2016.)
 #
-# ## 6 · Numbers that need no map
+# ## 6 · An atlas to walk through
+#
+# Who is next to whom can be asked without a map. Take the six images whose outputs (or features) are nearest to those of
+# one image. The atlas below shows a map, and beside it, for one image at a time, these six. A line leads to each of them: solid where
+# the map has it among its six nearest too, dashed where the map has torn the two apart.
+#
+# Outputs are compared by the distance between their square roots. The reason: for outputs $p$ and $q$ that are near,
+#
+# $$\mathrm{KL}(p \,\|\, q) \approx 2 \sum_k \left(\sqrt{p_k} - \sqrt{q_k}\right)^2$$
+#
+# so "near" means near in the sense of the loss that distils. By hand, for one of 400 test images:
+
+# %%
+shown = kit.test.take(400, seed=0)
+trio = {name: networks[name] for name in ("teacher", "kd", "sskd")}
+atlas = lab.atlas_maps(trio, shown.images)  # shipped for these networks, else drawn once and kept
+
+
+def nearest_by_hand(rows, i, count=6):
+    gaps = []
+    for j in range(len(rows)):
+        squared = sum((a - b) ** 2 for a, b in zip(rows[i], rows[j], strict=True))
+        gaps.append((math.inf if j == i else squared, j))
+    return [j for _, j in sorted(gaps)[:count]]
+
+
+space = atlas.temperatures.index(4.0)
+p = sskd.losses.soften(torch.as_tensor(atlas.logits[0]).double(), 4.0)  # the teacher's
+first = nearest_by_hand(p.sqrt().tolist(), 0)
+assert first == atlas.neighbours[0, space, 0].tolist()
+q = p[first[0]]
+divergence = (p[0] * (p[0] / q).log()).sum()
+print(
+    f"image 1 and its nearest: KL {divergence:.5f}, by square roots {2 * ((p[0].sqrt() - q.sqrt()) ** 2).sum():.5f}"
+)
+
+# %% [markdown]
+# **Predict.** For an image that the teacher is unsure of: will its six nearest be of its own class? Where on the map will
+# the errors lie, and where the outputs of high entropy?
+#
+# Then walk: step through the images with the arrow keys; slide **Mapped** from $\tau = 1$ to $\tau = 20$ and on to the
+# features; change the model. Point at any dot to see its image and its nearest. In a kernel you can give `shown=` other
+# image numbers, and `atlas_maps` networks that you have trained.
+
+# %%
+lab.explore_atlas(shown.images, atlas, labels=shown.labels, classes=classes)
+
+# %% [markdown]
+# The same counted over all 400 images, in quarters from the surest to the least sure. Then, for the students: of the six
+# nearest in the teacher's outputs (or features), how many are also among the six nearest in the student's? The intervals cover
+# the choice of images, not another training.
+
+# %%
+plain = sskd.losses.soften(torch.as_tensor(atlas.logits[0]).double(), 1.0)
+unsure = -(plain * plain.log2()).nan_to_num().sum(1)  # entropy in bits
+kinds, six = shown.labels.numpy(), atlas.neighbours.astype(int)
+others = (kinds[six[0, space]] != kinds[:, None]).sum(1)
+on_map = nearest(atlas.points[0, space], 6)
+near = np.array([len({*a} & {*b}) for a, b in zip(six[0, space].tolist(), on_map.tolist(), strict=True)])
+errors = (plain.argmax(1) != shown.labels).numpy()
+print(f"{'teacher, T = 4':16}{'errors':>8}{'of 6 neighbours: of other classes':>36}{'near on the map':>18}")
+for name, rows in zip(
+    ("surest quarter", "second", "third", "least sure"), unsure.argsort().chunk(4), strict=True
+):
+    print(f"{name:16}{errors[rows].sum():8}{others[rows].mean():36.2f}{near[rows].mean():18.2f}")
+
+# %%
+common = {
+    name: (six[0][..., None] == six[n][:, :, None, :]).any(3).sum(2) for n, name in enumerate(atlas.networks)
+}
+spaces = [f"T = {t:g}" for t in atlas.temperatures] + ["features"]
+print(f"{'of 6 neighbours':16}{'kd':>6}{'sskd':>7}{'sskd minus kd, 95 % interval':>33}")
+for name, kd, ours in zip(spaces, common["kd"], common["sskd"], strict=True):
+    gap, half = (ours - kd).mean(), 1.96 * (ours - kd).std(ddof=1) / math.sqrt(len(kd))
+    print(f"{name:16}{kd.mean():6.2f}{ours.mean():7.2f}{gap - half:+24.2f} to {gap + half:+.2f}")
+
+# %% [markdown]
+# **Look.** With the embedded images nearly all errors, and nearly all neighbours of other classes, belong to the quarter of
+# which the teacher is least sure: there groups meet. The map loses some true neighbours everywhere, also of images that it
+# shows deep inside a group. And the students keep only a part of the teacher's neighbourhoods, however alike their maps
+# look. Does the table tell `kd` and `sskd` apart? An interval that holds zero does not.
+#
+# ## 7 · Numbers that need no map
 #
 # **CKA**, centred kernel alignment (Kornblith et al. 2019, Eq. 3), compares two networks without matching their features one
 # by one, which could not be done: here the teacher's are wider. Write down for each network a table of how alike every two
@@ -387,7 +469,7 @@ for other in ("kd", "kd+rotations"):
             print(f"{other:14}{word:9}{measure:11}{low:+9.3f} to {high:+8.3f}   {verdict}")
 
 # %% [markdown]
-# ## 7 · An honest reading
+# ## 8 · An honest reading
 #
 # **Do students trained by SSKD lie nearer to the teacher?** Read the table above line by line before you read on.
 #
@@ -429,13 +511,13 @@ for other in ("kd", "kd+rotations"):
 # | What the paper claims | What was measured here | What was not tested |
 # |---|---|---|
 # | t-SNE maps of students' features are part of its evidence (Fig. 3a, not at hand here) | all students' features show their classes as groups; a map cannot rank students (section 5) | the paper's networks, CIFAR-100 |
-# | SSKD's student is the most similar to the teacher: smallest KL divergence, largest CKA (its Table 6, known here only from a summary, without values) | outputs and features on upright and turned images: the table of section 6, and its intervals | several training seeds; CKA of other layers |
-# | Self-supervision is what adds to KD | where `sskd` is nearer than `kd` in section 6, the control `kd+rotations` without $L_{ss}$ is about as near | students of several seeds |
+# | SSKD's student is the most similar to the teacher: smallest KL divergence, largest CKA (its Table 6, known here only from a summary, without values) | outputs and features on upright and turned images: the table of section 7, and its intervals | several training seeds; CKA of other layers |
+# | Self-supervision is what adds to KD | where `sskd` is nearer than `kd` in section 7, the control `kd+rotations` without $L_{ss}$ is about as near | students of several seeds |
 #
 # ## Make
 #
 # 1. **Two students, one method.** Train two `resnet8` by `kd` on 300 labels with seeds 0 and 1 (notebook 00 shows how). What is *their* CKA with
-#    the teacher and with each other? How does the gap between two seeds compare with the gaps in section 6?
+#    the teacher and with each other? How does the gap between two seeds compare with the gaps in section 7?
 # 2. **A better picture.** Place the class *centres* on a plane with `sklearn.manifold.MDS`, which tries to keep all distances, not only
 #    the neighbourhoods. Does it order the groups better than t-SNE, by the measure of section 5?
 #

@@ -20,8 +20,10 @@ def embed(
     far groups, sizes of groups and axes mean nothing; look at who is next to whom.
 
     start: "pca", the first two principal components, or "random", which makes the seed matter.
-    folder: keep the map there, under a name made of the content, and read it back next time.
-    Raises ValueError if there are not more points than the perplexity.
+    folder: keep the map there, under a name made of the content, and read it back next time; a damaged one
+    is made anew.
+    Raises ValueError if there are not more points than the perplexity, and for values that are not finite
+    or vectors that are all the same.
     Source: van der Maaten and Hinton 2008.
     """
     array = np.ascontiguousarray(np.asarray(vectors, dtype=np.float32))
@@ -30,14 +32,17 @@ def embed(
             f"t-SNE with perplexity {perplexity:g} needs more than {perplexity:g} vectors [M, D]; these are "
             f"{list(array.shape)}. Pass more points or a smaller perplexity."
         )
+    if not np.isfinite(array).all() or (array == array[0]).all():
+        what = "are all the same" if np.isfinite(array).all() else "hold nan or inf"
+        raise ValueError(f"the vectors {what}: there is no map. Take a network whose training did not fail.")
     file = None
     if folder is not None:
         name = hashlib.sha256(
             array.tobytes() + repr((array.shape, seed, perplexity, start)).encode()
         ).hexdigest()
         file = Path(folder) / f"tsne-{name[:20]}.npy"
-        if file.exists():
-            return np.load(file, allow_pickle=False)
+        if (kept := _read(file, len(array))) is not None:
+            return kept
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
@@ -56,6 +61,16 @@ def embed(
         np.save(buffer, flat)
         write_atomically(file, buffer.getvalue())
     return flat
+
+
+def _read(file: Path, count: int) -> np.ndarray | None:
+    """A map kept before, float32 [count, 2]; None if there is none, or a damaged one."""
+    try:
+        flat = np.load(file, allow_pickle=False)
+    except Exception:  # missing or damaged in whatever way: it can be made anew
+        return None
+    fits = flat.dtype == np.float32 and flat.shape == (count, 2) and np.isfinite(flat).all()
+    return flat if fits else None
 
 
 def align(a: np.ndarray, b: np.ndarray) -> np.ndarray:

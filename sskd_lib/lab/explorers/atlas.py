@@ -1,0 +1,249 @@
+"""The atlas of dark knowledge: maps of what networks make of images, and whom each image stands next to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..canvas import Canvas
+from ..mapping import FEWEST, MOST, NEAREST, Atlas, shared_neighbours
+from ..style import METHOD_STYLES, pixels, short
+from .atlas_parts import Card, Dots
+from .base import Control, Explorer
+from .hover import Spot
+from .maps import percent
+from .softened import entropy_bits, soft
+
+WIDTH, HEIGHT = 940, 548  # pixels of the picture
+FEATURES = "features"
+PLAIN = 1.0  # temperature of the outputs shown beside a map of features
+COLOURS = (
+    ("true class", "class"),
+    ("predicted class", "prediction"),
+    ("entropy of outputs", "entropy"),
+    ("errors", "error"),
+)
+REACH = 6  # pixels from a dot's middle to the edge of the place to point at
+
+
+def choose_images(logits: np.ndarray, labels: np.ndarray, count: int = 12) -> list[tuple[int, str]]:
+    """Pick images that show something: (number, "sure", "another wrong", "wrong" or "unsure").
+
+    Where all networks are right, the first one's surest and its least sure; where another is wrong and it
+    is not; and its own errors, the surest first. A quarter of each, of different classes where there are;
+    where one kind is too rare, the others fill up. logits: float [N, M, K]; labels: int [M].
+    """
+    wrong = logits.argmax(-1) != labels
+    bits = entropy_bits(soft(logits[0], PLAIN))
+    order = bits.argsort(kind="stable")
+    right = order[~wrong.any(0)[order]]
+    kinds = {
+        "sure": right,
+        "another wrong": order[(~wrong[0] & wrong[1:].any(0))[order]],
+        "wrong": order[wrong[0][order]],
+        "unsure": right[::-1],
+    }
+    chosen: list[tuple[int, str]] = []
+    for share in (count // 4, count):  # a quarter each, then whatever fills up
+        for why, rows in kinds.items():
+            for row in _of_different_classes(rows, labels)[:share]:
+                if len(chosen) < count and row not in [i for i, _ in chosen]:
+                    chosen.append((row, why))
+    return sorted(chosen, key=lambda found: (list(kinds).index(found[1]), bits[found[0]]))
+
+
+def _of_different_classes(rows: np.ndarray, labels: np.ndarray) -> list[int]:
+    """The same rows, the first of each class before the second of any."""
+    seen: dict[int, int] = {}
+    turns = []
+    for row in rows.tolist():
+        seen[labels[row]] = seen.get(labels[row], 0) + 1
+        turns.append((seen[labels[row]], row))
+    return [row for _, row in sorted(turns, key=lambda turn: turn[0])]
+
+
+class AtlasExplorer(Explorer):
+    """A map, one image on it, its outputs and its nearest neighbours; see `explore_atlas`."""
+
+    def __init__(self, images, maps, labels, classes, shown, key) -> None:
+        self.images, self.maps = pixels(images), maps
+        self.labels, self.classes = np.asarray(labels), tuple(classes)
+        self._check(shown)
+        self.key, self.cards = key, self.images
+        self.names = [METHOD_STYLES[n].label if n in METHOD_STYLES else n for n in maps.networks]
+        self.shared = np.array(
+            [
+                [shared_neighbours(*pair) for pair in zip(*both, strict=True)]
+                for both in zip(maps.neighbours, maps.points, strict=True)
+            ]
+        )  # bool [N, S, M, 6]
+        self._soft: dict[tuple[int, float], np.ndarray] = {}
+        self._make_controls(shown)
+        self.canvas = Canvas(WIDTH, HEIGHT)
+        self.headline = self.canvas.words(12, 18, points=13)
+        self.dots = Dots(self.canvas, self.labels, len(self.classes))
+        self.card = Card(self.canvas, self.classes)
+
+    def _check(self, shown: Sequence[int] | None) -> None:
+        images, maps = len(self.images), self.maps
+        spaces = len(maps.networks), len(maps.temperatures) + 1
+        wanted = {
+            "labels": (self.labels, (images,)),
+            "maps.logits": (maps.logits, (len(maps.networks), images, len(self.classes))),
+            "maps.points": (maps.points, (*spaces, images, 2)),
+            "maps.neighbours": (maps.neighbours, (*spaces, images, NEAREST)),
+        }
+        for name, (array, shape) in wanted.items():
+            if array.shape != shape:
+                raise ValueError(
+                    f"{name} is {list(array.shape)}, but {images} images and {len(self.classes)} classes ask "
+                    f"for {list(shape)}. Pass the images that atlas_maps saw, in the same order."
+                )
+        if not FEWEST <= images <= MOST:
+            raise ValueError(f"an atlas shows {FEWEST} to {MOST:,} images, but these are {images:,}.")
+        if not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise ValueError(f"labels are class numbers from 0 to {len(self.classes) - 1}, one an image.")
+        if shown is not None and not (len(shown) and all(0 <= i < images for i in shown)):
+            raise ValueError(f"shown lists images from 0 to {images - 1}, at least one, but it is {shown}.")
+
+    def _make_controls(self, shown: Sequence[int] | None) -> None:
+        logits, temperatures = self.maps.logits, self.maps.temperatures
+        if shown is None:
+            first = f"{self.names[0]} "
+            reasons = {"another wrong": f"{first}right, another wrong"}
+            picked = [(i, reasons.get(why, first + why)) for i, why in choose_images(logits, self.labels)]
+            texts = [(f"{i + 1}, {self._class(i)}: {why}", i) for i, why in picked]
+        else:
+            texts = [(f"{i + 1}, {self._class(i)}", int(i)) for i in dict.fromkeys(shown)]
+        spaces = [(f"outputs at T = {t:g}", t) for t in temperatures] + [(FEATURES, FEATURES)]
+        start = 4.0 if 4.0 in temperatures else temperatures[0]
+        models = tuple((name, i) for i, name in enumerate(self.names))
+        last = len(models) - 1
+        self.controls = {  # a page shows fewer images than a kernel: it thins the first of equally long lists
+            "image": Control(label="Image", options=tuple(texts), start=texts[-1][1]),
+            "mapped": Control(label="Mapped", options=tuple(spaces), start=start),
+            "model": Control(label="Model", options=models, start=0, slider=False),
+            "colour": Control(label="Dots show", options=COLOURS, start="class", slider=False),
+        }
+        self.film = (
+            {"mapped": start},
+            {"mapped": temperatures[0], "colour": "entropy"},
+            {"mapped": FEATURES, "model": last, "colour": "error", "image": texts[len(texts) // 2][1]},
+        )
+
+    def _class(self, image: int) -> str:
+        return self.classes[self.labels[image]]
+
+    def _space(self, mapped: Any) -> int:
+        return -1 if mapped == FEATURES else self.maps.temperatures.index(mapped)
+
+    def _temperature(self, mapped: Any) -> float:
+        return PLAIN if mapped == FEATURES else mapped
+
+    def outputs(self, model: int, mapped: Any) -> np.ndarray:
+        """Outputs shown beside a map: at its temperature, at 1 beside features. float64 [M, K]."""
+        temperature = self._temperature(mapped)
+        if (model, temperature) not in self._soft:
+            self._soft[model, temperature] = soft(self.maps.logits[model], temperature)
+        return self._soft[model, temperature]
+
+    def update(self, image: int, mapped: Any, model: int, colour: str) -> None:
+        """Bring the map, the image, its outputs and its neighbours to this state."""
+        space, p = self._space(mapped), self.outputs(model, mapped)
+        said, near, shared = p.argmax(1), *self._neighbours(image, space, model)
+        where = FEATURES if mapped == FEATURES else f"outputs at T = {mapped:g}"
+        (shown,) = [text for text, value in COLOURS if value == colour]
+        self.headline.text = f"{short(self.names[model], 24)}, {where}; dots show the {shown}"
+        self.dots.show(self.maps.points[model, space], colour, said, entropy_bits(p))
+        self.dots.point_out(image, near, shared)
+        self.card.by_class = colour in ("class", "prediction")
+        name, softness = f"image {image + 1}", f"T = {self._temperature(mapped):g}"
+        self.card.show_image(self.images[image], name, self.labels[image], p[image], softness)
+        title = f"nearest in the {where} (not on the map)"
+        captions = [self._caption(i, said[i], both) for i, both in zip(near, shared, strict=True)]
+        self.card.show_neighbours(title, self.images[near], captions)
+
+    def _neighbours(self, image: int, space: int, model: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.maps.neighbours[model, space, image], self.shared[model, space, image]
+
+    def _caption(self, image: int, said: int, both: bool) -> list[str]:
+        right = said == self.labels[image]
+        verdict = "✓ right" if right else f"✗ {short(self.classes[said], 10)}"
+        return [short(self._class(image), 11), verdict, f"map: {'near' if both else 'far'}"]
+
+    def describe(self, **state: Any) -> str:
+        """Say the image, what the model makes of it, its neighbours, and what the dots show."""
+        state = {**self.start(), **state}
+        image, mapped, model = state["image"], state["mapped"], state["model"]
+        space, p = self._space(mapped), self.outputs(model, mapped)
+        near, shared = self._neighbours(image, space, model)
+        first = ", ".join(
+            f"{self.classes[k]} {percent(p[image, k])}" for k in np.argsort(-p[image], kind="stable")[:3]
+        )
+        right = "right" if p[image].argmax() == self.labels[image] else "wrong"
+        most, kept = np.log2(len(self.classes)), self.shared[model, space].sum(1).mean()
+        what = FEATURES if mapped == FEATURES else "outputs"
+        said = [
+            f"Image {image + 1} of {len(self.images)}, {self._class(image)}. Map of the {what} of "
+            f"{self.names[model]}. Outputs at temperature {self._temperature(mapped):g}: {first}, so it is "
+            f"{right}; entropy {entropy_bits(p[image]):.2f} of {most:.2f} bits.",
+            f"Nearest in these {what} themselves: {', '.join(self._class(i) for i in near)}; {shared.sum()} "
+            f"of these {NEAREST} are also among the {NEAREST} nearest on the map (mean over all images: "
+            f"{kept:.1f}).",
+            self._describe_dots(p, state["colour"]),
+        ]
+        return " ".join(said)
+
+    def _describe_dots(self, p: np.ndarray, colour: str) -> str:
+        wrong = int((p.argmax(1) != self.labels).sum())
+        if colour == "entropy":
+            bits = entropy_bits(p)
+            return f"Dots show the entropy: median {np.median(bits):.2f}, highest {bits.max():.2f} bits."
+        if colour == "error":
+            return f"A cross marks each of the {wrong} of {len(p)} images that it gets wrong."
+        if colour == "prediction":
+            return f"Dots show the class that it says; for {wrong} of {len(p)} that is not the true one."
+        return "Dots show the true class."
+
+    def spots(self, **state: Any) -> list[Spot]:
+        """Every dot: its image and neighbours, with what the model says of it."""
+        state = {**self.start(), **state}
+        mapped, model = state["mapped"], state["model"]
+        space, p = self._space(mapped), self.outputs(model, mapped)
+        said, bits = p.argmax(1), entropy_bits(p)
+        found = []
+        for i, (x, y) in enumerate(self.dots.pixels(self.maps.points[model, space])):
+            near, shared = self._neighbours(i, space, model)
+            taken = "right" if said[i] == self.labels[i] else f"taken for {self.classes[said[i]]}"
+            words = (
+                f"{i + 1}: {self._class(i)}, {taken} ({percent(p[i, said[i]])}), {bits[i]:.2f} bits. "
+                f"Then its nearest, {shared.sum()} of {NEAREST} on the map too:"
+            )
+            place = x - REACH, y - REACH, 2 * REACH, 2 * REACH
+            found.append(Spot(*place, words, (i, *near.tolist())))
+        return found
+
+
+def explore_atlas(
+    images,
+    maps: Atlas,
+    *,
+    labels,
+    classes: Sequence[str],
+    shown: Sequence[int] | None = None,
+    key: str = "atlas",
+) -> AtlasExplorer:
+    """Walk through t-SNE maps of networks' outputs and features, with an image's real neighbours beside them.
+
+    Who is near whom is told from the mapped outputs or features themselves; lines lead to these neighbours
+    on the map, and say how much of the neighbourhood the map keeps. Distances between groups, their
+    sizes and the axes mean nothing.
+
+    images: uint8 [M, C, H, W]; maps: what `atlas_maps` made of them; labels: int [M]; classes: K names;
+    shown: the images to step through, numbers from 0 to M-1, else twelve that `choose_images` picks (any
+    other one answers when its dot is pointed at); key: running a cell again replaces this key's explorer.
+    Raises ValueError where shapes do not fit.
+    """
+    return AtlasExplorer(images, maps, labels, classes, shown, key).present()

@@ -1,0 +1,249 @@
+"""The atlas explorer: its picture, words and places to point at, against computations of their own."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import statistics
+import time
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+from PIL import Image
+from test_lab_explorers import bits_by_hand, live, picture, softened_by_hand, static  # noqa: F401
+
+from sskd_lib.lab.explorers.atlas import FEATURES, choose_images, explore_atlas
+from sskd_lib.lab.explorers.page import MOST, page_options
+from sskd_lib.lab.mapping import Atlas
+from sskd_lib.lab.style import CLASS_COLOURS, WRONG
+
+COUNT, CLASSES = 60, tuple(f"class {k}" for k in "ABCDEFGHIJ")
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
+
+
+def data(classes: int = 10, networks: int = 3) -> dict:
+    """Images, labels and maps whose dots stand on a grid, shuffled for each map: none covers another."""
+    generator = np.random.default_rng(0)
+    spaces = len(TEMPERATURES) + 1
+    grid = np.array([(x, y) for x in np.linspace(-0.9, 0.9, 10) for y in np.linspace(-0.9, 0.9, 6)])
+    points = [[generator.permutation(grid) for _ in range(spaces)] for _ in range(networks)]
+    near = [
+        [
+            [generator.permutation(np.delete(np.arange(COUNT), i))[:6] for i in range(COUNT)]
+            for _ in range(spaces)
+        ]
+        for _ in range(networks)
+    ]
+    logits = generator.normal(0, 2, (COUNT, classes)) + generator.normal(0, 0.3, (networks, COUNT, classes))
+    logits = logits.astype(np.float32)
+    labels = logits[0].argmax(1)
+    labels[::5] = (labels[::5] + 1) % classes
+    names = ("teacher", "kd", "mine")[:networks]
+    maps = Atlas(names, TEMPERATURES, logits, np.array(points, np.float32), np.array(near, np.int16))
+    images = torch.as_tensor(generator.integers(0, 256, (COUNT, 1, 28, 28), dtype=np.uint8))
+    return {"images": images, "maps": maps, "labels": labels, "classes": CLASSES[:classes]}
+
+
+def explorer(**changes):
+    given = data() | changes
+    return explore_atlas(given.pop("images"), given.pop("maps"), **given)
+
+
+@pytest.fixture
+def shown(live):  # noqa: F811
+    return explorer()
+
+
+def near_on_map_by_hand(points, i: int) -> set[int]:
+    gaps = sorted((math.dist(points[i].tolist(), other.tolist()), j) for j, other in enumerate(points))
+    return {j for _, j in gaps if j != i} and {j for _, j in [g for g in gaps if g[1] != i][:6]}
+
+
+def test_every_control_changes_picture_and_words(shown) -> None:
+    widgets = shown.live
+    assert list(widgets.controls) == ["image", "mapped", "model", "colour"]
+    for name, control in widgets.controls.items():
+        seen = set()
+        for _, value in shown.controls[name].options:
+            control.value = value
+            seen.add((widgets.picture.value, widgets.words.value))
+        count = len(shown.controls[name].options)
+        assert len({png for png, _ in seen}) == len({words for _, words in seen}) == count, name
+    widgets.buttons["Reset"].click()
+    assert widgets.picture.value == shown.frame()
+
+
+def test_words_are_those_of_a_computation_by_hand(shown) -> None:
+    given = data()
+    maps, labels, classes = given["maps"], given["labels"], given["classes"]
+    for image, mapped, model in ((3, 4.0, 0), (10, 1.0, 1), (25, FEATURES, 2)):
+        words = shown.describe(image=image, mapped=mapped, model=model, colour="error")
+        temperature, space = (1.0, 5) if mapped == FEATURES else (mapped, TEMPERATURES.index(mapped))
+        p = softened_by_hand(maps.logits[model, image], temperature)
+        best = sorted(range(10), key=lambda k: -p[k])
+        told = ", ".join(f"{classes[k]} {100 * p[k]:.1f} %" for k in best[:3])
+        verdict = "right" if best[0] == labels[image] else "wrong"
+        assert f"Image {image + 1} of 60, {classes[labels[image]]}." in words
+        assert f"at temperature {temperature:g}: {told}, so it is {verdict};" in words
+        assert f"entropy {bits_by_hand(p):.2f} of 3.32 bits" in words
+        near = maps.neighbours[model, space, image].tolist()
+        assert f"themselves: {', '.join(classes[labels[i]] for i in near)};" in words
+        both = len(set(near) & near_on_map_by_hand(maps.points[model, space], image))
+        assert f"; {both} of these 6 are also among the 6 nearest on the map" in words
+        wrong = sum(int(np.argmax(z)) != t for z, t in zip(maps.logits[model], labels, strict=True))
+        assert f"each of the {wrong} of 60 images that it gets wrong" in words
+
+
+def shows_colour(pixels: np.ndarray, spot, name) -> bool:
+    """Whether one of the few pixels in the middle of a place has this colour; other dots are 40 away."""
+    x, y = round(spot.left + spot.width / 2), round(spot.top + spot.height / 2)
+    middle = pixels[y - 2 : y + 2, x - 2 : x + 2]
+    return np.abs(middle - 255 * np.array(to_rgb(name))).max(-1).min() <= 3
+
+
+@pytest.mark.parametrize("shows", ["class", "prediction", "entropy", "error"])
+def test_places_to_point_at_lie_on_dots_that_have_their_colour(shown, shows) -> None:
+    given = data()
+    for mapped, model in ((2.0, 0), (FEATURES, 1)):
+        state = {"mapped": mapped, "model": model, "colour": shows}
+        pixels, spots = picture(shown.frame(**state)), shown.spots(**state)
+        assert len(spots) == COUNT
+        for i, spot in enumerate(spots):
+            p = softened_by_hand(given["maps"].logits[model, i], 1.0 if mapped == FEATURES else mapped)
+            said, true = int(np.argmax(p)), given["labels"][i]
+            expected = {
+                "class": CLASS_COLOURS[true],
+                "prediction": CLASS_COLOURS[said],
+                "entropy": matplotlib.colormaps["cividis"](bits_by_hand(p) / math.log2(10)),
+                "error": WRONG if said != true else "white",
+            }[shows]
+            assert shows_colour(pixels, spot, expected), (i, said, true)
+
+
+def test_places_tell_and_show_the_image_and_its_neighbours(shown) -> None:
+    given = data()
+    assert shown.cards.shape == (COUNT, 28, 28, 3)
+    assert (shown.cards[..., 0] == given["images"][:, 0].numpy()).all()
+    for i, spot in enumerate(shown.spots(mapped=4.0, model=1)):
+        assert spot.cards == (i, *given["maps"].neighbours[1, 2, i].tolist())
+        p = softened_by_hand(given["maps"].logits[1, i], 4.0)
+        said, true = CLASSES[int(np.argmax(p))], CLASSES[given["labels"][i]]
+        taken = "right" if said == true else f"taken for {said}"
+        told = f"{i + 1}: {true}, {taken} ({100 * max(p):.1f} %), {bits_by_hand(p):.2f} bits."
+        assert spot.words.startswith(told)
+    assert shown.live.layer.value.count("<i ") == COUNT
+
+
+def test_lines_lead_to_the_neighbours_and_are_dashed_where_the_map_has_them_elsewhere(shown) -> None:
+    maps = data()["maps"]
+    for image in (0, 17):
+        shown.frame(image=image, mapped=8.0, model=2)
+        points, near = maps.points[2, 3], maps.neighbours[2, 3, image].tolist()
+        ends = [segment[1].tolist() for segment in shown.dots.near.get_segments()]
+        assert ends == [points[i].tolist() for i in near]
+        solid = [offset_and_dash[1] is None for offset_and_dash in shown.dots.near.get_linestyles()]
+        assert solid == [i in near_on_map_by_hand(points, image) for i in near]
+        captions = [lines[2].text for lines in shown.card.captions]
+        assert captions == [f"map: {'near' if both else 'far'}" for both in solid]
+
+
+def test_bars_have_the_length_of_the_outputs(shown) -> None:
+    logits = data()["maps"].logits
+    for image, mapped, temperature in ((4, 20.0, 20.0), (9, FEATURES, 1.0)):
+        shown.frame(image=image, mapped=mapped, model=1)
+        p = softened_by_hand(logits[1, image], temperature)
+        lengths = [bar.get_width() / 195 for bar in shown.card.bars]
+        assert lengths == pytest.approx(p)
+
+
+def test_chosen_images_are_of_all_kinds_and_of_different_classes() -> None:
+    labels = np.repeat(np.arange(4), 10)
+    logits = np.zeros((2, 40, 4))
+    logits[:, np.arange(40), labels] = 2 + np.arange(40) % 10  # in each class the last is the surest
+    logits[0, [5, 15], 0] += 30  # of class 0 and 1: one stays right, one is wrong, and sure of it
+    logits[1, [22, 32], 1] += 30  # the second network alone is wrong
+    chosen = choose_images(logits, labels, 8)
+    assert chosen[0][0] == 5 and {why for i, why in chosen if i == 15} == {"wrong"}
+    assert [i for i, why in chosen if why == "another wrong"] == [32, 22]
+    kinds = [why for _, why in chosen]
+    assert kinds == sorted(kinds, key=["sure", "another wrong", "wrong", "unsure"].index)
+    assert len({i for i, _ in chosen}) == 8
+    unsure = [i for i, why in chosen if why == "unsure"]
+    assert set(unsure) <= {0, 10, 20, 30} and len(unsure) >= 2
+
+
+def test_a_page_keeps_every_kind_of_image_and_the_ends(shown) -> None:
+    options = {name: [value for _, value in kept] for name, kept in page_options(shown).items()}
+    assert math.prod(map(len, options.values())) <= MOST
+    assert options["mapped"] == [1.0, 4.0, 20.0, FEATURES]
+    assert len(options["image"]) == 3 and len(options["model"]) == 3 and len(options["colour"]) == 4
+    texts = dict((value, text) for text, value in shown.controls["image"].options)
+    assert [texts[i].rsplit(" ", 1)[1] for i in options["image"]] == ["sure", "wrong", "unsure"]
+
+
+@pytest.mark.parametrize(("classes", "networks"), [(2, 1), (40, 2)])
+def test_other_numbers_of_classes_and_networks(live, classes, networks) -> None:  # noqa: F811
+    given = data(min(classes, 10), networks) | {"shown": [7, 3, 7]}
+    if classes > 10:  # the card has room for the ten likeliest
+        given["maps"] = given["maps"]._replace(logits=np.tile(given["maps"].logits, 4) - np.arange(40))
+        given["classes"] = tuple(f"species number {k}" for k in range(40))
+    made = explorer(**given)
+    assert [value for _, value in made.controls["image"].options] == [7, 3]
+    assert made.start()["image"] == 3
+    for colours in ("class", "entropy"):
+        made.frame(colour=colours)
+    p = softened_by_hand(given["maps"].logits[0, 3], 4.0)
+    best = sorted(range(classes), key=lambda k: -p[k])[:10] if classes > 10 else range(classes)
+    assert [bar.get_width() / 195 for bar in made.card.bars] == pytest.approx([p[k] for k in best])
+
+
+def test_a_frame_is_quick(shown, capsys) -> None:
+    """By the processor's clock, which does not count what else a busy machine does."""
+    times, pointing = [], []
+    for shows, image in itertools.product(("class", "entropy"), range(8)):
+        start = time.process_time()
+        shown.frame(image=image, colour=shows)
+        times.append(1000 * (time.process_time() - start))
+        shown.spots(mapped=4.0)
+        pointing.append(1000 * (time.process_time() - start) - times[-1])
+    with capsys.disabled():
+        print(f"\nAtlasExplorer: median {statistics.median(times):.1f} ms a frame")
+    assert statistics.median(times) < 60 and statistics.median(pointing) < 60
+
+
+def test_static_pages_get_a_filmstrip_and_print_a_picture(static, tmp_path) -> None:  # noqa: F811
+    made = explorer()
+    for state in made.film:
+        assert set(state) <= set(made.controls)
+        assert re.match(r"Image \d+ of 60", made.describe(**state))
+    assert len({made.frame(**state) for state in made.film}) == len(made.film)
+    with Image.open(made.save(tmp_path / "atlas.png", colour="entropy")) as image:
+        assert image.width >= 3 * 940
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": np.zeros(59, int)}, r"labels is \[59\], but 60 images and 10 classes ask for \[60\]"),
+        ({"labels": np.full(60, 10)}, "class numbers from 0 to 9"),
+        ({"classes": CLASSES[:9]}, r"maps.logits is \[3, 60, 10\], .* ask for \[3, 60, 9\]"),
+        ({"images": torch.zeros(50, 1, 28, 28, dtype=torch.uint8)}, "50 images"),
+        ({"images": torch.zeros(60, 28, 28)}, r"\[M, C, H, W\]"),
+        ({"shown": [60]}, "images from 0 to 59"),
+        ({"shown": []}, "at least one"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(live, changes, message) -> None:  # noqa: F811
+    with pytest.raises(ValueError, match=message):
+        explorer(**changes)
+
+
+def test_maps_that_do_not_fit_are_refused(live) -> None:  # noqa: F811
+    maps = data()["maps"]
+    for changes in ({"points": maps.points[:, 1:]}, {"neighbours": maps.neighbours[..., :5]}):
+        with pytest.raises(ValueError, match="Pass the images that atlas_maps saw"):
+            explorer(maps=maps._replace(**changes))
