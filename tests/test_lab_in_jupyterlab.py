@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import socket
+import re
 import statistics
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from browser import (
+    CONTROLS,
+    ask,
+    browser_needed,
+    chromium,
+    laboratory,
+    named,
+    notebook_of,
+    open_page,
+    overflowing,
+    own_errors,
+    run_cells,
+    shown,
+    tab_through,
+    theme,
+)
+from test_lab_access import contrast
 from test_lab_explorers import picture, selection_explorer, temperature_explorer
-from test_lab_pages import CHROMIUM, browser_needed
 
 pytestmark = browser_needed
 TESTS = Path(__file__).parent
@@ -49,101 +59,20 @@ SEEN = """async () => {
 }"""
 
 
-def notebook() -> dict:
-    cells = [
-        dict(cell_type="code", id=f"cell-{i}", source=c, metadata={}, outputs=[], execution_count=None)
-        for i, c in enumerate(CELLS)
-    ]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": cells}
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A JupyterLab on a free port, with the notebook, and with settings and folders of its own."""
-    home, port = tmp_path_factory.mktemp("lab"), free_port()
-    (home / "explorers.ipynb").write_text(json.dumps(notebook()))
-    quiet = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    quiet.parent.mkdir(parents=True)
-    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')  # it would ask, and look on the web
-    folders = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
-    env = {name: value for name, value in os.environ.items() if name != "SSKD_STATIC"}
-    env |= {f"JUPYTER_{name}": str(home / name) for name in folders}
-    env |= {"HOME": str(home), "IPYTHONDIR": str(home / "ipython"), "no_proxy": "127.0.0.1"}
-    env |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
-    options = {
-        "port": port,
-        "port_retries": 0,
-        "ip": "127.0.0.1",
-        "root_dir": home,
-        "token": "",
-        "password": "",
-    }
-    command += [f"--ServerApp.{name}={value}" for name, value in options.items()]
-    command.append("--LabApp.expose_app_in_browser=True")
-    with (home / "log").open("w") as log:
-        server = subprocess.Popen(command, env=env, cwd=home, stdout=log, stderr=log)
-        try:
-            wait_for_answer(f"http://127.0.0.1:{port}/api", server, home / "log")
-            yield f"http://127.0.0.1:{port}/lab/tree/explorers.ipynb"
-        finally:
-            server.terminate()  # it ends its kernels
-            server.wait(30)
-
-
-def wait_for_answer(address: str, server: subprocess.Popen, log: Path) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for _ in range(300):
-        try:
-            opener.open(address, timeout=1).close()
-            return
-        except OSError:
-            assert server.poll() is None, log.read_text()
-            time.sleep(0.1)
-    pytest.fail(f"JupyterLab did not answer within 30 s: {log.read_text()}")
-
-
-@pytest.fixture(scope="module")
-def page(address: str) -> Iterator:
+def page(request: pytest.FixtureRequest) -> Iterator:
     """The notebook, opened and run; no error of a widget or of the kernel may reach the console."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page, errors = browser.new_page(viewport={"width": 1440, "height": 1000}), []
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(address)
-        page.get_by_text("(ipykernel) | Idle").wait_for(timeout=60_000)  # at the foot of the window
-        page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    with chromium() as browser:
+        page, errors = open_page(browser)
+        run_cells(page, laboratory(request.config).add("explorers", notebook_of(CELLS)))
         page.locator("[role=status]").nth(1).wait_for(timeout=60_000)
         yield page
-        browser.close()
-    assert [text for text in errors if "widget" in text.lower() or "comm" in text.lower()] == []
+    assert own_errors(errors) == []
 
 
 def cell(page, name: str):
     """The cell that holds an explorer."""
     return page.locator(".jp-Notebook .jp-Cell").nth({"temperature": 1, "selection": 2}[name])
-
-
-def shown(explorer_cell):
-    """The picture that the browser shows, as an array."""
-    encoded = explorer_cell.locator("img").evaluate(
-        """async (image) => {
-          await image.decode();
-          const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
-          return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""));
-        }"""
-    )
-    return picture(base64.b64decode(encoded))
 
 
 def assert_shows(explorer_cell, explorer, **state) -> None:
@@ -197,6 +126,158 @@ def test_mouse_and_keys_move_picture_and_words(page, name, make, control) -> Non
     assert_shows(here, explorer)
 
 
+# What the browser holds, after a collection: bytes of JavaScript, nodes, and pictures whose address stands.
+COUNT_BLOBS = """() => {
+  const make = URL.createObjectURL, drop = URL.revokeObjectURL, held = window.held = new Set();
+  window.made = 0;
+  URL.createObjectURL = (blob) => { const url = make.call(URL, blob); held.add(url); made += 1; return url; };
+  URL.revokeObjectURL = (url) => { held.delete(url); drop.call(URL, url); };
+}"""
+KERNEL_HOLDS = """
+import gc, json, psutil
+gc.collect()
+print(json.dumps([len(gc.get_objects()), psutil.Process().memory_info().rss / 2**20]))
+"""
+
+
+def held(page, tools) -> dict[str, float]:
+    """What kernel and browser hold at rest; MB where nothing else is said."""
+    page.wait_for_timeout(500)
+    for _ in range(2):
+        tools.send("HeapProfiler.collectGarbage")
+    found = {metric["name"]: metric["value"] for metric in tools.send("Performance.getMetrics")["metrics"]}
+    objects, resident = ask(page, KERNEL_HOLDS)
+    return {
+        "kernel objects": objects,
+        "kernel": resident,
+        "browser": found["JSHeapUsedSize"] / 2**20,
+        "nodes": found["Nodes"],
+        "listeners": found["JSEventListeners"],
+        "pictures": page.evaluate("held.size"),
+    }
+
+
+# Before the test that keeps every picture in the page.
+def test_a_thousand_moves_leave_nothing_behind(page, capsys) -> None:
+    here, tools = cell(page, "temperature"), page.context.new_cdp_session(page)
+    tools.send("Performance.enable")
+    page.evaluate(COUNT_BLOBS)
+    handle, readings = here.locator(".noUi-handle"), []
+    for moves in (200, 1000):
+        handle.focus()
+        for step in range(moves):
+            page.keyboard.press("ArrowRight" if step % 40 < 20 else "ArrowLeft")
+            if step % 20 == 19:  # no further ahead of the pictures than a person
+                option = int(float(handle.get_attribute("aria-valuenow")))
+                value = temperature_values()[option]
+                shown_words = re.compile(f"at temperature {value:g}\\.")
+                here.locator("[role=status]", has_text=shown_words).wait_for(timeout=20_000)
+        readings.append(held(page, tools))
+    grown = {name: readings[1][name] - readings[0][name] for name in readings[0]}
+    with capsys.disabled():
+        told = ", ".join(f"{name} {amount:+.1f}" for name, amount in grown.items())
+        print(f"\n1,000 moves more, {page.evaluate('made')} pictures in all: {told}")
+    assert page.evaluate("made") >= 60
+    most = {"kernel objects": 300, "kernel": 12, "browser": 4, "nodes": 100, "listeners": 50, "pictures": 2}
+    assert {name: amount for name, amount in grown.items() if amount > most[name]} == {}
+
+
+def temperature_values() -> list[float]:
+    from sskd_lib.lab.explorers.temperature import TEMPERATURES
+
+    return list(TEMPERATURES)
+
+
+@pytest.mark.parametrize("name", ["temperature", "selection"])
+def test_at_200_percent_everything_is_reached_and_read(page, name) -> None:
+    """A window of half the size has the layout of a window at 200 %."""
+    here = cell(page, name).locator(".jp-OutputArea-output")
+    size = page.viewport_size
+    page.set_viewport_size({side: length // 2 for side, length in size.items()})
+    try:
+        page.wait_for_timeout(300)
+        assert overflowing(here) == []
+        controls = here.locator(CONTROLS)
+        for number in range(controls.count()):
+            controls.nth(number).scroll_into_view_if_needed()
+            place = controls.nth(number).bounding_box()
+            assert place["x"] >= 0 and place["x"] + place["width"] <= size["width"] // 2
+        words = here.locator("[role=status]")
+        assert float(words.evaluate("p => parseFloat(getComputedStyle(p).fontSize)")) >= 12
+    finally:
+        page.set_viewport_size(size)
+
+
+@pytest.mark.parametrize("name", ["temperature", "selection"])
+def test_tab_reaches_every_control_in_order(page, name) -> None:
+    here = cell(page, name).locator(".jp-OutputArea-output")
+    count = here.locator(CONTROLS).count()
+    assert count >= 2 and tab_through(page, here)[:count] == list(range(count))
+
+
+def test_arrows_move_a_list_and_not_the_cells(page) -> None:
+    """JupyterLab would take the arrow keys from a list, to move between cells."""
+    explorer, here = temperature_explorer(), cell(page, "temperature")
+    here.locator("button", has_text="Reset").click()
+    assert_shows(here, explorer)
+    here.locator("select").focus()
+    for key, image in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1), ("End", 5), ("Home", 0)):
+        page.keyboard.press(key)
+        assert_shows(here, explorer, image=image)
+
+
+def sliders(explorer) -> list:
+    return [control for control in explorer.controls.values() if control.slider]
+
+
+def test_a_screen_reader_finds_names_and_values(page) -> None:
+    explorers = temperature_explorer(), selection_explorer()
+    for name, explorer in zip(("temperature", "selection"), explorers, strict=True):
+        cell(page, name).locator("button", has_text="Reset").click()
+        assert_shows(cell(page, name), explorer)
+    found = named(page)
+    for explorer in explorers:
+        for control in explorer.controls.values():
+            assert ("slider" if control.slider else "combobox", control.label) in found
+    for name, explorer in zip(("temperature", "selection"), explorers, strict=True):
+        here = cell(page, name)
+        for slider, control in zip(here.locator("[role=slider]").all(), sliders(explorer), strict=True):
+            text = {value: text for text, value in control.options}[control.start]
+            assert slider.get_attribute("aria-valuetext") == text
+        assert here.locator("img.widget-image").get_attribute("alt") == explorer.describe()
+        assert here.get_by_role("status").inner_text() == explorer.describe()
+
+
+# Text and ground as the browser has computed them: the first ground behind the text that is not transparent.
+COLOURS = """(part) => {
+  let ground = part;
+  while (ground.parentElement && /rgba\\(.*, 0\\)|transparent/.test(getComputedStyle(ground).backgroundColor))
+    ground = ground.parentElement;
+  return [part, ground].map((p, i) => getComputedStyle(p)[i ? "backgroundColor" : "color"]
+    .match(/[\\d.]+/g).slice(0, 3).map(Number));
+}"""
+
+
+EDGE = '"borderTopColor"'
+READ = "[role=status], label:visible, .widget-readout, select, button"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_words_and_controls_are_read_in_both_themes(page, dark) -> None:
+    theme(page, dark)
+    try:
+        for name in ("temperature", "selection"):
+            here = cell(page, name).locator(".jp-OutputArea-output")
+            for part in here.locator(READ).all():
+                ink, ground = part.evaluate(COLOURS)
+                assert contrast(ink, ground) >= 4.5, (part.inner_text()[:30], ink, ground)
+            edge, _ = here.locator(".noUi-handle").evaluate(COLOURS.replace('"color"', EDGE))
+            _, ground = here.locator(".slider-container").evaluate(COLOURS)
+            assert contrast(edge, ground) >= 3, ("a slider's handle", edge, ground)
+    finally:
+        theme(page, dark=False)
+
+
 def test_a_dragged_slider_keeps_up(page, capsys) -> None:
     explorer, here = temperature_explorer(), cell(page, "temperature")
     assert_shows(here, explorer)
@@ -229,4 +310,4 @@ def test_running_a_cell_again_leaves_one_explorer(page) -> None:
         page.keyboard.press("Control+Enter")
         assert_shows(here, explorer)
     assert page.locator(".jp-Notebook [role=status]").count() == 2  # one of each
-    assert here.locator("img").count() == here.locator(".widget-slider").count() == 1
+    assert here.locator("img.widget-image").count() == here.locator(".widget-slider").count() == 1

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import itertools
 import json
-import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,16 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from browser import CONTROLS, browser_needed, chromium, named, open_page, overflowing, tab_through
 from test_lab_explorers import picture, selection_explorer, static, temperature_explorer  # noqa: F401 - a fixture
 
 from sskd_lib.lab.explorers.base import Control
 from sskd_lib.lab.explorers.page import MOST, explorer_html, page_options
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-browser_needed = pytest.mark.skipif(
-    CHROMIUM is None or importlib.util.find_spec("playwright") is None,
-    reason="needs Chromium and Python's playwright",
-)
 
 
 class Reader(HTMLParser):
@@ -93,18 +86,12 @@ def test_words_cannot_break_out_of_their_place(explorers):
 @pytest.fixture
 def page(explorers, tmp_path: Path) -> Iterator:
     """Both explorers on one page, opened from the disk; no error may reach the console."""
-    from playwright.sync_api import sync_playwright
-
     body = "".join(explorer_html(explorer) for explorer in explorers.values())
     (tmp_path / "page.html").write_text(f"<!DOCTYPE html><html lang=en><title>t</title>{body}</html>")
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page, errors = browser.new_page(), []
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
+    with chromium() as browser:
+        page, errors = open_page(browser, width=1280, height=720)
         page.goto((tmp_path / "page.html").as_uri())
         yield page
-        browser.close()
     assert errors == []
 
 
@@ -150,6 +137,27 @@ def test_a_dragged_slider_shows_25_pictures_a_second(page, capsys):
     with capsys.disabled():
         print(f"\n{rate:.0f} pictures a second while dragged")
     assert rate >= 25
+
+
+@browser_needed
+def test_a_page_is_read_at_200_percent_by_keys_and_by_name(page, explorers):
+    for name, explorer in explorers.items():
+        box = page.locator(f"#sskd-{name}")
+        count = len(explorer.controls) + 1  # and the button
+        assert tab_through(page, box)[:count] == list(range(count)) and box.locator(CONTROLS).count() == count
+        for control in explorer.controls.values():
+            assert ("slider" if control.slider else "combobox", control.label) in named(page)
+        slider = box.locator("input[type=range]")
+        slider.focus()
+        for key, value in (("Home", 0), ("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1)):
+            page.keyboard.press(key)
+            assert slider.input_value() == str(value)
+        assert box.locator("p[role=status]").get_attribute("aria-live") == "polite"
+        page.set_viewport_size({"width": 640, "height": 360})  # the layout of 1280 x 720 at 200 %
+        assert overflowing(box) == []
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= 640
+        words = box.locator("p[role=status]").evaluate("p => getComputedStyle(p)['font-size']")
+        assert float(words.removesuffix("px")) >= 14
 
 
 def test_on_a_page_the_explorer_is_its_twin(static, monkeypatch):  # noqa: F811 - the fixture

@@ -21,8 +21,8 @@ FAINT = "#D9D9D9"  # fills that stand back
 RIGHT, WRONG, DROPPED = "#00493A", "#C95300", "#8A8A8A"  # right rows, wrong rows, what is left out
 HEAT = "cividis"  # one-way scales, readable in grey and by the colour-blind
 CLASS_COLOURS = (
-    *("#0072B2", "#D55E00", "#009E73", "#B5598C", "#E69F00"),
-    *("#56B4E9", "#000000", "#8A8A8A", "#7A6000", "#5B3A8C"),
+    *("#0072B2", "#D55E00", "#009E73", "#B5598C", "#C68900"),
+    *("#4A9BC8", "#000000", "#8A8A8A", "#7A6000", "#5B3A8C"),
 )
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p")  # 11 to 10: 110 pairs
 SMALL, TEXT, TITLE = 11, 12, 13  # points

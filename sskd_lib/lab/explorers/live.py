@@ -8,6 +8,7 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from .access import ACCESS
 from .hover import layer, sheet_css
 from .page import small
 
@@ -30,14 +31,18 @@ class Live:
         self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", grid_area="1 / 1"))
         self.layer = widgets.HTML(layout=widgets.Layout(width="100%", grid_area="1 / 1"))
         self.style = widgets.HTML(layout=widgets.Layout(display="none"))
+        self.access = widgets.HTML(ACCESS, layout=widgets.Layout(display="none"))
         self.words = widgets.HTML()
         names = {"Reset": self._back_to_start} | explorer.actions
-        self.buttons = {name: widgets.Button(description=name) for name in names}
+        wide = widgets.Layout(width="auto")  # as wide as its words
+        self.buttons = {name: widgets.Button(description=name, layout=wide) for name in names}
         for name, button in self.buttons.items():
             button.on_click(lambda _, act=names[name]: self._press(act))
         self.row = widgets.HBox(list(self.buttons.values()), layout=widgets.Layout(flex_flow="row wrap"))
-        self.stack = widgets.GridBox([self.picture, self.layer])
-        self.box = widgets.VBox([*self.controls.values(), self.row, self.style, self.stack, self.words])
+        column = widgets.Layout(grid_template_columns="minmax(0, 1fr)")  # no wider than the page
+        self.stack = widgets.GridBox([self.picture, self.layer], layout=column)
+        below = (self.row, self.style, self.stack, self.words, self.access)
+        self.box = widgets.VBox([*self.controls.values(), *below])
         for control in self.controls.values():
             control.observe(self.refresh, names="value")
         self.draw()
@@ -138,8 +143,8 @@ class Live:
                 coming.cancel()
         for control in self.controls.values():
             control.unobserve_all()
-        single = (self.row, self.stack, self.picture, self.layer, self.style, self.words, self.box)
-        for widget in (*self.controls.values(), *self.buttons.values(), *single):
+        single = (self.row, self.stack, self.picture, self.layer, self.style, self.words, self.access)
+        for widget in (*self.controls.values(), *self.buttons.values(), *single, self.box):
             for part in (getattr(widget, "style", None), widget.layout, widget):  # widgets of their own
                 if part is not None:
                     part.close()

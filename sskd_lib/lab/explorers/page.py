@@ -55,7 +55,7 @@ STYLE = """
 .sskd-explorer label { display: flex; flex-wrap: wrap; gap: .75em; align-items: center; margin: .25em 0; }
 .sskd-explorer input { flex: 1 1 16em; max-width: 28em; min-height: 1.75em; }
 .sskd-explorer output { min-width: 5em; font-variant-numeric: tabular-nums; }
-.sskd-explorer .sskd-stack { display: grid; }
+.sskd-explorer .sskd-stack { display: grid; grid-template-columns: minmax(0, 1fr); }
 .sskd-explorer .sskd-stack > * { grid-area: 1 / 1; }
 .sskd-explorer img { max-width: 100%; height: auto; background: white; }
 .sskd-explorer p[role] { min-height: 4.2em; }
@@ -128,7 +128,7 @@ def _control(control: Control, options: tuple[tuple[str, Any], ...]) -> str:
     """A slider or a list, with its label."""
     label = escape(control.label)
     if control.slider:
-        field = f'<input type="range" min="0" max="{len(options) - 1}" step="1"><output></output>'
+        field = f'<input type="range" min="0" max="{len(options) - 1}" step="1"><output aria-live=off></output>'
     else:
         entries = (f'<option value="{i}">{escape(text)}</option>' for i, (text, _) in enumerate(options))
         field = f"<select>{''.join(entries)}</select>"

@@ -1,0 +1,36 @@
+"""What widgets leave out for keyboard and screen reader, added by the browser.
+
+A slider of ipywidgets has no name and tells the number of its option instead of the option, its picture has
+no text, and JupyterLab takes the arrow keys for itself, to move between cells. Python can set none of this.
+So a small script comes with the widgets; where a front end does not run it, only this is missing.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+SCRIPT = """
+(function add(mark, tries) {
+  const box = mark.isConnected && mark.closest(".widget-vbox");
+  if (!box) { if (tries) setTimeout(add, 50, mark, tries - 1); return; }
+  const tell = () => {
+    for (const slider of box.querySelectorAll(".widget-slider")) {
+      const handle = slider.querySelector("[role=slider]");
+      if (!handle) continue;
+      handle.setAttribute("aria-label", slider.querySelector("label").textContent);
+      handle.setAttribute("aria-valuetext", slider.querySelector(".widget-readout").textContent);
+    }
+    for (const part of box.querySelectorAll("select, [role=slider]")) {
+      part.setAttribute("data-lm-suppress-shortcuts", "true");
+    }
+    const words = box.querySelector("p[role]"), picture = box.querySelector("img.widget-image");
+    if (words && picture) picture.alt = words.textContent;
+    if (words) words.parentElement.setAttribute("aria-live", "polite");
+  };
+  new MutationObserver(tell).observe(box, {subtree: true, childList: true, characterData: true});
+  tell();
+})(this, 200)
+"""
+# A handle's edge of 4.5 : 1 on white, and over 3 : 1 on the grounds of dark themes.
+STYLE = "<style>.widget-slider .noUi-handle { border-color: #767676 !important }</style>"
+ACCESS = f'{STYLE}<img hidden alt="" src="data:," onerror="{escape(" ".join(SCRIPT.split()))}">'
