@@ -1,0 +1,59 @@
+"""Activation boundaries: the student's neurons should be on and off where the teacher's are.
+
+Source: Heo, Lee, Yun, Choi 2019 (arXiv 1811.03233). Like the paper, the comparisons train the
+student's stages with this loss alone first (30 epochs), and then without it: the weight 1 in their script
+multiplies nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .at import precise
+from .fitnet import Regressor
+
+
+def ab_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], margin: float = 1.0) -> Tensor:
+    """Sum over stages of `boundary_loss`, each stage weighing twice the one before, the last 3 / 1000.
+
+    student, teacher: the stages' float maps BEFORE their ReLU, of pairwise equal shape, the student's after
+    `connector`. Returns a scalar. Raises ValueError if the numbers of stages or their shapes differ.
+    """
+    if len(student) != len(teacher) or not len(student):
+        raise ValueError(
+            f"the student has {len(student)} stage(s), the teacher {len(teacher)}: take the same ones."
+        )
+    last = len(student) - 1
+    pairs = enumerate(zip(student, teacher, strict=True))
+    return sum(0.003 * 2.0 ** (i - last) * boundary_loss(s, t, margin) for i, (s, t) in pairs)
+
+
+def boundary_loss(student: Tensor, teacher: Tensor, margin: float = 1.0) -> Tensor:
+    """How far the student is from the right side of every boundary, summed over neurons, mean over images.
+
+    Σ [t > 0] max(0, μ - s)² + [t ≤ 0] max(0, s + μ)²: of the teacher only the sign counts, and a neuron
+    beyond the margin μ on its side is left alone. The form is that of the published code.
+
+    student, teacher: float [N, C, H, W] before the ReLU. Returns a scalar, at least float32. Raises
+    ValueError if the shapes differ.
+    """
+    if student.shape != teacher.shape or not len(student):
+        raise ValueError(
+            f"activations of one shape are needed, not {list(student.shape)} and {list(teacher.shape)}. Send "
+            "the student's through connector(student_shape, teacher_shape) first."
+        )
+    student = precise(student)
+    missing = F.relu(margin - student.where(teacher.detach() > 0, -student))
+    return missing.square().sum() / len(missing)
+
+
+def connector(student: Sequence[int], teacher: Sequence[int]) -> nn.Module:
+    """Lead the student's maps to the teacher's shape.
+
+    Identity where the two shapes agree, else a `Regressor` without ReLU. student, teacher: [C, H, W] of one
+    image. Raises ValueError as `Regressor` does.
+    """
+    return nn.Identity() if list(student) == list(teacher) else Regressor(student, teacher, relu=False)

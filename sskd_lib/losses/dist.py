@@ -1,0 +1,51 @@
+"""DIST: match the correlations of the predictions instead of the predictions.
+
+Source: Huang, You, Wang, Qian, Xu 2022 (arXiv 2205.10536), section 3. The defaults here are those of
+the loss in the authors' code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .dkd import matched_logits
+
+
+def dist_loss(
+    student: Tensor, teacher: Tensor, *, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0
+) -> Tensor:
+    """Relations between classes and between images: τ² (β L_inter + γ L_intra).
+
+    L_inter is the mean over rows, and L_intra the mean over columns, of 1 - ρ(Y_S, Y_T), where Y =
+    softmax(z / τ) and ρ is Pearson's correlation; the factor τ² is that of the published code.
+
+    student, teacher: float logits [N, K]. Returns a scalar, at least float32. Adding a constant to a row of
+    logits changes nothing; an affine change of the predictions Y does not either, one of the logits does,
+    because of the softmax. In a batch of one no column varies and L_intra is 1, without gradient.
+    Raises ValueError if shapes differ or τ ≤ 0.
+    """
+    student, teacher = matched_logits(student, teacher, temperature)
+    y_s, y_t = (student / temperature).softmax(1), (teacher / temperature).softmax(1)
+    inter, intra = pearson_distance(y_s, y_t).mean(), pearson_distance(y_s.T, y_t.T).mean()
+    return temperature**2 * (beta * inter + gamma * intra)
+
+
+def pearson_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Distance of each pair of rows: 1 - ρ(a, b), from 0 to 2.
+
+    ρ = ⟨ã, b̃⟩ / (‖ã‖ ‖b̃‖ + 10⁻⁸) with ã = a - mean(a).
+
+    a, b: float [N, K]. Returns float [N]. A row that varies no more than its rounding has no direction: its
+    distance is 1 and it gets no gradient (the published formula would give one of the order of 10⁸).
+    """
+    a, b = centred(a), centred(b)
+    lengths = torch.linalg.vector_norm(a, dim=-1) * torch.linalg.vector_norm(b, dim=-1)
+    return 1 - (a * b).sum(-1) / (lengths + 1e-8)
+
+
+def centred(x: Tensor) -> Tensor:
+    """Take each row's mean away; a row that varies no more than its rounding becomes 0, without gradient."""
+    rest = x - x.mean(-1, keepdim=True)
+    noise = 4 * torch.finfo(x.dtype).eps * x.detach().abs().amax(-1, keepdim=True)
+    return rest.masked_fill(rest.detach().abs().amax(-1, keepdim=True) <= noise, 0)
