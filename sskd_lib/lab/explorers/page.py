@@ -128,7 +128,8 @@ def _control(control: Control, options: tuple[tuple[str, Any], ...]) -> str:
     """A slider or a list, with its label."""
     label = escape(control.label)
     if control.slider:
-        field = f'<input type="range" min="0" max="{len(options) - 1}" step="1"><output aria-live=off></output>'
+        field = f'<input type="range" min="0" max="{len(options) - 1}" step="1"><output aria-live="off">'
+        field += "</output>"
     else:
         entries = (f'<option value="{i}">{escape(text)}</option>' for i, (text, _) in enumerate(options))
         field = f"<select>{''.join(entries)}</select>"

@@ -1,0 +1,189 @@
+"""Train one point of a recording anew, in a thread beside the notebook, to lay it over what was recorded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...checkpoints import load_checkpoint
+from ...data import ImageSet, load_images
+from ...evaluation import evaluate, predict
+from ...network import Network
+from ...recipes import Recipe, Schedule
+from ...runtime import Runtime, choose_runtime
+from ...training import distill
+from ..doctor import TEACHER, weights_folder
+from ..recordings import Recording, Settings, fresh_student, recipe_of
+
+DATASET = "fashion-mnist-lab"
+EQUAL = 0.05  # points of accuracy: one of 2,000 test images
+WHY = (
+    "Another processor, number format or number of threads rounds the last digits differently, and training "
+    "enlarges that, until such a gap says no more than the gap between two seeds."
+)
+
+
+class Stopped(Exception):
+    """The person pressed stop, or the explorer was closed."""
+
+
+@dataclass(kw_only=True)
+class OwnRun:
+    """One training on this machine: what to train, and what was measured so far (nan: not yet)."""
+
+    recipe: Recipe
+    labels: int
+    seed: int
+    epochs: np.ndarray  # int [E]: when to measure; the training ends with the last
+    accuracy: np.ndarray  # float [E], percent
+    outputs: np.ndarray  # float [E, P, K], logits of the recording's chosen images
+    epoch: int = -1  # the last one that is over; -1: nothing is ready yet
+    state: str = "training"  # or "done", "stopped", "failed"
+    error: str = ""
+    machine: str = ""
+    asked_to_stop: threading.Event = field(default_factory=threading.Event)
+
+    def measured(self) -> np.ndarray:
+        """Places, among `epochs`, that were reached."""
+        return np.flatnonzero(np.isfinite(self.accuracy))
+
+
+class Rerun:
+    """Trains one setting at a time and keeps what came out, by the setting's key.
+
+    redraw: called after every epoch, from the training's thread.
+    """
+
+    def __init__(self, recording: Recording, redraw: Callable[[], None]) -> None:
+        self.recording, self.redraw = recording, redraw
+        self.runs: dict[Hashable, OwnRun] = {}
+        self.note = ""
+        self.thread: threading.Thread | None = None
+        self._running: OwnRun | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
+
+    def begin(self, key: Hashable, settings: Settings, labels: int) -> None:
+        """Start the training of settings as they stand in a recording, unless one is running."""
+        recipe, seed = recipe_of(settings), int(settings["seed"])  # first: a bad one leaves all as it was
+        if self.busy:
+            self.note = "A training is running already: wait for its end, or press Stop training first."
+            return
+        recording, self.note = self.recording, ""
+        self._running = self.runs[key] = OwnRun(
+            recipe=recipe,
+            labels=int(labels),
+            seed=seed,
+            epochs=recording.epochs,
+            accuracy=np.full(len(recording.epochs), np.nan),
+            outputs=np.full((len(recording.epochs), *recording.teacher_outputs.shape), np.nan),
+        )
+        self.thread = threading.Thread(target=self._train, args=(self._running,), daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Ask the training to end; it does so after the epoch it is in."""
+        if not self.busy:
+            self.note = "No training is running."
+            return
+        self._running.asked_to_stop.set()
+        self.note = "Stopping after this epoch."
+
+    def close(self) -> None:
+        """Stop for good, and draw nothing more."""
+        self.redraw = lambda: None
+        if self.busy:
+            self._running.asked_to_stop.set()
+
+    def _train(self, run: OwnRun) -> None:
+        """The thread: train, measure, and end with a state that says how it went."""
+        try:
+            train, test = load_images(DATASET, "train"), load_images(DATASET, "test")
+            teacher = load_checkpoint(weights_folder(DATASET) / TEACHER)
+            runtime = choose_runtime()
+            run.machine = machine_words(runtime.describe())
+            distill(
+                [fresh_student(train, run.seed)],
+                teacher,
+                train.take(run.labels, seed=run.seed),
+                method="sskd",
+                recipe=run.recipe,
+                schedule=Schedule(epochs=int(run.epochs[-1])),
+                seed=run.seed,
+                runtime=runtime,
+                progress=False,
+                watch=lambda epoch, networks: self._look(run, epoch, networks[0], test, runtime),
+            )
+            run.state, self.note = "done", ""
+        except Stopped:
+            run.state, self.note = "stopped", ""
+        except Exception as error:  # nobody would see it in a thread
+            run.state, run.error, self.note = "failed", f"{type(error).__name__}: {error}", ""
+        self.redraw()
+
+    def _look(self, run: OwnRun, epoch: int, student: Network, test: ImageSet, runtime: Runtime) -> None:
+        """After an epoch: measure where the recording did, and go on or stop."""
+        if run.asked_to_stop.is_set():
+            raise Stopped
+        for at in np.flatnonzero(run.epochs == epoch):
+            images = torch.from_numpy(self.recording.images)
+            run.outputs[at] = predict(student, images, runtime).logits.numpy()
+            run.accuracy[at] = evaluate(student, test, runtime)["accuracy"]
+        run.epoch = epoch
+        self.redraw()
+
+    def words(self, key: Hashable, recorded: np.ndarray | None) -> str:
+        """Say how the training of this setting goes or went, beside the recorded accuracies, float [E]."""
+        run = self.runs.get(key)
+        said = [self.note] if self.note else []
+        if run is None:
+            if self.busy:
+                epoch, last = max(self._running.epoch, 0), self._running.epochs[-1]
+                said.append(f"Your training of another setting is at epoch {epoch} of {last}.")
+            return " ".join(said)
+        last = run.epochs[-1]
+        if run.state == "failed":
+            return " ".join([*said, f"Your training ended with an error: {run.error}"])
+        done = f"epoch {run.epoch} of {last}"
+        how = {"training": f"is at {done}", "stopped": f"was stopped after {done}", "done": "is over"}
+        if run.epoch < 0:
+            how |= {"training": "is getting ready", "stopped": "was stopped before it began"}
+        said.append(f"Your training (seed {run.seed}) {how[run.state]}.")
+        said += compare(run, recorded)
+        machines = [machine_words(one["runtime"]) for one in self.recording.card.get("machines", ())]
+        if machines and run.machine:
+            said.append(f"Recorded with {' and '.join(dict.fromkeys(machines))}; yours with {run.machine}.")
+        return " ".join(said)
+
+
+def machine_words(runtime: dict[str, Any]) -> str:
+    """Number format, threads and processor of what `Runtime.describe` returns."""
+    threads = f"{runtime['threads']} thread{'s' * (runtime['threads'] > 1)}"
+    return f"{runtime['dtype']}, {threads}, {runtime['device_name']}"
+
+
+def compare(run: OwnRun, recorded: np.ndarray | None) -> list[str]:
+    """Sentences that put a training on this machine beside the recorded one of the same seed.
+
+    recorded: float [E] percent, or None where this seed was not recorded.
+    """
+    seen = run.measured()
+    if not len(seen):
+        return []
+    at = seen[-1]
+    yours = f"At epoch {run.epochs[at]} yours has {run.accuracy[at]:.2f} %"
+    if recorded is None:
+        return [f"{yours}; there is no recorded run of this seed to compare it with."]
+    gap = run.accuracy - recorded
+    apart = seen[np.abs(gap[seen]) > EQUAL + 1e-4]
+    said = [f"{yours}, the recorded run of the same seed {recorded[at]:.2f} % ({gap[at]:+.2f} points)."]
+    if not len(apart):
+        return [*said, f"So far they agree at every epoch measured, within {EQUAL:g} points."]
+    return [*said, f"They part at epoch {run.epochs[apart[0]]}. {WHY}"]

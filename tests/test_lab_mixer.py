@@ -1,0 +1,161 @@
+"""The term mixer on made-up recordings: what a term adds, its share of the loss, presets, and all zeros."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sskd_lib.lab.explorers.base import OPEN
+from sskd_lib.lab.explorers.mixer import Mixer, explore_mix
+from sskd_lib.lab.explorers.page import MOST, page_options
+from sskd_lib.lab.recordings import Recording
+from sskd_lib.recipes import PRESETS
+
+TERMS = ("ce", "kd", "tf", "ss")
+USUAL, ARXIV, ECCV = (0.1, 0.9, 2.7, 10.0), (0.1, 0.9, 10.0, 2.7), (0.1, 0.9, 5.0, 3.0)
+
+
+def made_recording(seeds=(0, 1, 2), epochs=(0, 1, 2)) -> Recording:
+    """Random numbers for all mixes of two weights a term and the presets, in the shape of a recording."""
+    random = np.random.default_rng(1)
+    mixes = [mix for mix in itertools.product((0.0, 0.1), (0.0, 0.9), (0.0, 2.7), (0.0, 10.0)) if any(mix)]
+    mixes += [ARXIV, ECCV]
+    settings = tuple(dict(zip(TERMS, mix, strict=True)) | {"seed": seed} for seed in seeds for mix in mixes)
+    runs, length = len(settings), len(epochs)
+    accuracy = random.uniform(60, 70, (runs, length)).astype(np.float32)
+    accuracy[:, 0] = [10 + one["seed"] for one in settings]  # the same untrained student for all mixes
+    terms = {name: random.uniform(0.1, 9, (runs, length)).astype(np.float32) for name in TERMS}
+    for name, values in terms.items():
+        values[:, 0] = np.nan
+        values[[one[name] == 0 for one in settings]] = np.nan  # a term of weight 0 is not computed
+    return Recording(
+        settings=settings,
+        epochs=np.array(epochs),
+        accuracy=accuracy,
+        terms=terms,
+        outputs=np.zeros((runs, length, 4, 10), np.float32),
+        features=np.zeros((runs, length, 10, 2), np.float32),
+        images=np.zeros((4, 1, 28, 28), np.uint8),
+        labels=np.arange(4),
+        dots=np.arange(10),
+        teacher_outputs=np.zeros((4, 10), np.float32),
+        teacher_features=np.zeros((10, 2), np.float32),
+        teacher_accuracy=90.0,
+        classes=tuple("ABCDEFGHIJ"),
+        card={},
+    )
+
+
+@pytest.fixture(scope="module")
+def mixer() -> Mixer:
+    return Mixer(made_recording(), "test")
+
+
+@pytest.fixture
+def live(monkeypatch: pytest.MonkeyPatch):
+    """Explorers come as widgets, although no browser listens; afterwards none is left open."""
+    monkeypatch.setattr("sskd_lib.lab.explorers.base.static_reason", lambda: None)
+    monkeypatch.setattr("IPython.display.display", lambda *shown, **more: None)
+    yield
+    while OPEN:
+        left = OPEN.popitem()[1]
+        left.close()
+        if left.explorer.rerun.thread is not None:
+            left.explorer.rerun.thread.join(60)
+
+
+def accuracy_by_hand(recording: Recording, mix: tuple, at: int) -> list[float]:
+    """One number a seed, by a search through all runs."""
+    return [
+        float(recording.accuracy[run, at])
+        for run, one in enumerate(recording.settings)
+        if tuple(one[name] for name in TERMS) == mix
+    ]
+
+
+@pytest.mark.parametrize("place, label", list(enumerate(["L_ce", "L_kd", "L_T", "L_ss"])))
+def test_what_a_term_adds_is_the_paired_difference(mixer: Mixer, place: int, label: str) -> None:
+    rest = tuple(0.0 if i == place else weight for i, weight in enumerate(USUAL))
+    pairs = zip(*(accuracy_by_hand(mixer.recording, mix, 2) for mix in (USUAL, rest)), strict=True)
+    gains = [more - less for more, less in pairs]
+    mean = sum(gains) / 3
+    low, high = stats.t.interval(0.95, 2, loc=mean, scale=stats.sem(gains))
+    words = mixer.describe(epoch=2)
+    verdict = "contains 0" if low <= 0 <= high else "leaves 0 out"
+    assert f"{label} adds {mean:+.2f} points (seeds from {min(gains):+.2f} to {max(gains):+.2f}" in words
+    assert f"the 95 % interval {low:+.2f} to {high:+.2f} {verdict}" in words
+    mixer.frame(epoch=2)
+    reach = np.clip(mean, -8, 8)
+    assert mixer.gains.bars[TERMS[place]].get_width() == pytest.approx(reach)
+    np.testing.assert_allclose(
+        mixer.without[TERMS[place]].line.get_ydata()[2],
+        np.mean(accuracy_by_hand(mixer.recording, rest, 2)),
+        rtol=1e-6,
+    )
+
+
+def test_shares_are_those_of_weighted_terms(mixer: Mixer) -> None:
+    recording = mixer.recording
+    weighted = []
+    for name, weight in zip(TERMS, USUAL, strict=True):
+        values = [
+            recording.terms[name][run, 1]
+            for run, one in enumerate(recording.settings)
+            if tuple(one[n] for n in TERMS) == USUAL
+        ]
+        weighted.append(weight * sum(map(float, values)) / 3)
+    shares = [value / sum(weighted) for value in weighted]
+    mixer.frame(epoch=1)
+    drawn = [mixer.shares.parts[name].get_width() for name in TERMS]
+    np.testing.assert_allclose(drawn, shares, rtol=1e-5)
+    assert f"L_ss {100 * shares[3]:.1f} %" in mixer.describe(epoch=1).split("Shares of the loss")[1]
+    assert "Shares of the loss" not in mixer.describe(epoch=0)  # nothing is measured before training
+
+
+def test_a_preset_overrides_the_sliders(mixer: Mixer) -> None:
+    words = mixer.describe(preset="eccv-supp", kd=0.0)
+    mean = sum(accuracy_by_hand(mixer.recording, ECCV, 2)) / 3
+    assert "eccv-supp (L_ce 0.1, L_kd 0.9, L_T 5, L_ss 3)" in words and f"{mean:.1f} % right" in words
+    assert "the sliders do not count" in words and "Against official-code" in words
+    assert mixer.frame(preset="eccv-supp", kd=0.0) == mixer.frame(preset="eccv-supp", kd=0.9)
+    assert [value for _, value in mixer.controls["ss"].options] == [0.0, 10.0]  # those of the grid alone
+
+
+def test_a_preset_with_another_share_of_rows_is_not_taken_apart(mixer: Mixer) -> None:
+    """arxiv keeps 75 % for L_T, so its mix without L_ss differs in two things from the one recorded."""
+    assert "L_ss was not recorded switched off" in mixer.describe(preset="arxiv")
+
+
+def test_terms_that_are_off_or_alone_are_named(mixer: Mixer) -> None:
+    words = mixer.describe(ce=0.0, kd=0.9, tf=0.0, ss=0.0)
+    assert "L_ce is off." in words and "L_kd is the only term" in words
+
+
+def test_all_zero_stays_untrained_and_is_not_trained(live) -> None:
+    explorer = explore_mix(made_recording())
+    for name in TERMS:
+        explorer.live.controls[name].value = 0.0
+    words = explorer.live.words.value
+    assert "11.0 % right (3 seeds, 10.0 to 12.0)" in words and "nothing is learned" in words
+    assert list(explorer.curve.line.get_ydata()) == [11.0, 11.0, 11.0]
+    explorer.live.buttons["Train this mix"].click()
+    assert "all four weights are 0" in explorer.live.words.value and not explorer.rerun.busy
+
+
+def test_a_live_run_of_a_preset_takes_its_whole_recipe(live, monkeypatch) -> None:
+    monkeypatch.setattr("sskd_lib.lab.explorers.mixer.LABELS", 20)
+    explorer = explore_mix(made_recording(epochs=(0, 1)))
+    explorer.live.controls["preset"].value = "arxiv"
+    explorer.live.buttons["Train this mix"].click()
+    explorer.rerun.thread.join(120)
+    own = explorer.rerun.runs[ARXIV]
+    assert own.state == "done" and own.recipe == PRESETS["arxiv"] and own.labels == 20
+    np.testing.assert_array_equal(explorer.own.line.get_ydata(), own.accuracy)
+    assert f"yours has {own.accuracy[1]:.2f} %" in explorer.live.words.value
+
+
+def test_pages_hold_few_pictures(mixer: Mixer) -> None:
+    assert np.prod([len(options) for options in page_options(mixer).values()]) <= MOST

@@ -1,0 +1,242 @@
+"""The time machine: what it shows of made-up recordings, by plain loops; real trainings laid over them."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sskd_lib.lab.explorers import rerun
+from sskd_lib.lab.explorers.answers import share_between
+from sskd_lib.lab.explorers.base import OPEN
+from sskd_lib.lab.explorers.page import MOST, page_options
+from sskd_lib.lab.explorers.time_machine import TimeMachine, explore_time_machine
+from sskd_lib.lab.recordings import Recording
+
+CLASSES = tuple(f"class {k}" for k in "ABCDEFGHIJ")
+POINT = {"temperature": 4.0, "keep_wrong": 0.5, "labels": 20}
+
+
+def made_recording(epochs=(0, 1, 2), seeds=(0, 1, 2), labels=(20, 40), without=()) -> Recording:
+    """Random numbers in the shape of a recording; `without`: numbers of runs to leave out."""
+    random = np.random.default_rng(0)
+    product = itertools.product((1.0, 4.0), (0.0, 0.5, 1.0), labels, seeds)
+    names = ("temperature", "keep_wrong", "labels", "seed")
+    settings = [dict(zip(names, values, strict=True)) for values in product]
+    settings = tuple(one for run, one in enumerate(settings) if run not in without)
+    runs, length = len(settings), len(epochs)
+    terms = {
+        name: random.uniform(0.1, 9, (runs, length)).astype(np.float32) for name in "ce kd tf ss".split()
+    }
+    for term in terms.values():
+        term[:, 0] = np.nan
+    dots = np.arange(30) % 10
+    return Recording(
+        settings=settings,
+        epochs=np.array(epochs),
+        accuracy=random.uniform(40, 80, (runs, length)).astype(np.float32),
+        terms=terms,
+        outputs=random.normal(0, 3, (runs, length, 4, 10)).astype(np.float32),
+        features=random.normal(0, 1, (runs, length, 30, 2)).astype(np.float32),
+        images=random.integers(0, 256, (4, 1, 28, 28)).astype(np.uint8),
+        labels=np.arange(4),
+        dots=dots,
+        teacher_outputs=random.normal(0, 3, (4, 10)).astype(np.float32),
+        teacher_features=random.normal(0, 1, (30, 2)).astype(np.float32),
+        teacher_accuracy=90.0,
+        classes=CLASSES,
+        card={"machines": [{"runtime": {"dtype": "float32", "threads": 4, "device_name": "a chip"}}]},
+    )
+
+
+@pytest.fixture
+def live(monkeypatch: pytest.MonkeyPatch):
+    """Explorers come as widgets, although no browser listens; afterwards none is left open."""
+    monkeypatch.setattr("sskd_lib.lab.explorers.base.static_reason", lambda: None)
+    monkeypatch.setattr("IPython.display.display", lambda *shown, **more: None)
+    yield
+    while OPEN:
+        left = OPEN.popitem()[1]
+        left.close()
+        if left.explorer.rerun.thread is not None:
+            left.explorer.rerun.thread.join(60)
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+def runs_by_hand(recording: Recording, **wanted: float) -> list[int]:
+    return [
+        run
+        for run, one in enumerate(recording.settings)
+        if all(one[name] == value for name, value in wanted.items())
+    ]
+
+
+def test_accuracy_is_mean_range_and_place_by_a_plain_loop() -> None:
+    recording = made_recording()
+    explorer = TimeMachine(recording, "test")
+    words = explorer.describe(**POINT, epoch=1)
+    explorer.frame(**POINT, epoch=1)
+    runs = runs_by_hand(recording, **POINT)
+    values = [float(recording.accuracy[run, 1]) for run in runs]
+    mean = sum(values) / 3
+    assert f"{mean:.1f} % right (mean of 3 seeds, {min(values):.1f} to {max(values):.1f})" in words
+    np.testing.assert_allclose(explorer.curve.line.get_ydata()[1], mean, rtol=1e-6)
+    others = []
+    for temperature, share in itertools.product((1.0, 4.0), (0.0, 0.5, 1.0)):
+        if (temperature, share) != (4.0, 0.5):
+            found = runs_by_hand(recording, temperature=temperature, keep_wrong=share, labels=20)
+            others.append(sum(float(recording.accuracy[run, 1]) for run in found) / len(found))
+    place = 1 + sum(other > mean for other in others)
+    assert f"place {place} of 6 settings" in words
+    assert f"(the others: {min(others):.1f} to {max(others):.1f} %)" in words
+
+
+def test_one_seed_shows_its_own_run_and_terms() -> None:
+    recording = made_recording()
+    explorer = TimeMachine(recording, "test")
+    (run,) = runs_by_hand(recording, **POINT, seed=2)
+    words = explorer.describe(**POINT, seed=2, epoch=2)
+    explorer.frame(**POINT, seed=2, epoch=2)
+    assert f"{recording.accuracy[run, 2]:.1f} % right, place" in words and "seed 2" in words
+    for name, label in (("ce", "L_ce"), ("kd", "L_kd"), ("tf", "L_T"), ("ss", "L_ss")):
+        assert f"{label} {recording.terms[name][run, 2]:.3g}" in words
+        np.testing.assert_array_equal(explorer.terms[name].line.get_xdata(), [1, 2])  # none before training
+    assert not explorer.curve.band.get_visible()  # one run has no range
+    assert "Terms are measured in training." in explorer.describe(**POINT, seed=2, epoch=0)
+
+
+def test_answers_are_softened_at_the_settings_temperature() -> None:
+    recording = made_recording()
+    explorer = TimeMachine(recording, "test")
+    explorer.frame(**POINT, seed="mean", epoch=1, image=3)
+    shares = []
+    for run in runs_by_hand(recording, **POINT):
+        grown = [math.exp(float(z) / 4) for z in recording.outputs[run, 1, 3]]
+        shares.append([g / sum(grown) for g in grown])
+    by_hand = [sum(column) / 3 for column in zip(*shares, strict=True)]
+    np.testing.assert_allclose([bar.get_width() for bar in explorer.answer.student], by_hand, rtol=1e-5)
+    first = max(range(10), key=lambda k: by_hand[k])
+    words = explorer.describe(**POINT, seed="mean", epoch=1, image=3)
+    assert f"student {CLASSES[first]} {100 * by_hand[first]:.1f} %" in words and "Image 4, class D" in words
+
+
+def test_share_between_classes_of_four_points_by_hand() -> None:
+    points = np.array([[0.0, 0], [2, 0], [4, 0], [6, 0]])  # means 1 and 5 around 3: 16 of 20
+    assert share_between(points, np.array([0, 0, 1, 1])) == pytest.approx(0.8)
+    assert share_between(points, np.array([0, 1, 1, 0])) == pytest.approx(0)
+    assert share_between(np.repeat(points[:2], 2, 0), np.array([0, 0, 1, 1])) == pytest.approx(1)
+
+
+def test_dots_have_the_students_shape_and_the_teachers_middle_and_spread() -> None:
+    recording = made_recording()
+    explorer = TimeMachine(recording, "test")
+    words = explorer.describe(**POINT, seed=1, epoch=0)
+    explorer.plane.low[:], explorer.plane.high[:] = -99, 99  # no edge
+    explorer.frame(**POINT, seed=1, epoch=0)
+    (run,) = runs_by_hand(recording, **POINT, seed=1)
+    student, teacher = recording.features[run, 0], recording.teacher_features
+    drawn = np.empty((30, 2))
+    for k, dots in enumerate(explorer.plane.dots):
+        drawn[recording.dots == k] = dots.get_xydata()
+    sizes = [math.sqrt(sum(((a - a.mean(0)) ** 2).sum(1)) / 30) for a in (student, teacher, drawn)]
+    assert sizes[2] == pytest.approx(sizes[1], rel=1e-5)
+    np.testing.assert_allclose(drawn * sizes[0] / sizes[1], student - student.mean(0), atol=1e-5)
+    assert f"it is {sizes[0] / sizes[1]:.2f} times the teacher's spread" in words
+
+
+def test_every_control_changes_picture_and_words(live) -> None:
+    explorer = explore_time_machine(made_recording())
+    widgets = explorer.live
+    for name, control in explorer.controls.items():
+        before = pixels(widgets.picture.value), widgets.words.value
+        widgets.controls[name].value = next(v for _, v in control.options if v != control.start)
+        assert (pixels(widgets.picture.value) != before[0]).any(), name
+        assert widgets.words.value != before[1], name
+
+
+def test_what_was_not_recorded_is_said() -> None:
+    whole = made_recording()
+    gone = runs_by_hand(whole, **POINT)
+    without_one, without_all = (
+        TimeMachine(made_recording(without=runs), "test") for runs in (gone[:1], gone)
+    )
+    assert "mean of 2 seeds" in without_one.describe(**POINT)
+    assert "not recorded" in without_one.describe(**POINT, seed=0)
+    assert "not recorded" in without_all.describe(**POINT)
+    assert (pixels(without_all.frame(**POINT)) != pixels(without_one.frame(**POINT))).any()
+
+
+def test_pages_keep_first_and_last_epoch_and_few_pictures() -> None:
+    explorer = TimeMachine(made_recording(epochs=tuple(range(0, 61, 3)), labels=(100, 300, 1000)), "test")
+    options = page_options(explorer)
+    assert math.prod(map(len, options.values())) <= MOST
+    assert [value for _, value in options["epoch"]][:: len(options["epoch"]) - 1] == [0, 60]
+
+
+def press(explorer: TimeMachine, name: str) -> None:
+    explorer.live.buttons[name].click()
+
+
+def test_training_here_lies_over_the_recording(live) -> None:
+    explorer = explore_time_machine(made_recording())
+    for name, value in {**POINT, "seed": 1}.items():
+        explorer.live.controls[name].value = value
+    press(explorer, "Train this very point")
+    press(explorer, "Train this very point")  # too early
+    assert "A training is running already" in explorer.describe(**explorer.live.values())
+    first = explorer.rerun.thread
+    first.join(120)
+    own = explorer.rerun.runs[4.0, 0.5, 20, 1]
+    assert (own.state, own.labels, own.seed) == ("done", 20, 1) and np.isfinite(own.accuracy).all()
+    assert own.recipe.kd_temperature == own.recipe.tf_temperature == 4
+    assert own.recipe.tf_keep_wrong == own.recipe.ss_keep_wrong == 0.5
+    np.testing.assert_array_equal(explorer.own.line.get_ydata(), own.accuracy)
+    words = explorer.live.words.value
+    (run,) = runs_by_hand(explorer.recording, **POINT, seed=1)
+    recorded = explorer.recording.accuracy[run]
+    assert f"yours has {own.accuracy[2]:.2f} %" in words and f"{recorded[2]:.2f} %" in words
+    assert "They part at epoch 0." in words and "rounds the last digits differently" in words
+    assert "Recorded with float32, 4 threads, a chip; yours with" in words
+    explorer.live.controls["seed"].value = 2
+    assert len(explorer.own.line.get_ydata()) == 0 and "yours" not in explorer.live.words.value
+
+    # The same training once more, over a recording that holds what the first gave: no difference to tell.
+    accuracy = explorer.recording.accuracy.copy()
+    accuracy[run] = own.accuracy
+    again = explore_time_machine(dataclasses.replace(explorer.recording, accuracy=accuracy))
+    for name, value in {**POINT, "seed": 1}.items():
+        again.live.controls[name].value = value
+    press(again, "Train this very point")
+    again.rerun.thread.join(120)
+    assert "So far they agree at every epoch measured" in again.live.words.value
+
+
+def test_stopping_and_running_the_cell_again_end_a_training(live) -> None:
+    explorer = explore_time_machine(made_recording(epochs=(0, 5000)))
+    press(explorer, "Stop training")
+    assert "No training is running." in explorer.live.words.value
+    press(explorer, "Train this very point")
+    press(explorer, "Stop training")
+    explorer.rerun.thread.join(60)
+    assert not explorer.rerun.busy and "Your training (seed 0) was stopped" in explorer.live.words.value
+    press(explorer, "Train this very point")
+    training = explorer.rerun.thread
+    explore_time_machine(explorer.recording)
+    training.join(60)
+    assert not training.is_alive()
+
+
+def test_an_error_of_the_training_is_shown(live, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(rerun, "weights_folder", lambda dataset: tmp_path)  # without a teacher
+    explorer = explore_time_machine(made_recording())
+    press(explorer, "Train this very point")
+    explorer.rerun.thread.join(60)
+    assert "Your training ended with an error: FileNotFoundError" in explorer.live.words.value
