@@ -90,8 +90,9 @@ def world() -> World:
 def processes(device: str = "auto") -> Iterator[World]:
     """Join the other processes that torchrun started, if it did, and leave them in the end.
 
-    The device of each process is local_device(device). What was wrapped (World.wrap) is to be let go of before
-    the end, for it keeps the group's threads alive, and these abort a Python that ends while they free a tensor.
+    The device of each process is local_device(device). What was wrapped (World.wrap) is to be let go of
+    before the end: it keeps the group's threads alive, and these abort a Python that ends while they free a
+    tensor.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield World()

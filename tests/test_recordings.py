@@ -243,7 +243,7 @@ def test_places_keep_their_size():
     stored = recordings.rounded_places(places)
     back = stored["features"] * stored["feature_scale"][:, :, None, None]
     largest = np.abs(places).max((2, 3), keepdims=True)
-    assert (np.abs(back - places) <= 0.51 * largest / 127).all()
+    assert (np.abs(back - places) <= 0.51 * largest / 32767).all()
     assert np.isfinite(recordings.rounded_places(np.zeros((1, 1, 4, 2)))["feature_scale"]).all()
 
 

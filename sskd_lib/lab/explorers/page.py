@@ -70,13 +70,19 @@ def page_options(explorer: Explorer) -> dict[str, tuple[tuple[str, Any], ...]]:
     moving = explorer.on_pages or tuple(explorer.controls)
     chosen = {name: tuple(explorer.controls[name].options) for name in moving}
     while math.prod(len(options) for options in chosen.values()) > MOST:
-        name = max(chosen, key=lambda name: len(chosen[name]))
-        options, start = chosen[name], explorer.controls[name].start
-        kept = [o for i, o in enumerate(options) if i % 2 == 0 or o[1] == start or i == len(options) - 1]
-        if len(kept) == len(options):
+        starts = explorer.start()
+        fewer = {name: _every_other(options, starts[name]) for name, options in chosen.items()}
+        can = [name for name in chosen if len(fewer[name]) < len(chosen[name])]
+        if not can:
             break  # two options and the start: no fewer
-        chosen[name] = tuple(kept)
+        name = max(can, key=lambda name: len(chosen[name]))
+        chosen[name] = fewer[name]
     return chosen
+
+
+def _every_other(options: tuple[tuple[str, Any], ...], start: Any) -> tuple[tuple[str, Any], ...]:
+    last = len(options) - 1
+    return tuple(o for i, o in enumerate(options) if i % 2 == 0 or i == last or o[1] == start)
 
 
 def explorer_html(explorer: Explorer) -> str:
