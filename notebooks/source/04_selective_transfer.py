@@ -537,7 +537,7 @@ for setting, name in settings.items():
 # |---|---|---|
 # | SSKD beats KD | Yes at 240 epochs and few labels, in two settings (section 7); not in short runs | CIFAR-100 at full size (notebook 06); other pairs of networks |
 # | $L_{ss}$ and $L_T$ each help (its Fig. 3b, whose values could not be found) | $L_T$, with the rotated views: yes. $L_{ss}$ on top: not measurable with these seeds | More seeds, other data, a better teacher head |
-# | Keeping 75 % of the wrong rows is best (its Table 1) | – | The effect of the ratio on accuracy |
+# | Keeping 75 % of the wrong rows is best (its Table 1) | Ratios 0, 50 and 100 %, short runs: notebook 08 | 75 % itself, long runs |
 #
 # ## Make
 #

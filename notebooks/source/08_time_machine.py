@@ -432,8 +432,10 @@ print(f"largest gap {np.abs(gap).max():.2f} points, after the last epoch {gap[-1
 #
 # ## Make
 #
-# * **More seeds.** Widen `SEEDS` in `data/make_recordings.py`; `python data/make_recordings.py train --dry-run`
+# * **More seeds.** Widen `SEEDS` in `data/make_recordings.py`; `python data/make_recordings.py --dry-run`
 #   says how long it takes. Which of the verdicts above would you expect to change?
 # * **Another question for the film.** For each of the chosen images (`grid.images`, `grid.outputs`), find the
 #   epoch from which on it is named rightly to the end. Are the images that the teacher is unsure of
 #   (`grid.teacher_outputs`) also the ones that are learned last?
+#
+# Back to: [00 · Start here](00_start_here.ipynb).
