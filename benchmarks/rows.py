@@ -146,7 +146,7 @@ def phased_step(
         output = runtime.run(student, views)
         yield "student forward"
         hits = (output.logits[: len(batch.labels)].argmax(1) == batch.labels).sum()
-        judged = Output(*(part.detach().requires_grad_() for part in output)) if split else output
+        judged = Output(*(part.detach().requires_grad_() for part in output[:3])) if split else output
         terms = method(judged, taught, batch.labels)
         yield "losses"
         optimizer.zero_grad()

@@ -64,12 +64,26 @@ def save_checkpoint(
     return write_tensors(path, tensors, {**card, "format": FORMAT, "network": network.spec})
 
 
-def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Network:
+def load_checkpoint(
+    path: str | Path, device: str | torch.device = "cpu", *, format: str = FORMAT, **foreign: Any
+) -> Network:
     """Rebuild the network a checkpoint holds, in eval mode, float32.
 
+    format: the kit's own, or "repdistiller" or "torchvision" for a .pth file of theirs; then foreign may hold
+    model, num_classes and projection, which such a file does not tell (see `foreign.load_foreign`).
+
     The network is returned whole or not at all: raises FileNotFoundError, or CheckpointError if the file is
-    cut short, changed, foreign, or does not fit its own card.
+    cut short, changed, foreign, or does not fit its own card; ValueError for an unknown format or model.
     """
+    if format != FORMAT:
+        from .foreign import load_foreign  # it builds on this module
+
+        return load_foreign(path, format, **foreign).to(device)
+    if foreign:
+        raise ValueError(
+            f"{', '.join(foreign)} is for files of others, the kit's own name it. Leave it out, or say which "
+            'format the file has, such as format="repdistiller".'
+        )
     tensors, card = read_tensors(path)
     if card.get("format") != FORMAT:
         raise CheckpointError(
@@ -85,7 +99,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Net
             f"the card of {path} describes no network that this version of the kit can make: {error} "
             "Update the kit, or train the network again."
         ) from error
-    if problems := _misfits(network.state_dict(), tensors):
+    if problems := misfits(network.state_dict(), tensors):
         raise CheckpointError(
             f"{path} does not fit the {card['network']['model']} its card names: {'; '.join(problems[:3])}"
             f"{' …' if len(problems) > 3 else ''}. Nothing was loaded; train it again or get the file anew."
@@ -94,8 +108,8 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Net
     return network.eval().to(device)
 
 
-def _misfits(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
-    """What keeps `found` from being loaded in place of `expected`, one phrase a tensor."""
+def misfits(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+    """What keeps the named tensors `found` from being loaded in place of `expected`, one phrase a tensor."""
     problems = [f"{name} is missing" for name in expected.keys() - found.keys()]
     problems += [f"{name} is not part of it" for name in found.keys() - expected.keys()]
     problems += [
@@ -166,7 +180,8 @@ def _unreadable(path: Path, error: Exception) -> str:
     if start == b"PK\x03\x04" or start[:1] == b"\x80":  # torch.save, new and old
         return (
             f"{path} is a pickle, as torch.save writes them (.pth, .pt). A pickle can run any code, so the "
-            "kit opens none: it reads the .safetensors files of its own trainings. Nothing was loaded."
+            "kit opens none: it reads the .safetensors files of its own trainings. Nothing was loaded. Of a "
+            'published teacher, load_checkpoint(path, format="repdistiller") takes the tensors and no more.'
         )
     return (
         f"{path} is damaged, cut short, or not a safetensors file ({error}). Nothing was loaded. "

@@ -16,11 +16,18 @@ class Output(NamedTuple):
     """What a network says of N images: all that a loss term may look at.
 
     logits: float [N, K]; projection: float [N, D] or None; features: float [N, D] or None.
+    maps: float [N, c, h, w] for the stem and each stage, or None: only where they were asked for.
     """
 
     logits: Tensor
     projection: Tensor | None = None
     features: Tensor | None = None
+    maps: tuple[Tensor, ...] | None = None
+
+    def to(self, where: Any) -> Output:
+        """The same in another number format or on another device: what torch.Tensor.to takes."""
+        parts = (None if part is None else part.to(where) for part in self[:3])
+        return Output(*parts, self.maps and tuple(part.to(where) for part in self.maps))
 
 
 class Network(nn.Module):
@@ -49,11 +56,19 @@ class Network(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
         self.spec: dict[str, Any] = {}  # model name, classes, channels: what a checkpoint needs to rebuild it
 
-    def forward(self, pixels: Tensor) -> Output:
-        """Classify pixels: float [N, C, H, W] in [0, 1] → Output."""
-        features = self.backbone.features((pixels - self.mean) / self.std)
+    def forward(self, pixels: Tensor, maps: bool = False, pre_activation: bool = False) -> Output:
+        """Classify pixels: float [N, C, H, W] in [0, 1] → Output.
+
+        maps: fill Output.maps with the backbone's `stage_maps`, from the same pass; pre_activation: those
+        that enter the ReLUs instead. Raises ValueError or NotImplementedError where the backbone has none.
+        """
+        x, found = (pixels - self.mean) / self.std, None
+        if maps:
+            features, found = self.backbone.features_and_maps(x, pre_activation)
+        else:
+            features = self.backbone.features(x)
         projection = None if self.head is None else self.head(features)
-        return Output(self.backbone.classify(features), projection, features)
+        return Output(self.backbone.classify(features), projection, features, found)
 
 
 def check_fits(network: Network, data: ImageSet | None, who: str) -> None:

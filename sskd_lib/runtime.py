@@ -47,18 +47,17 @@ class Runtime:
         memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
         return network.to(self.device, memory_format=memory_format)
 
-    def run(self, network: Network, views: Tensor) -> Output:
+    def run(self, network: Network, views: Tensor, **asked: bool) -> Output:
         """Pass views through a network in this format; the output is float32.
 
-        views: float [N, C, H, W] in [0, 1]. Returns Output.
+        views: float [N, C, H, W] in [0, 1]; asked: maps, pre_activation (see `Network.forward`).
         """
         if self.channels_last:
             views = views.contiguous(memory_format=torch.channels_last)
         half = self.dtype != torch.float32
         # A recorded step must not find weights that an earlier step has rounded: no cache.
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=half, cache_enabled=False):
-            output = network(views)
-        return Output(*(None if part is None else part.float() for part in output))
+            return network(views, **asked).to(torch.float32)
 
     def describe(self) -> dict[str, Any]:
         """What a card says of the machine."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import torchvision
 from torch import Tensor, nn
 
 from sskd_lib.models import MODELS, create_model
+from sskd_lib.models.shufflenetv1 import shuffle
 from sskd_lib.models.shufflenetv2 import interleave
 
 # name: (parameters, multiply-accumulates of convolutions and the classifier, D, entries of the state dict)
@@ -23,17 +26,44 @@ GOLDEN = {
     "resnet44": (667_188, 97_442_048, 64, 272),
     "resnet56": (861_620, 125_753_600, 64, 344),
     "resnet110": (1_736_564, 253_155_584, 64, 668),
+    "resnet14x05": (47_340, 6_777_984, 32, 92),
+    "resnet20x05": (71_756, 10_316_928, 32, 128),
+    "resnet20x0375": (41_194, 5_845_344, 24, 128),
     "resnet8x4": (1_233_540, 177_071_104, 256, 62),
     "resnet32x4": (7_433_860, 1_083_040_768, 256, 206),
+    "ResNet50": (23_705_252, 1_298_014_208, 2048, 320),
     "wrn_16_1": (180_916, 26_663_168, 64, 82),
     "wrn_16_2": (703_284, 101_118_464, 128, 83),
     "wrn_40_1": (569_780, 83_286_272, 64, 226),
     "wrn_40_2": (2_255_156, 327_610_880, 128, 227),
+    "vgg8": (3_965_028, 96_192_512, 512, 37),
+    "vgg11": (9_277_284, 209_438_720, 512, 58),
+    "vgg13": (9_462_180, 284_936_192, 512, 72),
+    "vgg16": (14_774_436, 398_182_400, 512, 93),
+    "vgg19": (20_086_692, 511_428_608, 512, 114),
+    "MobileNetV2": (812_836, 6_523_648, 1280, 320),
+    "ShuffleV1": (949_258, 38_691_456, 960, 296),
     "ShuffleV2": (1_355_528, 44_504_448, 1024, 338),
+}
+# millions of parameters and of multiply-accumulates, as articles on these pairs print them
+LITERATURE = {
+    "wrn_40_2": (2.26, 327.6),
+    "wrn_16_2": (0.70, 101.1),
+    "wrn_40_1": (0.57, 83.3),
+    "resnet56": (0.86, 125.8),
+    "resnet20": (0.28, 40.8),
+    "resnet32x4": (7.43, 1083.0),
+    "resnet8x4": (1.23, 177.1),
+    "vgg13": (9.46, 284.9),
+    "vgg8": (3.97, 96.2),
+    "ResNet50": (23.71, 1298.0),
+    "MobileNetV2": (0.81, 6.5),
+    "ShuffleV1": (0.95, 38.7),
+    "ShuffleV2": (1.36, 44.5),
 }
 # ImageNet's ResNets, 1,000 classes: parameters as torchvision's documentation gives them, D
 IMAGENET = {"resnet18": (11_689_512, 512), "resnet34": (21_797_672, 512)}
-SMALL = ["resnet8", "wrn_16_1", "ShuffleV2"]  # one of each family
+SMALL = ["resnet8", "wrn_16_1", "vgg8", "MobileNetV2", "ShuffleV1", "ShuffleV2", "ResNet50"]  # of each family
 
 
 def make(name: str, *, seed: int = 0, **counts: int) -> nn.Module:
@@ -117,80 +147,67 @@ def test_imagenet_backbones_are_torchvisions_own(name):
 BATCHNORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
-def published_keys(name: str) -> set[str]:
-    """The keys of the zoo's state dict, from the layer names alone."""
-    convolutions, norms, linear = ["conv1"], ["bn1"], "fc"
-    if name.startswith("resnet"):
-        blocks = (int(name[6:].removesuffix("x4")) - 2) // 6
-        for stage in (1, 2, 3):
-            for block in (f"layer{stage}.{i}" for i in range(blocks)):
-                convolutions += [f"{block}.conv1", f"{block}.conv2"]
-                norms += [f"{block}.bn1", f"{block}.bn2"]
-            if stage > 1 or name.endswith("x4"):
-                convolutions += [f"layer{stage}.0.downsample.0"]
-                norms += [f"layer{stage}.0.downsample.1"]
-    elif name.startswith("wrn"):
-        depth, widen = (int(part) for part in name.split("_")[1:])
-        for stage in (1, 2, 3):
-            for block in (f"block{stage}.layer.{i}" for i in range((depth - 4) // 6)):
-                convolutions += [f"{block}.conv1", f"{block}.conv2"]
-                norms += [f"{block}.bn1", f"{block}.bn2"]
-            if stage > 1 or widen > 1:
-                convolutions += [f"block{stage}.layer.0.convShortcut"]
-    else:
-        convolutions, norms, linear = ["conv1", "conv2"], ["bn1", "bn2"], "linear"
-        for stage, units in ((1, 4), (2, 8), (3, 4)):
-            for unit in range(units):
-                numbers = range(1, 6 if unit == 0 else 4)
-                convolutions += [f"layer{stage}.{unit}.conv{i}" for i in numbers]
-                norms += [f"layer{stage}.{unit}.bn{i}" for i in numbers]
-    keys = [f"{c}.weight" for c in convolutions] + [f"{n}.{entry}" for n in norms for entry in BATCHNORM]
-    return {*keys, f"{linear}.weight", f"{linear}.bias"}
+def read_table() -> dict[str, tuple[int, dict[str, tuple[int, ...]]]]:
+    """The published state dicts of tests/data/backbones.txt: {model: (parameters, {name: shape})}."""
+    table: dict[str, tuple[int, dict[str, tuple[int, ...]]]] = {}
+    for line in (Path(__file__).parent / "data" / "backbones.txt").read_text().splitlines():
+        if line.startswith("["):
+            model, parameters = re.fullmatch(r"\[(.+)\] (\d+) \d+", line).groups()
+            shapes: dict[str, tuple[int, ...]] = {}
+            table[model] = int(parameters), shapes
+        elif not line.startswith("#"):
+            pattern, *shape = line.split()
+            numbers = re.search(r"\{(\d+)-(\d+)\}", pattern)
+            first, last = map(int, numbers.groups()) if numbers else (0, 0)
+            for number in range(first, last + 1):
+                name = re.sub(r"\{.+\}", str(number), pattern)
+                if shape[0] == "batchnorm":
+                    shapes |= {f"{name}.{entry}": (int(shape[1]),) for entry in BATCHNORM[:-1]}
+                    shapes[f"{name}.{BATCHNORM[-1]}"] = ()
+                else:
+                    shapes[name] = tuple(map(int, shape))
+    return table
+
+
+TABLE = read_table()
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_state_dict_keys_are_the_published_ones(name):
-    assert set(shapes_only(name).state_dict()) == published_keys(name)
+def test_names_and_shapes_are_the_published_ones(name):
+    parameters, shapes = TABLE[name]
+    network = shapes_only(name)
+    assert {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()} == shapes
+    assert sum(p.numel() for p in network.parameters()) == parameters
 
 
-SHAPES = [
-    ("resnet56", "conv1.weight", (16, 3, 3, 3)),
-    ("resnet56", "layer1.8.conv2.weight", (16, 16, 3, 3)),
-    ("resnet56", "layer3.0.downsample.0.weight", (64, 32, 1, 1)),
-    ("resnet32x4", "conv1.weight", (32, 3, 3, 3)),
-    ("resnet32x4", "layer1.0.downsample.0.weight", (64, 32, 1, 1)),
-    ("resnet32x4", "fc.weight", (100, 256)),
-    ("wrn_40_2", "conv1.weight", (16, 3, 3, 3)),
-    ("wrn_40_2", "block1.layer.0.convShortcut.weight", (32, 16, 1, 1)),
-    ("wrn_40_2", "block2.layer.0.bn1.weight", (32,)),
-    ("wrn_40_2", "block3.layer.5.conv2.weight", (128, 128, 3, 3)),
-    ("wrn_40_2", "bn1.running_var", (128,)),
-    ("ShuffleV2", "conv1.weight", (24, 3, 1, 1)),
-    ("ShuffleV2", "layer1.0.conv1.weight", (24, 1, 3, 3)),
-    ("ShuffleV2", "layer1.0.conv3.weight", (58, 24, 1, 1)),
-    ("ShuffleV2", "layer2.7.conv2.weight", (116, 1, 3, 3)),
-    ("ShuffleV2", "conv2.weight", (1024, 464, 1, 1)),
-    ("ShuffleV2", "linear.weight", (100, 1024)),
-]
+def test_the_table_says_how_many_entries_it_has():
+    text = (Path(__file__).parent / "data" / "backbones.txt").read_text()
+    said = {model: int(entries) for model, entries in re.findall(r"^\[(.+)\] \d+ (\d+)$", text, re.M)}
+    assert said == {model: len(shapes) for model, (_, shapes) in TABLE.items()} and list(said) == list(GOLDEN)
 
 
-@pytest.mark.parametrize(("name", "key", "shape"), SHAPES)
-def test_published_shapes(name, key, shape):
-    assert shapes_only(name).state_dict()[key].shape == shape
+@pytest.mark.parametrize("name", LITERATURE)
+def test_counts_of_the_literature(name):
+    parameters, macs, _, _ = GOLDEN[name]
+    assert (round(parameters / 1e6, 2), round(macs / 1e6, 1)) == LITERATURE[name]
 
 
-@pytest.mark.parametrize("name", ["resnet8x4", "wrn_16_2"])
+@pytest.mark.parametrize("name", ["resnet8x4", "wrn_16_2", "vgg8", "MobileNetV2", "ResNet50"])
 def test_convolutions_start_with_variance_two_over_fan_out(name):
     for module in make(name).modules():
         if isinstance(module, nn.Conv2d) and module.weight.numel() > 5000:
             expected = math.sqrt(2 / (module.out_channels * math.prod(module.kernel_size)))
             assert module.weight.std().item() == pytest.approx(expected, rel=0.05)
             assert module.weight.mean().item() == pytest.approx(0, abs=expected / 20)
+            assert module.bias is None or not module.bias.any()
 
 
-def test_only_the_wide_resnet_starts_with_a_zero_classifier_bias():
+def test_how_classifiers_start():
     assert not create_model("wrn_16_1").fc.bias.any()
     assert create_model("resnet8").fc.bias.any()
+    for classifier in (create_model("vgg8").classifier, create_model("MobileNetV2").classifier[0]):
+        assert not classifier.bias.any()
+        assert classifier.weight.std().item() == pytest.approx(0.01, rel=0.05)
 
 
 # ---- the forward pass against plain functional code ----------------------------------------------
@@ -205,7 +222,8 @@ class Plain:
     def conv(self, x: Tensor, name: str, stride: int = 1) -> Tensor:
         weight = self.state[f"{name}.weight"]
         groups = x.shape[1] // weight.shape[1]
-        return F.conv2d(x, weight, None, stride, padding=weight.shape[2] // 2, groups=groups)
+        bias = self.state.get(f"{name}.bias")
+        return F.conv2d(x, weight, bias, stride, padding=weight.shape[2] // 2, groups=groups)
 
     def norm(self, x: Tensor, name: str) -> Tensor:
         mean, variance, weight, bias = (
@@ -266,7 +284,68 @@ def plain_shuffle(net: Plain, x: Tensor) -> tuple[Tensor, Tensor]:
     return features, net.linear(features, "linear")
 
 
-PLAIN = {"resnet8": plain_resnet8, "wrn_16_1": plain_wrn_16_1, "ShuffleV2": plain_shuffle}
+def plain_vgg8(net: Plain, x: Tensor) -> tuple[Tensor, Tensor]:
+    for block in range(5):
+        x = net.act(net.conv(x, f"block{block}.0"), f"block{block}.1")
+        if block < 3:
+            x = x.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).amax(4)
+    features = x.flatten(2).mean(2)
+    return features, net.linear(features, "classifier")
+
+
+def plain_mobile(net: Plain, x: Tensor) -> tuple[Tensor, Tensor]:
+    x = net.act(net.conv(x, "conv1.0", 2), "conv1.1")
+    for group, (blocks, stride) in enumerate([(1, 1), (2, 1), (3, 2), (4, 2), (3, 1), (3, 2), (1, 1)]):
+        for i in range(blocks):
+            layer = f"blocks.{group}.{i}.conv"
+            y = net.act(net.conv(x, f"{layer}.0"), f"{layer}.1")
+            y = net.act(net.conv(y, f"{layer}.3", stride if i == 0 else 1), f"{layer}.4")
+            y = net.norm(net.conv(y, f"{layer}.6"), f"{layer}.7")
+            x = x + y if i else y  # no first block of a group keeps its shape
+    features = net.act(net.conv(x, "conv2.0"), "conv2.1").flatten(2).mean(2)
+    return features, net.linear(features, "classifier.0")
+
+
+def plain_shuffle1(net: Plain, x: Tensor) -> tuple[Tensor, Tensor]:
+    x = net.act(net.conv(x, "conv1"), "bn1")
+    for stage, units in ((1, 4), (2, 8), (3, 4)):
+        for i in range(units):
+            unit, stride = f"layer{stage}.{i}", 1 if i else 2
+            y = net.act(net.conv(x, f"{unit}.conv1"), f"{unit}.bn1")
+            if (stage, i) != (1, 0):
+                y = F.channel_shuffle(y, 3)
+            y = net.act(net.conv(y, f"{unit}.conv2", stride), f"{unit}.bn2")
+            y = net.norm(net.conv(y, f"{unit}.conv3"), f"{unit}.bn3")
+            x = x + y if i else torch.cat((y, F.avg_pool2d(x, 3, 2, 1)), 1)
+            x = x.clamp(min=0)
+    features = x.flatten(2).mean(2)
+    return features, net.linear(features, "linear")
+
+
+def plain_resnet50(net: Plain, x: Tensor) -> tuple[Tensor, Tensor]:
+    x = net.act(net.conv(x, "conv1"), "bn1")
+    for stage, blocks in ((1, 3), (2, 4), (3, 6), (4, 3)):
+        for i in range(blocks):
+            block, stride = f"layer{stage}.{i}", 2 if stage > 1 and i == 0 else 1
+            y = net.act(net.conv(x, f"{block}.conv1"), f"{block}.bn1")
+            y = net.act(net.conv(y, f"{block}.conv2", stride), f"{block}.bn2")
+            y = net.norm(net.conv(y, f"{block}.conv3"), f"{block}.bn3")
+            if i == 0:
+                x = net.norm(net.conv(x, f"{block}.shortcut.0", stride), f"{block}.shortcut.1")
+            x = (x + y).clamp(min=0)
+    features = x.flatten(2).mean(2)
+    return features, net.linear(features, "linear")
+
+
+PLAIN = {
+    "resnet8": plain_resnet8,
+    "wrn_16_1": plain_wrn_16_1,
+    "vgg8": plain_vgg8,
+    "MobileNetV2": plain_mobile,
+    "ShuffleV1": plain_shuffle1,
+    "ShuffleV2": plain_shuffle,
+    "ResNet50": plain_resnet50,
+}
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -301,6 +380,20 @@ def test_interleave_by_hand():
     left, right = torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0])
     mixed = interleave(left.reshape(1, 2, 1, 1), right.reshape(1, 2, 1, 1))
     assert mixed.flatten().tolist() == [1, 10, 2, 20]
+
+
+def test_shuffle_by_hand():
+    x = torch.tensor([1.0, 2, 10, 20, 100, 200]).reshape(1, 6, 1, 1)
+    assert shuffle(x, 3).flatten().tolist() == [1, 10, 100, 2, 20, 200]
+    x = images(2, 6, 4, 5)
+    flat = shuffle(x.contiguous(memory_format=torch.channels_last), 3)
+    assert torch.equal(flat, shuffle(x, 3)) and flat.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_vgg_pools_large_images_once_more():
+    network = make("vgg8").eval()
+    sides = {side: network.feature_maps(images(1, 3, side, side)).shape[2] for side in (16, 32, 48, 64)}
+    assert sides == {16: 2, 32: 4, 48: 6, 64: 4}
 
 
 # ---- shapes, formats and gradients ---------------------------------------------------------------
@@ -395,7 +488,7 @@ def test_counts_below_one_are_refused(argument):
         create_model("resnet8", **{argument: 0})
 
 
-@pytest.mark.parametrize("name", ["resnet8", "wrn_16_1"])
+@pytest.mark.parametrize("name", ["resnet8", "wrn_16_1", "vgg8"])
 def test_impossible_depths_are_refused(name):
-    with pytest.raises(ValueError, match="depth 6n"):
+    with pytest.raises(ValueError, match="depth (6n|8, 11, 13, 16, 19, but got 9)"):
         MODELS[name](depth=9)

@@ -121,7 +121,7 @@ def save_recording(folder: Path, name: str, arrays: dict[str, np.ndarray], card:
 
 
 def rounded_places(places: np.ndarray) -> dict[str, np.ndarray]:
-    """Places as they are stored: 32,767 steps each way, of one size for a run and epoch. float [N, E, Q, 2]."""
+    """Places as they are stored: 32,767 steps each way, one size a run and epoch. float [N, E, Q, 2]."""
     scale = np.maximum(np.abs(places).max((2, 3)), 1e-9) / 32767
     return {
         "features": np.rint(places / scale[:, :, None, None]).astype(np.int16),

@@ -1,7 +1,4 @@
-"""ResNets for small images (He et al. 2016, section 4.2), and the interface that every backbone has.
-
-Legend: N images, C channels, H and W pixels, D feature width, K classes.
-"""
+"""ResNets for small images (He et al. 2016): basic blocks (section 4.2), and ResNet50 of bottlenecks."""
 
 from __future__ import annotations
 
@@ -10,81 +7,17 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["MIN_PIXELS", "Backbone", "ResNet", "check_images", "initialise_convolutions"]
+from .backbone import Backbone, Stage, initialise_convolutions, run_stage
 
-MIN_PIXELS = 16
-
-
-def check_images(x: Tensor, in_channels: int) -> None:
-    """Raise ValueError unless `x` is float [N, in_channels, H, W] with H and W of at least 16 pixels."""
-    shape = list(x.shape)
-    if x.dim() != 4:
-        raise ValueError(
-            f"A backbone expects images [N, {in_channels}, H, W], four axes, but got shape {shape}. "
-            "A single image [C, H, W] goes in as image[None]."
-        )
-    if x.shape[1] != in_channels:
-        raise ValueError(
-            f"This backbone was made for {in_channels} channel(s), but the images have {x.shape[1]} "
-            f"(shape {shape}). Make it with in_channels={x.shape[1]}, or convert the images."
-        )
-    if min(x.shape[2:]) < MIN_PIXELS:
-        raise ValueError(
-            f"Images must be at least {MIN_PIXELS} x {MIN_PIXELS} pixels, but these are "
-            f"{x.shape[2]} x {x.shape[3]} (shape {shape}). Enlarge them first."
-        )
-    if not x.is_floating_point():
-        raise ValueError(
-            f"A backbone expects floating-point images, but got {x.dtype}. "
-            "Turn uint8 pixels into floats with x.float() / 255."
-        )
-
-
-def initialise_convolutions(network: nn.Module) -> None:
-    """Draw every convolution weight from N(0, 2 / fan_out) (He et al. 2015), in place.
-
-    fan_out = kernel area x output channels.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-
-class Backbone(nn.Module):
-    """Images to logits in two steps, features then classify; a family defines `feature_maps` and its layers.
-
-    ReLUs and residual sums overwrite the output of the layer before them, which autograd does not need.
-    So a forward hook inside a block must clone what it keeps; hooks on blocks and stages need not.
-    """
-
-    def __init__(self, *, in_channels: int, feature_dim: int) -> None:
-        super().__init__()
-        self.in_channels = in_channels
-        self.feature_dim = feature_dim
-
-    def feature_maps(self, x: Tensor) -> Tensor:
-        """Return the last activations [N, D, h, w], before pooling, of checked images [N, C, H, W]."""
-        raise NotImplementedError
-
-    def features(self, x: Tensor) -> Tensor:
-        """Return the penultimate features [N, D], the mean of the last activations over their pixels.
-
-        `x` is float [N, C, H, W] with H, W >= 16; anything else raises ValueError.
-        """
-        check_images(x, self.in_channels)
-        return self.feature_maps(x).mean((2, 3))
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits [N, K] that the linear classifier gives to features [N, D]."""
-        return self.fc(features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits [N, K] of float images [N, C, H, W]; same errors as `features`."""
-        return self.classify(self.features(x))
+__all__ = ["ResNet", "ResNet50"]
 
 
 def _conv3x3(in_width: int, out_width: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_width, out_width, 3, stride, padding=1, bias=False)
+
+
+def _conv1x1(in_width: int, out_width: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_width, out_width, 1, stride, bias=False)
 
 
 class ResidualBlock(nn.Module):
@@ -98,14 +31,17 @@ class ResidualBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(out_width)
         self.downsample = None
         if stride != 1 or in_width != out_width:
-            projection = nn.Conv2d(in_width, out_width, 1, stride, bias=False)
+            projection = _conv1x1(in_width, out_width, stride)
             self.downsample = nn.Sequential(projection, nn.BatchNorm2d(out_width))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def before_relu(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = self.bn2(self.conv2(y))
-        return y.add_(shortcut).relu_()
+        return y.add_(shortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.before_relu(x).relu_()
 
 
 class ResNet(Backbone):
@@ -143,3 +79,68 @@ class ResNet(Backbone):
     def feature_maps(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         return self.layer3(self.layer2(self.layer1(x)))
+
+    def stages(self, x: Tensor) -> list[Stage]:
+        stem = self.bn1(self.conv1(x))
+        found = [Stage(stem, F.relu(stem))]
+        for layer in (self.layer1, self.layer2, self.layer3):
+            found.append(run_stage(layer, found[-1].after))
+        return found
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions, the last four times as wide, added to a shortcut, then a ReLU."""
+
+    def __init__(self, in_width: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _conv1x1(in_width, width), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = _conv3x3(width, width, stride), nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = _conv1x1(width, 4 * width), nn.BatchNorm2d(4 * width)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or in_width != 4 * width:
+            projection = _conv1x1(in_width, 4 * width, stride)
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(4 * width))
+
+    def before_relu(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+        return self.bn3(self.conv3(y)).add_(self.shortcut(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.before_relu(x).relu_()
+
+
+class ResNet50(Backbone):
+    """ImageNet's ResNet-50 with a 3x3 stem of stride 1 and no pooling before its four stages; D = 2048.
+
+    The second, third and fourth stage halve the image.
+    """
+
+    def __init__(self, num_classes: int = 100, in_channels: int = 3) -> None:
+        super().__init__(in_channels=in_channels, feature_dim=2048)
+        self.conv1, self.bn1 = _conv3x3(in_channels, 64), nn.BatchNorm2d(64)
+        self.layer1 = self._stage(64, 64, blocks=3, stride=1)
+        self.layer2 = self._stage(256, 128, blocks=4, stride=2)
+        self.layer3 = self._stage(512, 256, blocks=6, stride=2)
+        self.layer4 = self._stage(1024, 512, blocks=3, stride=2)
+        self.linear = nn.Linear(2048, num_classes)
+        initialise_convolutions(self)
+
+    @staticmethod
+    def _stage(in_width: int, width: int, blocks: int, stride: int) -> nn.Sequential:
+        first = Bottleneck(in_width, width, stride)
+        return nn.Sequential(first, *(Bottleneck(4 * width, width, 1) for _ in range(blocks - 1)))
+
+    def feature_maps(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+    def stages(self, x: Tensor) -> list[Stage]:
+        stem = self.bn1(self.conv1(x))
+        found = [Stage(stem, F.relu(stem))]
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            found.append(run_stage(layer, found[-1].after))
+        return found
+
+    def classify(self, features: Tensor) -> Tensor:
+        return self.linear(features)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .resnet import Backbone
+from .backbone import Backbone, Stage, run_stage
 
 __all__ = ["ShuffleNetV2", "interleave"]
 
@@ -49,11 +49,18 @@ class ShuffleUnit(nn.Module):
         self.conv2, self.bn2 = _depthwise(half), nn.BatchNorm2d(half)
         self.conv3, self.bn3 = _pointwise(half, half), nn.BatchNorm2d(half)
 
-    def forward(self, x: Tensor) -> Tensor:
-        kept, y = x.chunk(2, dim=1)
+    def _convolve(self, y: Tensor) -> Tensor:
         y = _relu(self.bn1(self.conv1(y)))
         y = self.bn2(self.conv2(y))
-        return interleave(kept, _relu(self.bn3(self.conv3(y))))
+        return self.bn3(self.conv3(y))
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept, y = x.chunk(2, dim=1)
+        return interleave(kept, _relu(self._convolve(y)))
+
+    def before_relu(self, x: Tensor) -> Tensor:
+        kept, y = x.chunk(2, dim=1)
+        return interleave(kept, self._convolve(y))  # what was kept is not negative: a ReLU leaves it alone
 
 
 class DownUnit(nn.Module):
@@ -96,6 +103,16 @@ class ShuffleNetV2(Backbone):
         x = _relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return _relu(self.bn2(self.conv2(x)))
+
+    def stages(self, x: Tensor) -> list[Stage]:
+        stem = self.bn1(self.conv1(x))
+        found = [Stage(stem, F.relu(stem))]
+        for layer in (self.layer1, self.layer2, self.layer3):
+            found.append(run_stage(layer, found[-1].after))
+        return found
+
+    def finish(self, last: Stage) -> Tensor:
+        return _relu(self.bn2(self.conv2(last.after)))
 
     def classify(self, features: Tensor) -> Tensor:
         return self.linear(features)

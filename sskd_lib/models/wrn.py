@@ -7,7 +7,7 @@ from collections import OrderedDict
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .resnet import Backbone, initialise_convolutions
+from .backbone import Backbone, Stage, initialise_convolutions
 
 __all__ = ["WideResNet"]
 
@@ -29,7 +29,9 @@ class PreActivationBlock(nn.Module):
             self.convShortcut = nn.Conv2d(in_width, out_width, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        a = F.relu(self.bn1(x), inplace=True)
+        return self.after_relu(x, F.relu(self.bn1(x), inplace=True))
+
+    def after_relu(self, x: Tensor, a: Tensor) -> Tensor:
         shortcut = x if self.convShortcut is None else self.convShortcut(a)
         y = F.relu(self.bn2(self.conv1(a)), inplace=True)
         return self.conv2(y).add_(shortcut)
@@ -66,3 +68,17 @@ class WideResNet(Backbone):
     def feature_maps(self, x: Tensor) -> Tensor:
         x = self.block3(self.block2(self.block1(self.conv1(x))))
         return F.relu(self.bn1(x), inplace=True)
+
+    def stages(self, x: Tensor) -> list[Stage]:
+        x, found = self.conv1(x), []
+        for first, *rest in (self.block1.layer, self.block2.layer, self.block3.layer):
+            found.append(
+                Stage(first.bn1(x), x)
+            )  # the ReLU after a stage stands in the next one's first block
+            x = first.after_relu(x, F.relu(found[-1].before))
+            for block in rest:
+                x = block(x)
+        return [*found, Stage(self.bn1(x), x)]
+
+    def finish(self, last: Stage) -> Tensor:
+        return F.relu(last.before)
