@@ -143,7 +143,7 @@ lab.show(
 def look(network, images, generator=None):
     """Output of a network for the 4B views of B images, on the CPU; augmented if there is a generator."""
     views = sskd.four_views(images, generator, augment=generator is not None)
-    return sskd.Output(*(part.cpu() for part in kit.runtime.run(network, views.to(kit.runtime.device))))
+    return kit.runtime.run(network, views.to(kit.runtime.device)).to("cpu")
 
 
 batch = kit.test.take(4, seed=2)
@@ -230,7 +230,8 @@ print(f"loss {loss:.3f}, right rows {hits} of {3 * B}; the loop agrees")
 test = kit.test.take(1000)
 seen = [look(teacher, x) for x, _ in test.batches(64)]
 logits, projections, features = (
-    torch.cat([part.unflatten(0, (4, -1)) for part in parts], 1) for parts in zip(*seen, strict=True)
+    torch.cat([getattr(output, name).unflatten(0, (4, -1)) for output in seen], 1)
+    for name in ("logits", "projection", "features")
 )  # each [4 angles, M images, width]
 for angle, part in zip(("upright", "90°", "180°", "270°"), logits, strict=True):
     print(f"classified rightly, {angle:>7}: {100 * (part.argmax(1) == test.labels).float().mean():5.1f} %")

@@ -33,7 +33,7 @@ ANGLES = ("90°", "180°", "270°")
 def look(network, images):
     """Output of a network for the 4B unaugmented views of B images, on the CPU."""
     views = sskd.four_views(images.to(kit.runtime.device), augment=False)
-    return sskd.Output(*(part.cpu() for part in kit.runtime.run(network, views)))
+    return kit.runtime.run(network, views).to("cpu")
 
 
 def matrix(output, B):

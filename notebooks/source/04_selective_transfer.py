@@ -34,7 +34,7 @@ teacher = kit.teacher()
 def look(network, images):
     """Output of a network for the 4B unaugmented views of B images, on the CPU."""
     views = sskd.four_views(images.to(kit.runtime.device), augment=False)
-    return sskd.Output(*(part.cpu() for part in kit.runtime.run(network, views)))
+    return kit.runtime.run(network, views).to("cpu")
 
 
 # %% [markdown]
@@ -256,9 +256,7 @@ few = kit.train.take(8, seed=1)
 fresh = sskd.create_network("resnet8", kit.train, projection=True, seed=0)
 fresh = kit.runtime.place(fresh)
 recipe = sskd.PRESETS["official-code"]
-answers = [
-    sskd.Output(*(part.double() for part in look(network, few.images))) for network in (fresh, teacher)
-]
+answers = [look(network, few.images).to(torch.float64) for network in (fresh, teacher)]
 naive = naive_terms(*answers, few.labels, recipe)
 library = sskd_terms(*answers, few.labels, recipe)
 for name, value in naive.items():
