@@ -1,0 +1,68 @@
+"""Pointing at a place of a picture and pressing a button in a real browser, live and on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import ROOT, browser_needed, chromium, laboratory, notebook_of, open_page, own_errors, run_cells
+from test_lab_printing import Numbers
+
+from sskd_lib.lab.explorers.page import explorer_html
+
+pytestmark = browser_needed
+CELLS = (
+    f"import sys\nsys.path[:0] = {[str(ROOT / 'tests'), str(ROOT)]}\nfrom test_lab_printing import Numbers",
+    "def double():\n"
+    "    explorer.live.controls['number'].value = 2 * explorer.live.controls['number'].value\n"
+    "def fail():\n"
+    "    raise ValueError('no such <teacher>')\n"
+    "explorer = Numbers({'Double': double, 'Fail': fail}).present()",
+)
+
+
+@pytest.fixture(params=["live", "page"])
+def page(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator:
+    with chromium() as browser:
+        page, errors = open_page(browser)
+        if request.param == "live":
+            run_cells(page, laboratory(request.config).add("pointing", notebook_of(CELLS)))
+        else:
+            html = f"<!DOCTYPE html><html lang=en><title>t</title>{explorer_html(Numbers())}</html>"
+            (tmp_path / "page.html").write_text(html)
+            page.goto((tmp_path / "page.html").as_uri())
+        page.locator(".sskd-spots").wait_for()
+        page.live = request.param == "live"
+        yield page
+    assert own_errors(errors) == []
+
+
+def test_a_place_pointed_at_shows_its_words_and_its_card(page) -> None:
+    """It lies over the square that `Numbers` draws at (10, 10), 50 pixels wide, of a picture 200 wide."""
+    picture = page.locator("img.widget-image" if page.live else ".sskd-explorer img").first
+    box, spot = picture.bounding_box(), page.locator(".sskd-spots i").first
+    place, scale = spot.bounding_box(), box["width"] / 200
+    assert place["x"] - box["x"] == pytest.approx(10 * scale, abs=1.5)
+    assert place["y"] - box["y"] == pytest.approx(10 * scale, abs=1.5)
+    assert place["width"] == pytest.approx(50 * scale, abs=1.5)
+    told = spot.locator("b")
+    assert not told.is_visible()
+    page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    told.wait_for(state="visible")
+    assert told.inner_text().strip() == "1 & more"
+    card = told.locator("s").evaluate("s => getComputedStyle(s).backgroundImage")
+    assert card.startswith('url("data:image/png;base64,')
+    page.mouse.move(place["x"] + place["width"] + 60 * scale, place["y"] + 80 * scale)
+    told.wait_for(state="hidden")
+
+
+@pytest.mark.parametrize("page", ["live"], indirect=True)
+def test_a_pressed_button_acts_and_tells_its_error(page) -> None:
+    words = page.locator(".widget-html p[role]")
+    page.get_by_role("button", name="Double").click()
+    page.locator("[role=status]", has_text="The number is 2.").wait_for()
+    page.locator(".sskd-spots i").first.locator("b", has_text="2 & more").wait_for(state="attached")
+    page.get_by_role("button", name="Fail").click()
+    page.locator("[role=alert]").wait_for()
+    assert words.inner_text() == "That did not work: ValueError: no such <teacher>"
