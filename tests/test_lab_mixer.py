@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 from scipy import stats
+from test_lab_time_machine import live  # noqa: F401 - a fixture
 
-from sskd_lib.lab.explorers.base import OPEN
 from sskd_lib.lab.explorers.mixer import Mixer, explore_mix
 from sskd_lib.lab.explorers.page import MOST, page_options
 from sskd_lib.lab.recordings import Recording
@@ -52,19 +52,6 @@ def made_recording(seeds=(0, 1, 2), epochs=(0, 1, 2)) -> Recording:
 @pytest.fixture(scope="module")
 def mixer() -> Mixer:
     return Mixer(made_recording(), "test")
-
-
-@pytest.fixture
-def live(monkeypatch: pytest.MonkeyPatch):
-    """Explorers come as widgets, although no browser listens; afterwards none is left open."""
-    monkeypatch.setattr("sskd_lib.lab.explorers.base.static_reason", lambda: None)
-    monkeypatch.setattr("IPython.display.display", lambda *shown, **more: None)
-    yield
-    while OPEN:
-        left = OPEN.popitem()[1]
-        left.close()
-        if left.explorer.rerun.thread is not None:
-            left.explorer.rerun.thread.join(60)
 
 
 def accuracy_by_hand(recording: Recording, mix: tuple, at: int) -> list[float]:
@@ -134,7 +121,7 @@ def test_terms_that_are_off_or_alone_are_named(mixer: Mixer) -> None:
     assert "L_ce is off." in words and "L_kd is the only term" in words
 
 
-def test_all_zero_stays_untrained_and_is_not_trained(live) -> None:
+def test_all_zero_stays_untrained_and_is_not_trained(live) -> None:  # noqa: F811
     explorer = explore_mix(made_recording())
     for name in TERMS:
         explorer.live.controls[name].value = 0.0
@@ -145,7 +132,7 @@ def test_all_zero_stays_untrained_and_is_not_trained(live) -> None:
     assert "all four weights are 0" in explorer.live.words.value and not explorer.rerun.busy
 
 
-def test_a_live_run_of_a_preset_takes_its_whole_recipe(live, monkeypatch) -> None:
+def test_a_live_run_of_a_preset_takes_its_whole_recipe(live, monkeypatch) -> None:  # noqa: F811
     monkeypatch.setattr("sskd_lib.lab.explorers.mixer.LABELS", 20)
     explorer = explore_mix(made_recording(epochs=(0, 1)))
     explorer.live.controls["preset"].value = "arxiv"
