@@ -6,9 +6,10 @@ weight 1000 and summed it over the stages.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .pairs import precise, same_size, unit
 
 
 def at_loss(student: Tensor, teacher: Tensor, p: float = 2.0) -> Tensor:
@@ -27,42 +28,3 @@ def at_loss(student: Tensor, teacher: Tensor, p: float = 2.0) -> Tensor:
 
 def _attention(maps: Tensor, p: float) -> Tensor:
     return unit(maps.abs().pow(p).mean(1).flatten(1))
-
-
-def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Average-pool the larger of two stacks of maps to the height and width of the smaller.
-
-    student: float [N, C_S, H_S, W_S]; teacher: float [N, C_T, H_T, W_T]. Raises ValueError unless both are
-    maps of the same N images.
-    """
-    if student.dim() != 4 or teacher.dim() != 4:
-        raise ValueError(
-            f"maps are [N, C, H, W], but the student's are {list(student.shape)} and the teacher's "
-            f"{list(teacher.shape)}. Take them before the network's global pooling."
-        )
-    same_images(student, teacher)
-    size = tuple(min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True))
-    student, teacher = (
-        x if x.shape[2:] == size else F.adaptive_avg_pool2d(x, size) for x in (student, teacher)
-    )
-    return student, teacher
-
-
-def same_images(student: Tensor, teacher: Tensor) -> None:
-    """Raise ValueError unless student and teacher have the same, positive number of rows."""
-    if len(student) != len(teacher) or not len(student):
-        raise ValueError(
-            f"the student has {len(student)} row(s) and the teacher {len(teacher)}: both need one for each "
-            "image, and at least one. Show both networks the same batch."
-        )
-
-
-def precise(x: Tensor) -> Tensor:
-    """Lift to float32 what is held in less; float64 stays."""
-    return x if x.dtype == torch.float64 else x.float()
-
-
-def unit(x: Tensor) -> Tensor:
-    """Divide the last axis by its length: x / ‖x‖₂. A vector of length 0 stays 0 and gets no gradient."""
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return x / length.masked_fill(length == 0, torch.inf)

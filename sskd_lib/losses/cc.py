@@ -12,8 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .at import precise, same_images, unit
-from .sp import matched_rows
+from .pairs import matched_rows, precise, same_images, unit
 
 
 def cc_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .dkd import matched_logits
+from .pairs import matched_logits
 
 
 def dist_loss(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .at import precise
+from .pairs import matched_logits
 
 
 def dkd_loss(
@@ -59,18 +59,3 @@ def dkd_rows(student: Tensor, teacher: Tensor, labels: Tensor, temperature: floa
     pairs = zip(parts(student / temperature), parts(teacher / temperature), strict=True)
     target, others = (F.kl_div(s, t, reduction="none", log_target=True).sum(1) for s, t in pairs)
     return temperature**2 * target, temperature**2 * others
-
-
-def matched_logits(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Two sets of logits [N, K], at least float32, the teacher's without gradient.
-
-    Raises ValueError if a shape is not [N, K], the two differ, N is 0 or the temperature is not positive.
-    """
-    if student.shape != teacher.shape or student.dim() != 2 or not len(student):
-        raise ValueError(
-            f"the student's logits are {list(student.shape)}, the teacher's {list(teacher.shape)}: both need "
-            "one row an image, at least one, and one column a class. Were they trained on the same classes?"
-        )
-    if not temperature > 0:
-        raise ValueError(f"a temperature must be above 0, not {temperature}: logits are divided by it.")
-    return precise(student), precise(teacher.detach())

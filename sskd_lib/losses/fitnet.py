@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .at import precise, same_images
+from .pairs import precise, same_images
 
 
 def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:

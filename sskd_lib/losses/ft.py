@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .at import precise, same_size, unit
+from .pairs import precise, same_size, unit
 
 
 def ft_loss(student: Tensor, teacher: Tensor) -> Tensor:

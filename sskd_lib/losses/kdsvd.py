@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .at import precise, same_images, unit
+from .pairs import precise, same_images, unit
 
 GAP = 1e-5  # eigenvalues of a matrix of trace 1 that lie closer are held for equal
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .at import precise
 from .dist import centred
-from .dkd import matched_logits
 from .kd import kd_loss
+from .pairs import matched_logits, precise
 
 
 def standardised(logits: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .at import precise, same_size, unit
+from .pairs import precise, same_size, unit
 
 
 def nst_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .at import unit
-from .sp import matched_rows
+from .pairs import matched_rows, unit
 
 EPS = 1e-7
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .at import precise, same_images, unit
+from .pairs import matched_rows, unit
 
 
 def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -23,12 +23,3 @@ def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
     student, teacher = matched_rows(student, teacher)
     with torch.autocast(student.device.type, enabled=False):
         return (unit(student @ student.T) - unit(teacher @ teacher.T)).square().mean()
-
-
-def matched_rows(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Flatten to one row an image, at least float32, the teacher's without gradient.
-
-    student, teacher: float [N, …]. Returns [N, D_S], [N, D_T]. Raises ValueError if N differs or is 0.
-    """
-    same_images(student, teacher)
-    return precise(student).flatten(1), precise(teacher.detach()).flatten(1)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .at import precise, same_images, same_size
+from .pairs import precise, same_images, same_size
 
 EPS = 1e-5
 

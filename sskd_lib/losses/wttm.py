@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from .dkd import matched_logits
+from .pairs import matched_logits
 
 
 def wttm_loss(student: Tensor, teacher: Tensor, gamma: float = 0.1, *, weighted: bool = True) -> Tensor:

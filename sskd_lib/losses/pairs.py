@@ -1,0 +1,70 @@
+"""What losses do first with a student's and a teacher's tensors: make them comparable, or say why not."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def same_images(student: Tensor, teacher: Tensor) -> None:
+    """Raise ValueError unless student and teacher have the same, positive number of rows."""
+    if len(student) != len(teacher) or not len(student):
+        raise ValueError(
+            f"the student has {len(student)} row(s) and the teacher {len(teacher)}: both need one for each "
+            "image, and at least one. Show both networks the same batch."
+        )
+
+
+def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Average-pool the larger of two stacks of maps to the height and width of the smaller.
+
+    student: float [N, C_S, H_S, W_S]; teacher: float [N, C_T, H_T, W_T]. Raises ValueError unless both are
+    maps of the same N images.
+    """
+    if student.dim() != 4 or teacher.dim() != 4:
+        raise ValueError(
+            f"maps are [N, C, H, W], but the student's are {list(student.shape)} and the teacher's "
+            f"{list(teacher.shape)}. Take them before the network's global pooling."
+        )
+    same_images(student, teacher)
+    size = tuple(min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True))
+    student, teacher = (
+        x if x.shape[2:] == size else F.adaptive_avg_pool2d(x, size) for x in (student, teacher)
+    )
+    return student, teacher
+
+
+def matched_rows(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Flatten to one row an image, at least float32, the teacher's without gradient.
+
+    student, teacher: float [N, …]. Returns [N, D_S], [N, D_T]. Raises ValueError if N differs or is 0.
+    """
+    same_images(student, teacher)
+    return precise(student).flatten(1), precise(teacher.detach()).flatten(1)
+
+
+def matched_logits(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Two sets of logits [N, K], at least float32, the teacher's without gradient.
+
+    Raises ValueError if a shape is not [N, K], the two differ, N is 0 or the temperature is not positive.
+    """
+    if student.shape != teacher.shape or student.dim() != 2 or not len(student):
+        raise ValueError(
+            f"the student's logits are {list(student.shape)}, the teacher's {list(teacher.shape)}: both need "
+            "one row an image, at least one, and one column a class. Were they trained on the same classes?"
+        )
+    if not temperature > 0:
+        raise ValueError(f"a temperature must be above 0, not {temperature}: logits are divided by it.")
+    return precise(student), precise(teacher.detach())
+
+
+def precise(x: Tensor) -> Tensor:
+    """Lift to float32 what is held in less; float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def unit(x: Tensor) -> Tensor:
+    """Divide the last axis by its length: x / ‖x‖₂. A vector of length 0 stays 0 and gets no gradient."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x / length.masked_fill(length == 0, torch.inf)
