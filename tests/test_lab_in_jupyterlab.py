@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,7 @@ def test_a_thousand_moves_leave_nothing_behind(page, capsys) -> None:
     tools.send("Performance.enable")
     page.evaluate(COUNT_BLOBS)
     handle, readings = here.locator(".noUi-handle"), []
-    for moves in (200, 1000):
+    for moves in (200, 500, 500):
         handle.focus()
         for step in range(moves):
             page.keyboard.press("ArrowRight" if step % 40 < 20 else "ArrowLeft")
@@ -150,10 +151,12 @@ def test_a_thousand_moves_leave_nothing_behind(page, capsys) -> None:
                 shown_words = re.compile(f"at temperature {value:g}\\.")
                 here.locator("[role=status]", has_text=shown_words).wait_for(timeout=20_000)
         readings.append(held(page, tools))
-    grown = {name: readings[1][name] - readings[0][name] for name in readings[0]}
+    # JupyterLab makes some parts once, at some time of its own: they come in one stretch, a leak in both.
+    stretches = [{name: b[name] - a[name] for name in a} for a, b in pairwise(readings)]
+    grown = {name: min(stretch[name] for stretch in stretches) for name in readings[0]}
     with capsys.disabled():
-        told = ", ".join(f"{name} {amount:+.1f}" for name, amount in grown.items())
-        print(f"\n1,000 moves more, {page.evaluate('made')} pictures in all: {told}")
+        told = ", ".join(f"{n} {stretches[0][n]:+.1f} and {stretches[1][n]:+.1f}" for n in grown)
+        print(f"\ntwice 500 moves more, {page.evaluate('made')} pictures in all: {told}")
     assert page.evaluate("made") >= 60
     most = {"kernel objects": 300, "kernel": 12, "browser": 4, "nodes": 100, "listeners": 50, "pictures": 2}
     assert {name: amount for name, amount in grown.items() if amount > most[name]} == {}
