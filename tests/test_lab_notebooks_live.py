@@ -57,10 +57,9 @@ print(json.dumps([[k, [[c.label, len(c.options)] for c in live.explorer.controls
 SAY = """
 import base64, json
 from sskd_lib.lab.explorers import OPEN
-live, explorer = OPEN[{key!r}], OPEN[{key!r}].explorer
+explorer = OPEN[{key!r}].explorer
 state = {{n: c.options[i][1] for (n, c), i in zip(explorer.controls.items(), {places!r}, strict=True)}}
-with live._drawing:  # sliders are moved in another thread than cells
-    png = base64.b64encode(explorer.frame(**state)).decode()
+png = base64.b64encode(explorer.frame(**state)).decode()
 print(json.dumps([explorer.describe(**state), explorer.start() == state, png]))
 """
 

@@ -159,3 +159,18 @@ def test_a_page_without_widgets_gets_a_picture_and_the_reason(live) -> None:  # 
     assert (found == picture(explorer.frame())).all()
     assert 'alt="The number is 1."' in page and "because the page has no widgets" in page
     assert bundle["text/plain"].startswith("The number is 1. This picture stands still")
+
+
+def test_two_threads_that_draw_get_each_its_own_picture() -> None:
+    explorer, values = temperature_explorer(), (0.5, 20.0)
+    expected, found = {value: explorer.frame(temperature=value) for value in values}, {}
+
+    def draw(value: float) -> None:
+        found[value] = {explorer.frame(temperature=value) for _ in range(20)}
+
+    threads = [threading.Thread(target=draw, args=(value,)) for value in values]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {value: {expected[value]} for value in values}

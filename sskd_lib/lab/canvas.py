@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import io
 import struct
+import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,12 +58,14 @@ class Canvas:
     """Draws what moves over a kept background and returns PNG bytes.
 
     width, height: pixels. Axes go to `figure`, artists that change also to `moving`, images to `photo` and
-    texts to `words`.
+    texts to `words`. Who changes these and then takes the picture holds `lock` meanwhile: newer JupyterLabs
+    move sliders in another thread than cells.
     """
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
         self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
+        self.lock = threading.RLock()
         self.moving: list[Artist] = []
         self._photos: list[Photo] = []
         self._words: list[Words] = []

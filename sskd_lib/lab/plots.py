@@ -13,7 +13,7 @@ from matplotlib.patheffects import withStroke
 
 from ..losses import error_rank
 from ..views import rotate
-from .explorers.temperature import entropy_bits, soft
+from .explorers.softened import entropy_bits, soft
 from .style import (
     CLASS_COLOURS,
     CLASS_MARKERS,

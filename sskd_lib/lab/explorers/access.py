@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from html import escape
 
+BOX = "sskd-live"  # the class of the box that holds an explorer: other widgets of a page stay as they are
 SCRIPT = """
 (function add(mark, tries) {
-  const box = mark.isConnected && mark.closest(".widget-vbox");
+  const box = mark.isConnected && mark.closest(".BOX");
   if (!box) { if (tries) setTimeout(add, 50, mark, tries - 1); return; }
   const tell = () => {
     for (const slider of box.querySelectorAll(".widget-slider")) {
@@ -30,7 +31,7 @@ SCRIPT = """
   new MutationObserver(tell).observe(box, {subtree: true, childList: true, characterData: true});
   tell();
 })(this, 200)
-"""
+""".replace("BOX", BOX)
 # A handle's edge of 4.5 : 1 on white, and over 3 : 1 on the grounds of dark themes.
-STYLE = "<style>.widget-slider .noUi-handle { border-color: #767676 !important }</style>"
+STYLE = f"<style>.{BOX} .widget-slider .noUi-handle {{ border-color: #767676 !important }}</style>"
 ACCESS = f'{STYLE}<img hidden alt="" src="data:," onerror="{escape(" ".join(SCRIPT.split()))}">'

@@ -11,7 +11,7 @@ from ..recordings import Recording
 from ..style import CLASS_COLOURS, CLASS_MARKERS, INK, METHOD_STYLES, pixels, short
 from .base import FONT
 from .panels import OWN
-from .temperature import soft
+from .softened import soft
 
 
 def share_between(points: np.ndarray, labels: np.ndarray) -> float:

@@ -70,8 +70,9 @@ class Explorer:
 
     def frame(self, **state: Any) -> bytes:
         """Draw one state and return it as PNG bytes; what is not named stands at its start."""
-        self.update(**{**self.start(), **state})
-        return self.canvas.png()
+        with self.canvas.lock:
+            self.update(**{**self.start(), **state})
+            return self.canvas.png()
 
     def save(self, path: str | Path, **state: Any) -> Path:
         """Write one state for print, with its words below: 300 dots an inch, PNG or PDF by the file's name.
@@ -80,8 +81,10 @@ class Explorer:
         """
         from ..printing import save_print
 
-        self.update(**{**self.start(), **state})
-        return save_print(Path(path), self.canvas, self.describe(**{**self.start(), **state}))
+        state = {**self.start(), **state}
+        with self.canvas.lock:
+            self.update(**state)
+            return save_print(Path(path), self.canvas, self.describe(**state))
 
     @property
     def mark(self) -> str:

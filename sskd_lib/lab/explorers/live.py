@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from .access import ACCESS
+from .access import ACCESS, BOX
 from .hover import layer, sheet_css
 from .page import small
 
@@ -24,7 +23,6 @@ class Live:
 
         self.explorer = explorer
         self._loop = _running_loop()  # of the cells; newer JupyterLabs move sliders in a thread of their own
-        self._drawing = threading.Lock()
         self._coming: asyncio.TimerHandle | None = None  # the next drawing
         self._settling: asyncio.TimerHandle | None = None  # the next layer of spots
         self.controls = {name: _widget(widgets, c) for name, c in explorer.controls.items()}
@@ -43,6 +41,7 @@ class Live:
         self.stack = widgets.GridBox([self.picture, self.layer], layout=column)
         below = (self.row, self.style, self.stack, self.words, self.access)
         self.box = widgets.VBox([*self.controls.values(), *below])
+        self.box.add_class(BOX)
         for control in self.controls.values():
             control.observe(self.refresh, names="value")
         self.draw()
@@ -53,7 +52,8 @@ class Live:
         why = "This picture stands still, because the page has no widgets or no kernel behind it."
         why += " Run the cell in JupyterLab, Notebook 7, VS Code or Colab to move the sliders."
         words = self.explorer.describe(**self.values())
-        image = f'<img src="data:image/png;base64,{small(bytes(self.picture.value))}" alt="{escape(words)}">'
+        image = f'<img src="data:image/png;base64,{small(bytes(self.picture.value))}" alt="{escape(words)}" '
+        image += 'style="max-width: 100%">'
         return {
             "application/vnd.jupyter.widget-view+json": {
                 "version_major": 2,
@@ -96,7 +96,7 @@ class Live:
     def draw(self) -> None:
         """Bring words and picture to the controls' values. An error is shown in the line of words."""
         self._coming = None
-        with self._drawing:
+        with self.explorer.canvas.lock:  # also: the newest values are the last to be shown
             state = self.values()
             try:
                 picture, words = (

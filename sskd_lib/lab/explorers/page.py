@@ -67,10 +67,9 @@ def page_options(explorer: Explorer) -> dict[str, tuple[tuple[str, Any], ...]]:
 
     A control keeps its first option, its last and the one it starts from.
     """
-    moving = explorer.on_pages or tuple(explorer.controls)
+    moving, starts = explorer.on_pages or tuple(explorer.controls), explorer.start()
     chosen = {name: tuple(explorer.controls[name].options) for name in moving}
     while math.prod(len(options) for options in chosen.values()) > MOST:
-        starts = explorer.start()
         fewer = {name: _every_other(options, starts[name]) for name, options in chosen.items()}
         can = [name for name in chosen if len(fewer[name]) < len(chosen[name])]
         if not can:

@@ -14,7 +14,7 @@ from .answers import Answer, Plane, share_between, softened, spread
 from .base import Control, Explorer
 from .panels import OWN, TERMS, Curve, accuracy_axes, cursor, term_axes
 from .rerun import Rerun
-from .temperature import soft
+from .softened import soft
 
 WIDTH, HEIGHT = 940, 640  # pixels of the picture
 START = {"temperature": 4.0, "keep_wrong": 1.0, "labels": 300, "seed": "mean", "image": 0}
