@@ -52,7 +52,8 @@ print(f"the teacher has {grid.teacher_accuracy:.1f} % of the test images right")
 # **Predict.** After how many of the 60 epochs has a student with 300 labels gone 90 % of its way? Is it then
 # as good as finished?
 #
-# (In a live notebook the picture below has sliders. On a static page it shows three epochs.)
+# (The picture below has sliders in a live notebook and on the pages of `make site`. Elsewhere it shows three
+# epochs.)
 
 # %%
 lab.explore_time_machine(grid)
