@@ -56,7 +56,7 @@ def main(
     /,
     folder: str = "",
     device: str = "auto",
-    methods: tuple[str, ...] = tuple(sskd.METHODS),
+    methods: tuple[str, ...] = tuple(sskd.losses.BASES),
     progress: bool = True,
 ) -> None:
     """Train one part of the shipped weights."""

@@ -98,7 +98,8 @@ def distill_command(
         teacher: checkpoint of a teacher with a trained head (not needed for ce, nor with a table).
         table: folder of a teacher table made by the command `table`, in place of the teacher.
         student: names of the backbones; one for all students or one each.
-        method: ce, kd, kd+rotations or sskd; one for all students or one each.
+        method: ce, kd, kd+rotations, sskd, or one of the zoo (fitnet, at, dkd, …; an unknown name lists all),
+            also joined, as in sskd+dkd; one for all students or one each.
         first_weights: seeds of the students' first weights, one each; else all take --seed.
         preset: weights of the terms: official-code, arxiv or eccv-supp.
         override: numbers of the preset to change, for example --override ss 5 ss_keep_wrong 0.5

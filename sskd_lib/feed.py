@@ -28,7 +28,8 @@ Item = TypeVar("Item")
 class Batch(NamedTuple):
     """One step's input on the device: framed images, how to cut their views, and what a table says of these.
 
-    pixels: uint8 [B, C, P, P']; labels: int64 [B]; flip: bool [B]; corner: int64 [B, 4, 2];
+    pixels: uint8 [B, C, P, P']; labels: int64 [B]; flip: bool [B]; corner: int64 [B, 4, 2]; index: int64 [B],
+    the place of each image in the training set;
     logits: float [V·B, K] and projection: float [V·B, D] of the teacher, or None without a table.
     """
 
@@ -36,6 +37,7 @@ class Batch(NamedTuple):
     labels: Tensor
     flip: Tensor
     corner: Tensor
+    index: Tensor
     logits: Tensor | None = None
     projection: Tensor | None = None
 
@@ -99,7 +101,7 @@ class Feed:
                 pixels = self._send(frame(self.framed[order[part]], self.train.window))
             else:
                 pixels = self.framed[here[part]]
-            batch = Batch(pixels, labels[part], flip[part], corner[part])
+            batch = Batch(pixels, labels[part], flip[part], corner[part], here[part])
             if self.table:
                 taught = self.table.outputs(self.rows[order[part]], entry[part], self.views)
                 projection = None if taught.projection is None else self._send(taught.projection)

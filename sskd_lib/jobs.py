@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .checkpoints import tensors_hash
@@ -17,7 +18,7 @@ from .distributed import world
 from .evaluation import evaluate
 from .feed import Feed
 from .loop import Job, Learn, Lesson
-from .losses import Method, create_method
+from .losses import FurtherTerms, Method, Pair, create_method
 from .network import Network, Output, check_fits
 from .recipes import STUDENT, Schedule
 from .records import make_card
@@ -52,7 +53,7 @@ def prepare(
         )
     folders = _folders(out, count)
     made = [
-        create_method(name, numbers)
+        name if isinstance(name, Method) else create_method(name, numbers)
         for name, numbers in zip(
             _one_each(method, count, "method"), _one_each(recipe, count, "recipe"), strict=True
         )
@@ -141,10 +142,12 @@ def _student_job(
 ) -> Job:
     """All that one student needs beside the lesson. teacher, images: what the plan says of them."""
     runtime, feed = lesson.runtime, lesson.feed
+    own = _further_terms(made, student, lesson)
     plan = make_plan(
         kind, student, teacher.get("weights"), images, lesson.schedule, lesson.seed, feed.world.size
     )
     plan |= {"method": made.name, "recipe": dataclasses.asdict(made.recipe), "table": teacher.get("table")}
+    plan |= {"terms": made.plan()} if made.extra else {}
     runtime.place(student).train()
     unused_head = student.head is not None and not made.needs_projection
     name = made.name if kind == "student" else None
@@ -155,10 +158,12 @@ def _student_job(
 
     return Job(
         network=student,
-        trained=student,
-        learn=_student_learn(made, feed.world.wrap(student, unused_head), runtime),
+        trained=student if own is None else nn.ModuleList([student, own]),
+        learn=_student_learn(made, student, own, unused_head, lesson),
         views=made.views,
         taught=made.needs_teacher,
+        asked=made.asked,
+        own=own,
         measure=measure if test is not None else None,
         plan=plan,
         card=make_card(kind, feed.train, test, runtime, teacher=teacher.get("model"), method=name),
@@ -167,13 +172,42 @@ def _student_job(
     )
 
 
-def _student_learn(made: Method, student: nn.Module, runtime: Runtime) -> Learn:
-    """What a student does with views: one forward pass, then the method's terms."""
+def _further_terms(made: Method, student: Network, lesson: Lesson) -> FurtherTerms | None:
+    """The further terms of a method, made for these networks and placed beside them; None if it has none."""
+    if not made.extra:
+        return None
+    runtime, feed = lesson.runtime, lesson.feed
+    if feed.world.size > 1 and (alone := [term.name for term in made.extra if term.alone]):
+        raise ValueError(
+            f"{' and '.join(alone)} keeps a memory of all images, so it is trained by one process only. Call "
+            "the command without torchrun."
+        )
+    pixels = torch.zeros(2, feed.train.in_channels, *feed.size, device=runtime.device)
+    said = []
+    for network in (student, lesson.teacher or student):  # a table says nothing but logits
+        runtime.place(network).eval()
+        with torch.no_grad():
+            said.append(runtime.run(network, pixels, **made.asked))
+    own = made.fit_to(Pair(student=said[0], teacher=said[1], labels=feed.train.labels.cpu()), lesson.seed)
+    return own.to(runtime.device)
 
-    def learn(views: Tensor, taught: Output | None, labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        output = runtime.run(student, views)
+
+def _student_learn(
+    made: Method, student: Network, own: FurtherTerms | None, unused_head: bool, lesson: Lesson
+) -> Learn:
+    """What a student does with views: one forward pass, then the method's terms."""
+    world, runtime = lesson.feed.world, lesson.runtime
+    first = any(term.first for term in made.extra)  # a stage in which the classifier is not trained
+    student = world.wrap(student, unused_head or first)
+    if own is not None and any(True for _ in own.parameters()):
+        own = world.wrap(own, first)
+
+    def learn(
+        views: Tensor, taught: Output | None, labels: Tensor, index: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        output = runtime.run(student, views, **made.asked)
         hits = (output.logits[: len(labels)].argmax(1) == labels).sum()
-        return made(output, taught, labels), hits
+        return made(output, taught, labels, own, index), hits
 
     return learn
 
@@ -190,6 +224,11 @@ def _check_networks(
     if not made.needs_teacher:
         return
     if table is not None:
+        if made.looks_at:
+            raise ValueError(
+                f"the method {made.name!r} compares {' and '.join(sorted(made.looks_at))}, and a table holds "
+                "logits and projections only. Give the teacher itself, without the table."
+            )
         if made.needs_projection and table.projection is None:
             raise ValueError(
                 "L_ss needs the teacher's projections, and the table has no projections: its teacher had "

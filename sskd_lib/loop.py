@@ -22,14 +22,16 @@ from torch import Tensor, nn
 from .capture import CapturedStep
 from .checkpoints import save_checkpoint, write_atomically
 from .feed import Batch, Feed
+from .losses import FurtherTerms
 from .network import Network, Output
 from .recipes import Schedule
 from .records import Run, not_finite, out_of_memory, progress_bar, summarise
-from .resume import restore, save_state, write_metrics
+from .resume import momentum_buffers, restore, save_state, write_metrics
 from .runtime import Runtime
 
-# (views float [V·B, C, H, W], the teacher's Output or None, labels [B]) → terms by name with "total", hits
-Learn = Callable[[Tensor, Output | None, Tensor], tuple[dict[str, Tensor], Tensor]]
+# (views float [V·B, C, H, W], the teacher's Output or None, labels [B], places of the images in the training
+# set [B]) → terms by name with "total", hits
+Learn = Callable[[Tensor, Output | None, Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
 # (epochs done, the students that have done them, in eval mode)
 Watch = Callable[[int, list[Network]], None]
 
@@ -57,7 +59,7 @@ class Job:
     """One student's training; `plan` is what must be equal for a resumed run to be the same run."""
 
     network: Network
-    trained: nn.Module  # the part whose parameters move
+    trained: nn.Module  # what has the parameters that move
     learn: Learn
     views: int  # 1 or 4 an image
     taught: bool  # whether `learn` looks at the teacher's output
@@ -70,9 +72,18 @@ class Job:
     optimizer: torch.optim.Optimizer | None = None
     terms: list[str] = field(default_factory=list)  # names, in the order of the recorded values
     judged: int = 1  # rows of an image that hits are counted among
+    asked: dict[str, bool] = field(default_factory=dict)  # of the teacher, beside logits (Network.forward)
+    own: FurtherTerms | None = None  # the method's terms with parameters or a memory of their own
 
     def __post_init__(self) -> None:
         self.plan = json.loads(json.dumps(self.plan))  # as it will be read: lists for tuples
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors that a resumed run needs, but the momenta: the network's, and the terms' own."""
+        parts = {"network": self.network} | ({"own": self.own} if self.own is not None else {})
+        return {
+            f"{part}.{name}": t for part, module in parts.items() for name, t in module.state_dict().items()
+        }
 
 
 def fit(lesson: Lesson, jobs: list[Job], watch: Watch | None = None) -> list[Run]:
@@ -137,6 +148,15 @@ def sgd(module: nn.Module, schedule: Schedule, runtime: Runtime) -> torch.optim.
     )
 
 
+def complete_momenta(job: Job) -> None:
+    """Momentum 0 for parameters that had no gradient yet, where others had: one kernel takes all or none."""
+    if momentum_buffers(job):
+        for parameter in job.trained.parameters():
+            state = job.optimizer.state[parameter]
+            if state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+
+
 def finish(job: Job, lesson: Lesson) -> Run:
     """Write the result of a training and hand it over."""
     summary = summarise(job)
@@ -171,14 +191,26 @@ class Step:
             for group in job.optimizer.param_groups:
                 group["lr"] = lr
 
+    def begin(self, epoch: int) -> None:
+        """Enter an epoch: its learning rate, and what the methods do in it (a first stage, a warm-up)."""
+        schedule = self.lesson.schedule
+        staged = [job for job in self.jobs if job.own is not None]
+        changed = [job.own.begin(epoch, schedule.epochs) for job in staged]
+        for job in staged:
+            complete_momenta(job)
+        if any(changed) and isinstance(self.call, CapturedStep):
+            self.call.forget()
+        self.set_learning_rate(schedule.lr_at(epoch))
+
     def take(self, batch: Batch) -> list[Tensor]:
         """The step itself."""
         results, looked = [], {}
         for job in self.jobs:
-            if job.views not in looked:
-                looked[job.views] = self.look(batch, job.views)
-            views, taught = looked[job.views]
-            terms, hits = job.learn(views, taught, batch.labels)
+            kind = (job.views, *job.asked.values())
+            if kind not in looked:
+                looked[kind] = self.look(batch, job)
+            views, taught = looked[kind]
+            terms, hits = job.learn(views, taught, batch.labels, batch.index)
             job.optimizer.zero_grad()
             terms["total"].backward()
             job.optimizer.step()
@@ -186,12 +218,13 @@ class Step:
             results.append(torch.stack([*(term.detach() for term in terms.values()), hits]))
         return results
 
-    def look(self, batch: Batch, count: int) -> tuple[Tensor, Output | None]:
-        """`count` views of the images, and what the teacher (or its table) says of them."""
-        views, taught = batch.views(self.lesson.feed.size, count), batch.taught(count)
-        if taught is None and any(job.taught and job.views == count for job in self.jobs):
+    def look(self, batch: Batch, asker: Job) -> tuple[Tensor, Output | None]:
+        """The views that a job looks at, and what the teacher (or its table) says of them."""
+        views, taught = batch.views(self.lesson.feed.size, asker.views), batch.taught(asker.views)
+        alike = (job for job in self.jobs if (job.views, job.asked) == (asker.views, asker.asked))
+        if taught is None and any(job.taught for job in alike):
             with torch.no_grad():
-                taught = self.lesson.runtime.run(self.lesson.teacher, views)
+                taught = self.lesson.runtime.run(self.lesson.teacher, views, **asker.asked)
         return views, taught
 
 
@@ -199,7 +232,7 @@ def run_epoch(lesson: Lesson, step: Step, epoch: int, bar: Any) -> None:
     """Train for one epoch and measure, where it is time to; append a record to each job's history."""
     started = time.perf_counter()
     lr = lesson.schedule.lr_at(epoch)
-    step.set_learning_rate(lr)
+    step.begin(epoch)
     averages = train_epoch(lesson, step, epoch, bar)
     last = epoch + 1 == lesson.schedule.epochs
     for job, means in zip(step.jobs, averages, strict=True):
@@ -248,6 +281,6 @@ def stop_if_not_finite(job: Job, lesson: Lesson, epoch: int, values: Tensor) -> 
         terms = [name for name, is_bad in zip(job.terms, bad[:, step], strict=True) if is_bad]
         terms = [name for name in terms if name != "total"] or terms
         raise not_finite(job, lesson, epoch, f"the loss term {' and '.join(terms)}", f", step {step + 1}")
-    finite = torch.stack([tensor.isfinite().all() for tensor in job.network.state_dict().values()])
+    finite = torch.stack([tensor.isfinite().all() for tensor in job.state().values()])
     if not finite.all():
         raise not_finite(job, lesson, epoch, "a weight")

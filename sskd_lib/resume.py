@@ -79,10 +79,9 @@ def write_metrics(out: Path, records: list[dict[str, Any]], append: bool = False
 
 def save_state(job: Job) -> None:
     """Keep what a killed run needs to go on."""
-    weights = {f"network.{name}": tensor for name, tensor in job.network.state_dict().items()}
     momenta = {f"momentum.{i}": momentum for i, momentum in momentum_buffers(job).items()}
     card = {"format": RESUME_FORMAT, "plan": job.plan, "card": job.card, "history": job.history}
-    write_tensors(job.out / RESUME_FILE, weights | momenta, card)
+    write_tensors(job.out / RESUME_FILE, job.state() | momenta, card)
 
 
 def momentum_buffers(job: Job) -> dict[int, Tensor]:
@@ -100,7 +99,7 @@ def restore(job: Job, lesson: Lesson) -> list[dict[str, Any]]:
     for i, parameter in enumerate(job.trained.parameters()):
         if i in numbers and not world.leads:
             job.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter)
-    world.share([*job.network.state_dict().values(), *momentum_buffers(job).values()])
+    world.share([*job.state().values(), *momentum_buffers(job).values()])
     return history
 
 
@@ -118,7 +117,8 @@ def read_state(job: Job, epochs: int) -> list[dict[str, Any]]:
         return []
     tensors, saved = read_tensors(path)
     check_same_run(job, saved)
-    job.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+    for name, tensor in job.state().items():  # checked above to be the same networks
+        tensor.copy_(tensors[name])
     for i, parameter in enumerate(job.trained.parameters()):
         if (momentum := tensors.get(f"momentum.{i}")) is not None:
             # In the parameter's memory format: a fused step walks through both as they lie in memory.

@@ -18,7 +18,7 @@ from .evaluation import contrastive_accuracy
 from .feed import Feed
 from .jobs import prepare
 from .loop import Job, Lesson, Watch, fit
-from .losses import contrastive_loss
+from .losses import Method, contrastive_loss
 from .network import Network, check_fits
 from .recipes import HEAD, STUDENT, Recipe, Schedule
 from .records import Run, make_card
@@ -109,7 +109,7 @@ def train_head(
     runtime.place(teacher).eval()
     head = here.wrap(teacher.head)
 
-    def learn(views: Tensor, taught: None, labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def learn(views: Tensor, taught: None, labels: Tensor, index: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         with torch.no_grad():
             features = runtime.run(teacher, views).features
         loss, hits = contrastive_loss(head(features), len(labels))
@@ -154,7 +154,7 @@ def distill(
     train: ImageSet,
     test: ImageSet | None = None,
     *,
-    method: str | Sequence[str] = "sskd",
+    method: str | Method | Sequence[str | Method] = "sskd",
     recipe: Recipe | None | Sequence[Recipe | None] = None,
     schedule: Schedule = STUDENT,
     seed: int = 0,
@@ -176,7 +176,9 @@ def distill(
     the same views in the same order (those of `seed`) and share each forward pass of the teacher; each ends
     exactly as if trained alone. `method`, `recipe` and `out` are then one for all (`out` with a sub-folder a
     student: 1, 2, …) or one each. Methods with one view and with four share a pass only among themselves.
-    method: a name in METHODS; recipe: weights, temperatures, ratios (default: preset "official-code").
+    method: a name in METHODS, several joined with "+", or what create_method made; recipe: weights,
+    temperatures, ratios (default: preset "official-code"). What a method trains beside the student (adapters,
+    embeddings, memories) is saved and resumed with it, and is not part of the result.
     table: a teacher table (cache_teacher) in place of the teacher's forward passes; `teacher` may then be
     None.
     seed: the order of the images and their views. out, and errors: as in `train_teacher`.

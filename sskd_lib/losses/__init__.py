@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from ..network import Output
 from ..recipes import Recipe
 from .kd import kd_loss, kl_rows, soften
+from .method import FurtherTerms, Method, Pair, Term, Terms
 from .sskd import (
     contrastive_floor,
     contrastive_loss,
@@ -22,27 +24,7 @@ from .sskd import (
     sskd_terms,
     transfer_mask,
 )
-
-Terms = dict[str, Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """A way to train a student: how many views it looks at and which terms it sums.
-
-    Called with (student: Output, teacher: Output or None, labels int64 [B]) it returns the terms by name,
-    unweighted, and their weighted sum under "total".
-    """
-
-    name: str
-    views: int  # 1 or 4 an image
-    needs_teacher: bool
-    needs_projection: bool
-    recipe: Recipe
-    terms: Callable[[Output, Output | None, Tensor, Recipe], Terms]
-
-    def __call__(self, student: Output, teacher: Output | None, labels: Tensor) -> Terms:
-        return self.terms(student, teacher, labels, self.recipe)
+from .zoo import TERMS
 
 
 def ce_terms(student: Output, teacher: Output | None, labels: Tensor, recipe: Recipe) -> Terms:
@@ -56,6 +38,12 @@ def kd_terms(student: Output, teacher: Output, labels: Tensor, recipe: Recipe) -
     ce = F.cross_entropy(student.logits, labels)
     kd = kd_loss(student.logits, teacher.logits, recipe.kd_temperature)
     return {"ce": ce, "kd": kd, "total": recipe.ce * ce + recipe.kd * kd}
+
+
+def labels_only(student: Output, teacher: Output | None, labels: Tensor, recipe: Recipe) -> Terms:
+    """Cross-entropy beside the terms of the zoo, on the upright rows: L = λ_ce ce."""
+    ce = F.cross_entropy(student.logits[: len(labels)], labels)
+    return {"ce": ce, "total": recipe.ce * ce}
 
 
 def _ce(recipe: Recipe) -> Method:
@@ -94,26 +82,91 @@ def _sskd(recipe: Recipe) -> Method:
     )
 
 
-METHODS: dict[str, Callable[[Recipe], Method]] = {
+BASES: dict[str, Callable[[Recipe], Method]] = {
     "ce": _ce,
     "kd": _kd,
     "kd+rotations": _kd_rotations,
     "sskd": _sskd,
 }
+METHODS: tuple[str, ...] = (*BASES, *TERMS)
 
 
-def create_method(name: str, recipe: Recipe | None = None) -> Method:
-    """Make a method by name. Raises ValueError, with the names there are, for an unknown one."""
-    if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=1)
+def create_method(name: str, recipe: Recipe | None = None, **numbers: Mapping[str, Any]) -> Method:
+    """Make a method by name, or by several joined with "+": terms add up.
+
+    name: one of METHODS, "sskd+at", "kd+crd", "at+vid", … One of ce, kd, kd+rotations, sskd may come first
+    and gives views and recipe; without one, cross-entropy and one view. A term that is itself made of soft
+    targets (dkd, dist, kd-ls, dkd-ls, wttm) takes the place of L_kd behind "kd", "kd+rotations" and "sskd",
+    with the weight λ_kd: "sskd+dkd". recipe: weights of the four terms (the zoo's terms alone do not look at
+    it). numbers: of single terms, by name: create_method("dkd", dkd={"beta": 6.0, "weight": 1.0}).
+    Raises ValueError, with the names there are, for an unknown name or number, and for terms that exclude
+    each other.
+    """
+    recipe = recipe or Recipe()
+    base = next((known for known in sorted(BASES, key=len, reverse=True) if _begins(name, known)), None)
+    rest = name[len(base) + 1 :] if base else name
+    extra = [_term(part, name, numbers) for part in rest.split("+")] if name != base else []
+    if foreign := [key for key in numbers if key not in [term.name for term in extra]]:
+        raise ValueError(f"the method {name!r} has no term {', '.join(foreign)} that could take numbers.")
+    if not extra:
+        return BASES[base](recipe)
+    _check_terms(name, extra)
+    soft = next((term for term in extra if term.soft), None)
+    if soft and base in ("kd", "kd+rotations", "sskd"):
+        weight = numbers.get(soft.name, {}).get("weight", recipe.kd)
+        extra[extra.index(soft)] = replace(soft, weight=weight)
+        recipe = replace(recipe, kd=0.0)
+    if base in ("kd+rotations", "sskd"):
+        made = BASES[base](recipe)
+    elif base == "kd" and not soft:
+        made = _kd(recipe)
+    else:
+        ce = recipe.ce if base == "kd" else min(term.ce for term in extra) if base is None else 1.0
+        made = replace(_ce(replace(Recipe(), ce=ce, kd=0.0, tf=0.0, ss=0.0)), terms=labels_only)
+    return replace(made, name=name, needs_teacher=True, extra=tuple(extra))
+
+
+def _begins(name: str, base: str) -> bool:
+    return name == base or name.startswith(base + "+")
+
+
+def _term(part: str, name: str, numbers: Mapping[str, Mapping[str, Any]]) -> Term:
+    if part not in TERMS:
+        near = difflib.get_close_matches(part, METHODS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"there is no method {name!r}.{hint} The methods are: {', '.join(METHODS)}.")
-    return METHODS[name](recipe or Recipe())
+        of = "" if part == name else f", part of {name!r}"
+        late = f" {part!r} can only come first." if part in BASES else ""
+        raise ValueError(
+            f"there is no method {part!r}{of}.{late or hint} The methods are: {', '.join(METHODS)}; "
+            "joined with + their terms add up."
+        )
+    weight, chosen = TERMS[part].with_numbers(numbers.get(part, {}))
+    return replace(TERMS[part], weight=weight, numbers=chosen)
+
+
+def _check_terms(name: str, extra: list[Term]) -> None:
+    """Raise ValueError for terms that cannot stand side by side."""
+    names = [term.name for term in extra]
+    soft = [term.name for term in extra if term.soft]
+    if len(set(names)) < len(names) or len(soft) > 1:
+        raise ValueError(
+            f"{name!r} names {' and '.join(soft if len(soft) > 1 else names)}: each term can stand once, and "
+            "one kind of soft targets in all."
+        )
+    if {"maps", "pre_activation"} <= {term.looks_at for term in extra}:
+        raise ValueError(
+            f"{name!r} joins terms on maps before and after the ReLU; one pass gives one kind. Leave one out."
+        )
 
 
 __all__ = [
+    "BASES",
     "METHODS",
+    "FurtherTerms",
     "Method",
+    "Pair",
+    "TERMS",
+    "Term",
     "contrastive_floor",
     "contrastive_loss",
     "create_method",

@@ -1,0 +1,191 @@
+"""What a method is: views, the four terms of the recipe, and further weighted terms from the zoo.
+
+A method is data until a training begins. Then `Method.fit_to` makes its further terms for this very pair of
+networks, with the parameters that some of them have (adapters, embeddings, memories); these are trained with
+the student, saved and resumed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..network import Output
+from ..recipes import Recipe
+
+Terms = dict[str, Tensor]
+# (student, teacher, labels int64 [B], places of the images in the training set int64 [B]) → scalar
+Loss = Callable[[Output, Output, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """The networks a term is made for: what each says of a few images, and the labels of all images."""
+
+    student: Output
+    teacher: Output
+    labels: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """One further term of a method: L += weight · loss, with the loss made for a pair of networks.
+
+    make: (pair, **numbers) → Loss, an nn.Module where the term has parameters or a memory.
+    looks_at: what it needs of both networks: "logits", "features", "maps" or "pre_activation" (maps before
+    the ReLU). warm_up: share of the epochs over which the weight rises linearly from 0. first: share of the
+    epochs, at the beginning, in which this term alone is trained, by the loss's `first` if it has one;
+    stays: whether it goes on afterwards. soft: whether it takes the place of the soft targets of "kd" and
+    "sskd". ce: weight of cross-entropy beside it where its paper has another than 1. alone: whether it
+    works in one process only.
+    """
+
+    name: str
+    weight: float
+    make: Callable[..., Loss]
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    looks_at: str = "logits"
+    warm_up: float = 0.0
+    first: float = 0.0
+    stays: bool = True
+    soft: bool = False
+    ce: float = 1.0
+    alone: bool = False
+
+    def with_numbers(self, given: Mapping[str, Any]) -> tuple[float, dict[str, Any]]:
+        """(weight, numbers) with some replaced. Raises ValueError for a number that the term lacks."""
+        known = [name for name in inspect.signature(self.make).parameters if name != "pair"]
+        if unknown := [name for name in given if name not in ("weight", *known)]:
+            raise ValueError(
+                f"the term {self.name!r} has no number {', '.join(unknown)}; it has: "
+                f"{', '.join(['weight', *known])}."
+            )
+        numbers = {name: value for name, value in given.items() if name != "weight"}
+        return given.get("weight", self.weight), {**self.numbers, **numbers}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way to train a student: how many views it looks at and which terms it sums.
+
+    Called with (student: Output, teacher: Output or None, labels int64 [B]) it returns the terms by name,
+    unweighted, and their weighted sum under "total". With `extra` terms, `own` is what `fit_to` made and
+    `index` int64 [B] the place of each image in the training set.
+    """
+
+    name: str
+    views: int  # 1 or 4 an image
+    needs_teacher: bool
+    needs_projection: bool
+    recipe: Recipe
+    terms: Callable[[Output, Output | None, Tensor, Recipe], Terms]
+    extra: tuple[Term, ...] = ()
+
+    def __call__(
+        self,
+        student: Output,
+        teacher: Output | None,
+        labels: Tensor,
+        own: nn.Module | None = None,
+        index: Tensor | None = None,
+    ) -> Terms:
+        if own is None:
+            if self.extra:
+                raise ValueError(
+                    f"the method {self.name!r} has terms that are made for a pair of networks; call fit_to "
+                    "first and give its result as `own`, or let distill do both."
+                )
+            return self.terms(student, teacher, labels, self.recipe)
+        found, total = own(student, teacher, labels, index)
+        if own_stage(own):
+            return found | {"total": total}
+        terms = self.terms(student, teacher, labels, self.recipe)
+        return {**terms, **found, "total": terms["total"] + total}
+
+    @property
+    def looks_at(self) -> set[str]:
+        """What the terms need of the networks beside logits and projections."""
+        return {term.looks_at for term in self.extra} - {"logits"}
+
+    @property
+    def asked(self) -> dict[str, bool]:
+        """What both networks' forward passes are asked for (see Network.forward)."""
+        maps = {"maps", "pre_activation"} & self.looks_at
+        return {"maps": True, "pre_activation": "pre_activation" in maps} if maps else {}
+
+    def fit_to(self, pair: Pair, seed: int = 0) -> FurtherTerms | None:
+        """Make the further terms for a pair of networks, their first weights drawn from `seed`.
+
+        None for a method without. torch's global generator is left as it was. Raises ValueError, by the term,
+        if the two networks do not fit.
+        """
+        if not self.extra:
+            return None
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return FurtherTerms(self.extra, pair)
+
+    def plan(self) -> dict[str, Any]:
+        """The further terms as data: what a resumed run must find again."""
+        return {term.name: {"weight": term.weight, **term.numbers} for term in self.extra}
+
+
+class FurtherTerms(nn.Module):
+    """The further terms of a method, made for one pair of networks, with the parameters that they have.
+
+    Called with (student, teacher, labels, index) it returns the terms that are on in this epoch, unweighted,
+    and their weighted sum. Terms compare the upright views: the first B rows of both outputs.
+    """
+
+    def __init__(self, terms: tuple[Term, ...], pair: Pair) -> None:
+        super().__init__()
+        self.terms = terms
+        self.losses = {term.name: term.make(pair, **term.numbers) for term in terms}
+        modules = {name.replace("-", "_"): m for name, m in self.losses.items() if isinstance(m, nn.Module)}
+        self.trained = nn.ModuleDict(modules)
+        self.stage, self.share = "", 1.0
+        self.begin(0, 1)
+
+    def begin(self, epoch: int, epochs: int) -> bool:
+        """Enter an epoch (from 0). Returns whether anything differs from the epoch before."""
+        before = self.stage, self.share
+        first = max((term.first for term in self.terms), default=0.0)
+        in_first = epochs > 1 and epoch < max(1, round(first * epochs)) and first > 0
+        self.stage = "first" if in_first else ""
+        rise = max((term.warm_up for term in self.terms), default=0.0) * epochs
+        self.share = min(1.0, (epoch + 1) / rise) if rise else 1.0
+        return before != (self.stage, self.share)
+
+    def forward(
+        self, student: Output, teacher: Output, labels: Tensor, index: Tensor
+    ) -> tuple[Terms, Tensor]:
+        student, teacher = (first_rows(output, len(labels)) for output in (student, teacher))
+        found: Terms = {}
+        total = student.logits.new_zeros(())
+        for term in self.terms:
+            if self.stage == "first" and not term.first or self.stage != "first" and not term.stays:
+                continue
+            loss = self.losses[term.name]
+            loss = getattr(loss, "first", loss) if self.stage == "first" else loss
+            found[term.name] = loss(student, teacher, labels, index)
+            share = self.share if term.warm_up else 1.0
+            total = total + term.weight * share * found[term.name]
+        return found, total
+
+
+def own_stage(own: nn.Module) -> str:
+    """The stage a method's further terms are in, also when they are wrapped for several processes."""
+    return getattr(own, "module", own).stage
+
+
+def first_rows(output: Output, count: int) -> Output:
+    """The first `count` rows of an output: the upright views."""
+    if len(output.logits) == count:
+        return output
+    parts = (None if part is None else part[:count] for part in output[:3])
+    return Output(*parts, output.maps and tuple(part[:count] for part in output.maps))
