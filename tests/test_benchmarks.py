@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -563,3 +564,19 @@ def test_an_exact_run_is_trained_in_plain_float32(tmp_path: Path) -> None:
     assert record["exact"] and record["runtime"]["dtype"] == "float32"
     assert not record["runtime"]["channels_last"]
     assert 0 <= record["last"] <= record["best"] <= 100
+
+
+def test_the_cost_of_methods_is_that_of_their_terms(tmp_path: Path) -> None:
+    command = ["methods.py", "--pair", "resnet14", "resnet8", "--images", "64", "--rounds", "1"]
+    options = ["--methods", "dkd", "fitnet", "--device", "cpu", "--out", str(tmp_path / "found.json")]
+    environment = dict(os.environ) | {"SSKD_RUNTIME": "default"}
+    done = subprocess.run(
+        [sys.executable, *command, *options], capture_output=True, text=True, cwd=BENCHMARKS, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())["methods"]
+    assert list(found) == ["dkd", "fitnet"] and all(name in done.stdout for name in found)
+    for figures in found.values():
+        assert 0 < figures["own, s"] < figures["step, s"]
+        assert figures["share"]["min"] <= figures["share"]["median"] <= figures["share"]["max"]
+    assert found["fitnet"]["largest tensor"] >= 64 * 32 * 16 * 16  # the regressed maps of the second stage
