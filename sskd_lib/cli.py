@@ -1,8 +1,10 @@
-"""The command line: python -m sskd_lib teacher | head | distill | evaluate | table | shards | doctor."""
+"""The command line: python -m sskd_lib teacher | head | distill | evaluate | table | shards |
+reproduce | doctor."""
 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from dataclasses import field
 from pathlib import Path
@@ -16,8 +18,19 @@ from .distributed import local_device, processes, world
 from .estimate import estimate
 from .evaluation import contrastive_accuracy, evaluate
 from .losses import create_method
+from .published import schedule_for
 from .recipes import HEAD, PRESETS, STUDENT, Recipe, Schedule
 from .records import Run, TrainingError
+from .reproduce import (
+    cost,
+    describe_plan,
+    make_teacher,
+    plan_cells,
+    read_results,
+    teacher_file,
+    train_cell,
+)
+from .results import write_results
 from .runtime import Runtime, choose_runtime
 from .sharding import estimate_shards, make_shards
 from .shards import Shards
@@ -233,6 +246,65 @@ def evaluate_command(
         print(f"{name:>20}: {value:.3f}")
 
 
+def reproduce_command(
+    *,
+    out: Path,
+    table: str,
+    pairs: tuple[str, ...] = (),
+    methods: tuple[str, ...] = (),
+    seeds: int = 3,
+    shard: str = "1/1",
+    data: str = "cifar100",
+    root: Path | None = None,
+    labels: int | None = None,
+    epochs: int | None = None,
+    teacher_epochs: int | None = None,
+    device: str = "auto",
+    exact: bool = False,
+    evaluate_every: int = 10,
+    save_seconds: float = 10.0,
+    dry_run: bool = False,
+) -> None:
+    """Train the cells of one of the paper's tables and write results.csv, results.md and results.png.
+
+    Args:
+        out: folder of all runs; the same command goes on there and leaves alone what is done.
+        table: similar, cross, imagenet, few-shot or noisy.
+        pairs: TEACHER:STUDENT, in place of the table's pairs.
+        methods: in place of the table's methods; names as in distill.
+        seeds: trainings a cell gets: first weights, order, subset, noise. The teacher is the same for all.
+        shard: i/n, the i-th of n parts of the cells, for several machines with one folder; train the teachers
+            first, by one machine (n = 1 does both).
+        data: what to train on; the table's own is cifar100, or shards:PATH for imagenet.
+        labels: so many labelled images for the students, the same number of each class; the teacher has all.
+        epochs: of the students, in place of the published number; cuts of the rate keep their shares.
+        teacher_epochs: of the teachers, in place of the published number.
+        evaluate_every: epochs between tests.
+        dry_run: print the plan and what it would cost, timed on this machine; train and write nothing.
+    """
+    cells = plan_cells(table, pairs, methods, seeds, labels, shard)
+    train, test = (load_images(data, split, root) for split in ("train", "test"))
+    print(describe_plan(cells, out))
+    runtime = choose_runtime(device, exact=exact)
+    if dry_run:
+        cost(cells, train, out, epochs, runtime=runtime)
+        return
+    options = {"runtime": runtime, "evaluate_every": evaluate_every, "save_seconds": save_seconds}
+    for name in dict.fromkeys(cell.pair.teacher for cell in cells):
+        if shard != "1/1" and not teacher_file(out, name).exists():
+            raise ValueError(
+                f"the teacher {name} is not in {out} yet, and {shard} is one of several machines. Put a "
+                f"checkpoint at {teacher_file(out, name)}, or run the command once without --shard, which "
+                "begins with the teachers."
+            )
+        make_teacher(name, train, test, out, teacher_epochs, **options)
+    for cell in cells:
+        train_cell(cell, train, test, out, schedule_for(cell.pair.student, epochs), **options)
+        command = shlex.join(["python", "-m", "sskd_lib", *sys.argv[1:]])
+        write_results(read_results(out), table, out, command)
+    print(f"results of {len(read_results(out))} runs: {out / 'results.md'}")
+
+
 def doctor_command() -> None:
     """Check this machine: versions, device, data, weights; say what to do about each problem."""
     from .lab.doctor import doctor
@@ -300,6 +372,7 @@ def main() -> None:
         "evaluate": evaluate_command,
         "table": table_command,
         "shards": shards_command,
+        "reproduce": reproduce_command,
         "doctor": doctor_command,
     }
     try:

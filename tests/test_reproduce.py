@@ -1,0 +1,205 @@
+"""The paper's tables as runs: the plan, its parts, resuming, and the table of results."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+import sskd_lib as sskd
+from sskd_lib.reproduce import (
+    TABLES,
+    cost,
+    describe_plan,
+    make_teacher,
+    plan_cells,
+    read_results,
+    train_cell,
+)
+from sskd_lib.results import as_csv, as_markdown, interval, result_rows, write_results
+
+METHODS = ("ce", "kd", "at", "sskd")
+OPTIONS = {"runtime": sskd.Runtime(), "progress": False, "save_seconds": 0}
+SCHEDULE = sskd.Schedule(epochs=2, batch_size=10)
+
+
+@pytest.fixture(scope="module")
+def images() -> tuple[sskd.ImageSet, sskd.ImageSet]:
+    train = sskd.load_images("fashion-mnist-lab")
+    return train.take(40), sskd.load_images("fashion-mnist-lab", "test").take(50)
+
+
+@pytest.fixture(scope="module")
+def finished(images, tmp_path_factory):
+    """A folder with a teacher and two cells of four methods, the first of them cut off once."""
+    out = tmp_path_factory.mktemp("reproduced")
+    train, test = images
+    make_teacher("resnet14", train, test, out, 1, **OPTIONS)
+    cells = plan_cells("similar", ["resnet14:resnet8"], METHODS, seeds=2, labels=20)
+    for cell in cells:
+        train_cell(cell, train, test, out, SCHEDULE, **OPTIONS)
+    return out, cells
+
+
+def test_the_tables_are_the_papers():
+    similar, cross = plan_cells("similar", seeds=1), plan_cells("cross", seeds=1)
+    assert [cell.pair.name for cell in similar][:2] == ["wrn_40_2→wrn_16_2", "wrn_40_2→wrn_40_1"]
+    assert (len(similar), len(cross)) == (5, 6)
+    assert {"kd", "crd", "sskd", "ft"} < set(similar[0].methods) and len(similar[0].methods) == 12
+    assert [c.condition for c in plan_cells("few-shot", seeds=1)] == ["25%", "50%", "75%", "100%"]
+    for table in TABLES:
+        for cell in plan_cells(table, seeds=1):
+            for name in (cell.pair.teacher, cell.pair.student):
+                assert name in sskd.MODELS
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_the_parts_of_a_plan_are_the_whole_plan_once(parts):
+    whole = plan_cells("cross", seeds=2)
+    found = [cell for i in range(parts) for cell in plan_cells("cross", seeds=2, shard=f"{i + 1}/{parts}")]
+    assert sorted(map(str, found)) == sorted(map(str, whole))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"table": "tabel"}, "The tables are: similar"),
+        ({"table": "pretext"}, "not in the kit yet"),
+        ({"table": "similar", "pairs": ["resnet9:resnet8"]}, "no model 'resnet9'"),
+        ({"table": "similar", "methods": ["dkdd"]}, "Did you mean 'dkd'"),
+        ({"table": "similar", "shard": "3/2"}, "i-th of n parts"),
+        ({"table": "similar", "seeds": 0}, "at least 1"),
+        ({"table": "noisy", "labels": 100}, "has labels of its own"),
+    ],
+)
+def test_a_plan_that_cannot_be_says_why(arguments, told):
+    with pytest.raises(ValueError, match=told):
+        plan_cells(**arguments)
+
+
+def test_conditions_change_the_images(images):
+    train, _ = images
+    few, noisy = plan_cells("few-shot", seeds=1)[0], plan_cells("noisy", seeds=1)[-1]
+    assert len(few.images(train)) == 10
+    wrong = (noisy.images(train).labels != train.labels).float().mean()
+    assert wrong == pytest.approx(0.5)
+    assert len(plan_cells("similar", labels=20, seeds=1)[0].images(train)) == 20
+
+
+def test_a_run_of_a_cell_is_the_one_that_distill_alone_gives(finished, images):
+    """Students of a cell share views and teacher, and end as if trained alone, with the cell's seed."""
+    out, cells = finished
+    train, test = images
+    cell = cells[1]
+    teacher = sskd.load_checkpoint(out / "teachers" / "resnet14" / "head" / "teacher.safetensors")
+    student = sskd.create_network("resnet8", train, seed=1)
+    alone = sskd.distill(
+        student, teacher, train.take(20, seed=1), test, method="at", schedule=SCHEDULE, seed=1, **OPTIONS
+    )
+    record = next(r for r in read_results(out) if (r["method"], r["seed"]) == ("at", 1))
+    assert record["last"] == alone.summary["last"]["test_accuracy"]
+    assert record["condition"] == "20 labels" and record["images"] == 20
+    assert cell.missing(out) == ()
+
+
+def test_what_is_done_is_not_trained_again_and_other_settings_are_refused(finished, images):
+    out, cells = finished
+    before = {path: path.stat().st_mtime_ns for path in (out / "teachers").rglob("*.safetensors")}
+    histories = [path.read_text() for path in sorted(out.rglob("metrics.jsonl"))]
+    make_teacher("resnet14", *images, out, 1, **OPTIONS)
+    train_cell(cells[0], *images, out, SCHEDULE, **OPTIONS)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert [path.read_text() for path in sorted(out.rglob("metrics.jsonl"))] == histories
+    with pytest.raises(sskd.checkpoints.CheckpointError, match="epochs"):
+        train_cell(cells[0], *images, out, replace(SCHEDULE, epochs=3), **OPTIONS)
+
+
+def test_the_plan_says_what_is_left(finished, tmp_path):
+    out, cells = finished
+    assert describe_plan(cells, out).endswith("teachers to train: none")
+    assert "4 done, nothing to train" in describe_plan(cells, out)
+    more = [replace(cells[0], methods=(*METHODS, "dkd"))]
+    assert "4 done, dkd to train" in describe_plan(more, out)
+    assert describe_plan(cells, tmp_path).endswith("teachers to train: resnet14")
+
+
+def test_the_cost_counts_forwards_by_views_and_writes_nothing(images, tmp_path):
+    cells = plan_cells("similar", ["resnet14:resnet8"], ("kd", "sskd"), seeds=3, labels=20)
+    said = []
+    cost(cells, images[0], tmp_path, 50, said.append, runtime=sskd.Runtime())
+    # 50 epochs x 20 images x 3 seeds x (1 view for kd + 4 for sskd), in teacher and students alike
+    assert "0.015 million in the teachers, 0.015 million in the students" in said[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def records(data: str = "cifar100", condition: str = "all") -> list[dict]:
+    values = {"kd": (70.0, 72.0, 71.0), "sskd": (73.0, 74.0, 75.0)}
+    place = {"pair": "vgg13→vgg8", "condition": condition, "data": data}
+    return [
+        {**place, "method": m, "seed": s, "last": v, "best": v + 0.5}
+        for m, column in values.items()
+        for s, v in enumerate(column)
+    ]
+
+
+def test_rows_by_hand():
+    rows = {row["method"]: row for row in result_rows(records(), "similar")}
+    sskd_row = rows["sskd"]
+    assert (sskd_row["last"], sskd_row["best"], sskd_row["seeds"]) == (74.0, 74.5, 3)
+    # t of 2 degrees of freedom at 97.5 %: 4.3027; deviation 1 over the root of 3
+    assert sskd_row["last ±"] == pytest.approx(4.302653 / math.sqrt(3), abs=1e-4)
+    # paired: 3, 2, 4
+    assert sskd_row["minus kd"] == 3.0 and sskd_row["minus kd ±"] == pytest.approx(2.484, abs=1e-3)
+    assert sskd_row["published"] == 75.33 and "best-epoch" in sskd_row["notes"]
+    assert "kd-row-copied" in rows["kd"]["notes"] and math.isnan(rows["kd"]["minus kd"])
+    assert math.isnan(interval([1.0])[1])
+
+
+@pytest.mark.parametrize("other", [{"data": "cifar10"}, {"condition": "1000 labels"}])
+def test_no_printed_figure_beside_runs_on_other_images(other):
+    assert all(row["published"] == "" for row in result_rows(records(**other), "similar"))
+
+
+def test_files_hold_what_the_rows_say(finished, tmp_path):
+    out, _ = finished
+    found = read_results(out)
+    assert len(found) == 8
+    paths = write_results(found, "similar", tmp_path, "python -m sskd_lib reproduce …")
+    table = list(csv.DictReader(io.StringIO(paths[0].read_text())))
+    assert [row["method"] for row in table] == sorted(METHODS)
+    text = paths[1].read_text()
+    assert "**resnet14→resnet8, 20 labels**" in text and "LAST epoch" in text
+    assert paths[2].read_bytes().startswith(b"\x89PNG")
+
+
+def test_footnotes_of_the_traps_are_written_out():
+    text = as_markdown(result_rows(records(), "similar"), "command")
+    assert "most likely copied" in text and "best epoch on the test set" in text
+    assert text.count("| sskd | 3 | 74.00 ± 2.48 | +3.00 ± 2.48 | 74.50 | 75.33 [") == 1
+    assert "nan" not in as_csv(result_rows(records(), "similar")) + text
+
+
+def test_the_command_plans_without_writing(tmp_path):
+    command = [sys.executable, "-m", "sskd_lib", "reproduce", "--table", "similar", "--dry-run"]
+    options = [
+        "--data",
+        "fashion-mnist-lab",
+        "--labels",
+        "100",
+        "--pairs",
+        "resnet14:resnet8",
+        "--epochs",
+        "2",
+    ]
+    methods = ["--methods", "ce", "kd", "--seeds", "1", "--device", "cpu", "--out", str(tmp_path / "x")]
+    environment = dict(os.environ) | {"SSKD_RUNTIME": "default"}
+    done = subprocess.run([*command, *options, *methods], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "0 done, ce, kd to train" in done.stdout and "students, in all:" in done.stdout
+    assert not (tmp_path / "x").exists()
