@@ -67,7 +67,7 @@ def estimate(students: list[Network], teacher: Network | None, train: ImageSet, 
         if (number >= 5 and sum(seconds[4:]) > 5) or (number >= 1 and sum(seconds) > 20) or number >= 200:
             break
     steady = seconds[4:] or seconds[1:]
-    tensors = [tensor for job in jobs for tensor in job.network.state_dict().values()]
+    tensors = [tensor for job in jobs for tensor in job.state().values()]
     looked = {job.views for job in jobs if job.taught} if lesson.teacher is not None else ()
     return Estimate(
         students=len(jobs),

@@ -18,7 +18,7 @@ from .distributed import world
 from .evaluation import evaluate
 from .feed import Feed
 from .loop import Job, Learn, Lesson
-from .losses import FurtherTerms, Method, Pair, create_method
+from .losses import FurtherTerms, Method, PairOutputs, create_method
 from .network import Network, Output, check_fits
 from .recipes import STUDENT, Schedule
 from .records import make_card
@@ -188,8 +188,10 @@ def _further_terms(made: Method, student: Network, lesson: Lesson) -> FurtherTer
         runtime.place(network).eval()
         with torch.no_grad():
             said.append(runtime.run(network, pixels, **made.asked))
-    own = made.fit_to(Pair(student=said[0], teacher=said[1], labels=feed.train.labels.cpu()), lesson.seed)
-    return own.to(runtime.device)
+    own = made.fit_to(
+        PairOutputs(student=said[0], teacher=said[1], labels=feed.train.labels.cpu()), lesson.seed
+    )
+    return runtime.place(own)
 
 
 def _student_learn(

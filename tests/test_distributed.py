@@ -195,13 +195,19 @@ def test_sskd_in_two_processes_averages_local_matrices(tmp_path):
 
 
 @torchrun
-def test_killed_together_they_go_on_together(tmp_path):
-    run_two("sskd", "resnet8", tmp_path / "whole", 0)
-    run_two("sskd", "resnet8", tmp_path / "cut", 2, expect=1)
+@pytest.mark.parametrize("method", ["sskd", "fitnet", "ab"])  # with terms of their own, and a first stage
+def test_killed_together_they_go_on_together(method, tmp_path):
+    run_two(method, "resnet8", tmp_path / "whole", 0)
+    run_two(method, "resnet8", tmp_path / "cut", 2, expect=1)
     assert len(metrics(tmp_path / "cut")) == 2 and not (tmp_path / "cut" / "student.safetensors").exists()
-    run_two("sskd", "resnet8", tmp_path / "cut", 0)
+    run_two(method, "resnet8", tmp_path / "cut", 0)
     assert same(weights(tmp_path / "cut"), weights(tmp_path / "whole"))
     assert [record["epoch"] for record in metrics(tmp_path / "cut")] == [1, 2, 3]
+
+
+@torchrun
+def test_a_memory_of_all_images_wants_one_process(tmp_path):
+    assert "trained by one process only" in run_two("crd", "resnet8", tmp_path / "x", 0, expect=1)
 
 
 @torchrun

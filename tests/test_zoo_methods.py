@@ -13,7 +13,7 @@ from sskd_lib.checkpoints import CheckpointError
 from sskd_lib.losses import (
     TERMS,
     FurtherTerms,
-    Pair,
+    PairOutputs,
     Recipe,
     create_method,
     kd_loss,
@@ -52,7 +52,7 @@ def made(name: str, rows: int, **numbers) -> tuple:
     method = create_method(name, **numbers)
     student, teacher = outputs(rows * method.views, 1), outputs(rows * method.views, 2)
     labels = torch.arange(rows) % 5
-    own = method.fit_to(Pair(student=student, teacher=teacher, labels=labels))
+    own = method.fit_to(PairOutputs(student=student, teacher=teacher, labels=labels))
     own.eval().begin(9, 10)  # eval: CRD's memory stays as it is
     return method, own, student, teacher, labels, torch.arange(rows)
 
@@ -143,7 +143,9 @@ def test_twenty_steps_lower_the_loss_and_leave_the_teacher_alone(name, images):
     with torch.no_grad():
         taught = teacher.eval()(x, **method.asked)
     first = TERMS[name].first > 0
-    own = method.fit_to(Pair(student=student.eval()(x, **method.asked), teacher=taught, labels=images.labels))
+    own = method.fit_to(
+        PairOutputs(student=student.eval()(x, **method.asked), teacher=taught, labels=images.labels)
+    )
     own.begin(0 if first else 9, 10)
     student.train()
     optimizer = torch.optim.Adam(
@@ -203,11 +205,11 @@ def test_the_terms_own_parameters_are_trained_and_saved(images, tmp_path):
     assert not torch.equal(fresh[name.removeprefix("own.")], other[name.removeprefix("own.")])
 
 
-def pair_of(student: sskd.Network, teacher: sskd.Network, images: sskd.ImageSet) -> Pair:
+def pair_of(student: sskd.Network, teacher: sskd.Network, images: sskd.ImageSet) -> PairOutputs:
     x = sskd.views.one_view(images.images[:2])
     with torch.no_grad():
         said = [network.eval()(x, maps=True) for network in (student, teacher)]
-    return Pair(student=said[0], teacher=said[1], labels=images.labels)
+    return PairOutputs(student=said[0], teacher=said[1], labels=images.labels)
 
 
 def test_another_number_is_another_run(images, tmp_path):

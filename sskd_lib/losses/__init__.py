@@ -13,7 +13,7 @@ from torch import Tensor
 from ..network import Output
 from ..recipes import Recipe
 from .kd import kd_loss, kl_rows, soften
-from .method import FurtherTerms, Method, Pair, Term, Terms
+from .method import FurtherTerms, Method, PairOutputs, Term, Terms
 from .sskd import (
     contrastive_floor,
     contrastive_loss,
@@ -164,7 +164,7 @@ __all__ = [
     "METHODS",
     "FurtherTerms",
     "Method",
-    "Pair",
+    "PairOutputs",
     "TERMS",
     "Term",
     "contrastive_floor",

@@ -24,7 +24,7 @@ Loss = Callable[[Output, Output, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class PairOutputs:
     """The networks a term is made for: what each says of a few images, and the labels of all images."""
 
     student: Output
@@ -118,7 +118,7 @@ class Method:
         maps = {"maps", "pre_activation"} & self.looks_at
         return {"maps": True, "pre_activation": "pre_activation" in maps} if maps else {}
 
-    def fit_to(self, pair: Pair, seed: int = 0) -> FurtherTerms | None:
+    def fit_to(self, pair: PairOutputs, seed: int = 0) -> FurtherTerms | None:
         """Make the further terms for a pair of networks, their first weights drawn from `seed`.
 
         None for a method without. torch's global generator is left as it was. Raises ValueError, by the term,
@@ -142,7 +142,7 @@ class FurtherTerms(nn.Module):
     and their weighted sum. Terms compare the upright views: the first B rows of both outputs.
     """
 
-    def __init__(self, terms: tuple[Term, ...], pair: Pair) -> None:
+    def __init__(self, terms: tuple[Term, ...], pair: PairOutputs) -> None:
         super().__init__()
         self.terms = terms
         self.losses = {term.name: term.make(pair, **term.numbers) for term in terms}

@@ -23,7 +23,7 @@ from .fsp import fsp_loss
 from .ft import Paraphraser, Translator, ft_loss
 from .kdsvd import kdsvd_loss
 from .logit_std import standardised, standardised_kd_loss
-from .method import Loss, Pair, Term
+from .method import Loss, PairOutputs, Term
 from .nst import nst_loss
 from .pkt import pkt_loss
 from .reviewkd import ReviewKD
@@ -48,7 +48,7 @@ def shapes(maps: Sequence[Tensor]) -> list[list[int]]:
 class FitNet(nn.Module):
     """The hint: a regressor leads one stage of the student to the teacher's."""
 
-    def __init__(self, pair: Pair, stage: int = 2) -> None:
+    def __init__(self, pair: PairOutputs, stage: int = 2) -> None:
         super().__init__()
         count = min(len(pair.student.maps), len(pair.teacher.maps))
         if not 0 <= stage < count:
@@ -65,7 +65,7 @@ class FitNet(nn.Module):
 class Variational(nn.Module):
     """VID, summed over the stages, with a predicted mean and variance for each."""
 
-    def __init__(self, pair: Pair, variance: float = 5.0) -> None:
+    def __init__(self, pair: PairOutputs, variance: float = 5.0) -> None:
         super().__init__()
         widths = [(s.shape[1], t.shape[1]) for s, t in stages(pair.student, pair.teacher)]
         self.of_stage = nn.ModuleList(VID(*both, variance=variance) for both in widths)
@@ -78,7 +78,7 @@ class Variational(nn.Module):
 class Correlation(nn.Module):
     """CC on the penultimate features, in an embedding of each."""
 
-    def __init__(self, pair: Pair, width: int = 128) -> None:
+    def __init__(self, pair: PairOutputs, width: int = 128) -> None:
         super().__init__()
         self.cc = CC(pair.student.features.shape[1], pair.teacher.features.shape[1], width)
 
@@ -91,7 +91,7 @@ class Contrast(nn.Module):
 
     def __init__(
         self,
-        pair: Pair,
+        pair: PairOutputs,
         width: int = 128,
         negatives: int = 16384,
         temperature: float = 0.07,
@@ -119,7 +119,7 @@ class Review(nn.Module):
     0 then.
     """
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: PairOutputs) -> None:
         super().__init__()
         self.review = ReviewKD(*(shapes(m) for m in self.levels(pair.student, pair.teacher)))
 
@@ -140,7 +140,7 @@ class Review(nn.Module):
 class Boundaries(nn.Module):
     """AB on the maps before the ReLUs, the student's led to the teacher's shapes."""
 
-    def __init__(self, pair: Pair, margin: float = 1.0) -> None:
+    def __init__(self, pair: PairOutputs, margin: float = 1.0) -> None:
         super().__init__()
         self.margin = margin
         both = [shapes(o.maps[1:]) for o in (pair.student, pair.teacher)]
@@ -155,7 +155,7 @@ class Boundaries(nn.Module):
 class Factors(nn.Module):
     """FT on the last stage: the paraphraser learns first, alone; then the translator, with the student."""
 
-    def __init__(self, pair: Pair, rate: float = 0.5) -> None:
+    def __init__(self, pair: PairOutputs, rate: float = 0.5) -> None:
         super().__init__()
         student, teacher = (o.maps[-1].shape[1] for o in (pair.student, pair.teacher))
         self.paraphraser, self.translator = Paraphraser(teacher, rate), Translator(student, teacher, rate)
@@ -167,51 +167,51 @@ class Factors(nn.Module):
         return ft_loss(self.translator(student.maps[-1]), self.paraphraser(teacher.maps[-1]))
 
 
-def attention(pair: Pair, p: float = 2.0) -> Loss:
+def attention(pair: PairOutputs, p: float = 2.0) -> Loss:
     """AT, summed over the stages."""
     return lambda s, t, labels, index: sum(at_loss(a, b, p) for a, b in stages(s, t))
 
 
-def selectivity(pair: Pair) -> Loss:
+def selectivity(pair: PairOutputs) -> Loss:
     """NST, summed over the stages."""
     return lambda s, t, labels, index: sum(nst_loss(a, b) for a, b in stages(s, t))
 
 
-def similarity(pair: Pair) -> Loss:
+def similarity(pair: PairOutputs) -> Loss:
     """SP on the maps of the last stage."""
     return lambda s, t, labels, index: sp_loss(s.maps[-1], t.maps[-1])
 
 
-def probabilistic(pair: Pair) -> Loss:
+def probabilistic(pair: PairOutputs) -> Loss:
     """PKT on the penultimate features."""
     return lambda s, t, labels, index: pkt_loss(s.features, t.features)
 
 
-def relational(pair: Pair, distance: float = 25.0, angle: float = 50.0) -> Loss:
+def relational(pair: PairOutputs, distance: float = 25.0, angle: float = 50.0) -> Loss:
     """RKD on the penultimate features."""
     return lambda s, t, labels, index: rkd_loss(s.features, t.features, distance=distance, angle=angle)
 
 
-def flow(pair: Pair) -> Loss:
+def flow(pair: PairOutputs) -> Loss:
     """FSP on stem and stages. Raises ValueError, at once, for networks of different widths."""
     fsp_loss(pair.student.maps, pair.teacher.maps)
     return lambda s, t, labels, index: fsp_loss(s.maps, t.maps)
 
 
-def singular(pair: Pair, k: int = 1) -> Loss:
+def singular(pair: PairOutputs, k: int = 1) -> Loss:
     """KD-SVD on the stages. Raises ValueError, at once, for networks of different widths."""
     kdsvd_loss(pair.student.maps[1:], pair.teacher.maps[1:], k)
     return lambda s, t, labels, index: kdsvd_loss(s.maps[1:], t.maps[1:], k)
 
 
-def decoupled(pair: Pair, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0) -> Loss:
+def decoupled(pair: PairOutputs, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0) -> Loss:
     """DKD."""
     numbers = {"alpha": alpha, "beta": beta, "temperature": temperature}
     return lambda s, t, labels, index: dkd_loss(s.logits, t.logits, labels, **numbers)
 
 
 def decoupled_standardised(
-    pair: Pair, alpha: float = 1.0, beta: float = 8.0, temperature: float = 2.0
+    pair: PairOutputs, alpha: float = 1.0, beta: float = 8.0, temperature: float = 2.0
 ) -> Loss:
     """DKD of standardised logits."""
     numbers = {"alpha": alpha, "beta": beta, "temperature": temperature}
@@ -220,18 +220,18 @@ def decoupled_standardised(
     )
 
 
-def soft_standardised(pair: Pair, temperature: float = 2.0) -> Loss:
+def soft_standardised(pair: PairOutputs, temperature: float = 2.0) -> Loss:
     """KD of standardised logits."""
     return lambda s, t, labels, index: standardised_kd_loss(s.logits, t.logits, temperature)
 
 
-def correlations(pair: Pair, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0) -> Loss:
+def correlations(pair: PairOutputs, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0) -> Loss:
     """DIST."""
     numbers = {"beta": beta, "gamma": gamma, "temperature": temperature}
     return lambda s, t, labels, index: dist_loss(s.logits, t.logits, **numbers)
 
 
-def transformed(pair: Pair, gamma: float = 0.1, weighted: bool = True) -> Loss:
+def transformed(pair: PairOutputs, gamma: float = 0.1, weighted: bool = True) -> Loss:
     """WTTM; TTM with weighted=False."""
     return lambda s, t, labels, index: wttm_loss(s.logits, t.logits, gamma, weighted=weighted)
 
