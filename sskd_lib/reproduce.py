@@ -20,7 +20,7 @@ from .checkpoints import load_checkpoint
 from .data import ImageSet
 from .estimate import estimate
 from .losses import create_method
-from .published import IMAGENET_PAIR, PAIRS, Pair, find_pair, schedule_for
+from .published import IMAGENET_PAIR, PAIRS, Pair, find_pair, numbers_for, schedule_for
 from .recipes import HEAD, Schedule
 from .training import create_network, distill, train_head, train_teacher
 
@@ -184,7 +184,7 @@ def train_cell(
         load_checkpoint(teacher_file(out, cell.pair.teacher)),
         images,
         test,
-        method=ordered,
+        method=[create_method(name, **numbers_for(cell.pair, name)) for name in ordered],
         schedule=schedule,
         seed=cell.seed,
         out=[cell.folder(out, method) for method in ordered],

@@ -112,20 +112,25 @@ def _half(value: float) -> str:
 
 
 def write_results(records: Sequence[dict[str, Any]], table: str, out: Path, command: str) -> list[Path]:
-    """Write results.csv, results.md and results.png (last epoch of each method, with intervals) to `out`."""
-    from .lab.curves import bars_with_intervals  # matplotlib only where a figure is asked for
-
+    """Write results.csv and results.md to `out`, and a figure a pair and condition."""
     rows = result_rows(records, table)
-    paths = [out / f"results.{kind}" for kind in ("csv", "md", "png")]
+    paths = [out / "results.csv", out / "results.md"]
     write_atomically(paths[0], as_csv(rows).encode())
     write_atomically(paths[1], as_markdown(rows, command).encode())
-    place = rows[0]["pair"], rows[0]["condition"]
+    for place in dict.fromkeys((row["pair"], row["condition"]) for row in rows):
+        here = [record for record in records if (record["pair"], record["condition"]) == place]
+        paths.append(out / ("results_" + "_".join(place).replace(" ", "_") + ".png"))
+        write_atomically(paths[-1], picture(here, ", ".join(place)))
+    return paths
+
+
+def picture(records: Sequence[dict[str, Any]], title: str) -> bytes:
+    """The accuracy of each run after its last epoch, by method, as a PNG."""
+    from .lab.curves import bars_with_intervals  # matplotlib only where a figure is asked for
+
     values: dict[str, list[float]] = {}
     for record in records:
-        if (record["pair"], record["condition"]) == place:
-            values.setdefault(record["method"], []).append(record["last"])
-    figure = bars_with_intervals(values, "accuracy, last epoch (%)", title=", ".join(place))
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    write_atomically(paths[2], picture.getvalue())
-    return paths
+        values.setdefault(record["method"], []).append(record["last"])
+    png = io.BytesIO()
+    bars_with_intervals(values, "accuracy, last epoch (%)", title).savefig(png, format="png", dpi=150)
+    return png.getvalue()

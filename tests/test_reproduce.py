@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import os
 import subprocess
@@ -175,7 +176,17 @@ def test_files_hold_what_the_rows_say(finished, tmp_path):
     assert [row["method"] for row in table] == sorted(METHODS)
     text = paths[1].read_text()
     assert "**resnet14→resnet8, 20 labels**" in text and "LAST epoch" in text
+    assert paths[2].name == "results_resnet14→resnet8_20_labels.png" and len(paths) == 3
     assert paths[2].read_bytes().startswith(b"\x89PNG")
+
+
+def test_numbers_that_a_paper_tuned_for_a_pair_are_taken(images, tmp_path):
+    train, test = images
+    make_teacher("resnet56", train, test, tmp_path, 1, **OPTIONS)
+    (cell,) = plan_cells("similar", ["resnet56:resnet20"], ["dkd"], seeds=1, labels=20)
+    train_cell(cell, train, test, tmp_path, SCHEDULE, **OPTIONS)
+    card = json.loads((cell.folder(tmp_path, "dkd") / "summary.json").read_text())["card"]
+    assert card["plan"]["terms"]["dkd"] == {"weight": 1, "beta": 2.0}
 
 
 def test_footnotes_of_the_traps_are_written_out():
