@@ -32,6 +32,7 @@ import torch
 import tyro
 
 import sskd_lib as sskd
+from sskd_lib.evaluation import interval
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -186,16 +187,6 @@ def run(
         for seed in range(seeds)
     ]
     train_all(plans, jobs, results)
-
-
-def interval(values: list[float]) -> tuple[float, float]:
-    """Mean and half width of the 95 % interval of the mean (Student's t, n - 1 degrees of freedom)."""
-    from scipy.stats import t
-
-    if len(values) < 2:
-        return values[0], float("nan")
-    half = t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    return statistics.fmean(values), half
 
 
 def table(results: Path = HERE / "results" / "few_labels.jsonl", split: str = "test") -> None:

@@ -109,19 +109,12 @@ def main(
     """Time the terms of every method of the zoo.
 
     Args:
-        images: training images that CRD remembers; their pixels repeat.
+        images: training images, which CRD remembers.
         name: what the record calls the machine.
         out: JSON file for the record.
     """
     kit = sskd.choose_runtime(device)
-    few = random_images(64, 100)
-    labels = torch.arange(images) % 100
-    data = sskd.ImageSet(
-        images=few.images.expand(-1, 3, -1, -1).repeat(-(-images // 64), 1, 1, 1)[:images],
-        labels=labels,
-        classes=few.classes,
-        name="random pixels",
-    )
+    data = random_images(images, 100)
     settings = {"pair": list(pair), "batch": 64, "classes": 100, "images": images, "rounds": rounds}
     record = start_record(name, kit.device, settings) | {"runtime": kit.describe(), "methods": {}}
     print("| method | step (s) | own (s) | share of the step (%) | range | largest tensor (million) |")

@@ -268,7 +268,8 @@ def reproduce_command(
     """Train the cells of one of the paper's tables and write results.csv, results.md and figures.
 
     Args:
-        out: folder of all runs; the same command goes on there and leaves alone what is done.
+        out: folder of all runs; the same command goes on there and leaves alone what is done. A teacher of
+            one's own goes to OUT/teachers/NAME/head/teacher.safetensors.
         table: similar, cross, imagenet, few-shot or noisy.
         pairs: TEACHER:STUDENT, in place of the table's pairs.
         methods: in place of the table's methods; names as in distill.
@@ -301,7 +302,7 @@ def reproduce_command(
     for cell in cells:
         train_cell(cell, train, test, out, schedule_for(cell.pair.student, epochs), **options)
         command = shlex.join(["python", "-m", "sskd_lib", *sys.argv[1:]])
-        write_results(read_results(out), table, out, command)
+        write_results(read_results(out), out, command)
     print(f"results of {len(read_results(out))} runs: {out / 'results.md'}")
 
 

@@ -68,12 +68,12 @@ def estimate(students: list[Network], teacher: Network | None, train: ImageSet, 
             break
     steady = seconds[4:] or seconds[1:]
     tensors = [tensor for job in jobs for tensor in job.state().values()]
-    looked = {job.views for job in jobs if job.taught} if lesson.teacher is not None else ()
+    looked = step.asked if lesson.teacher is not None else ()
     return Estimate(
         students=len(jobs),
         epochs=lesson.schedule.epochs,
         steps=len(lesson.feed),
-        forwards=sum(looked) * len(train) * lesson.schedule.epochs,
+        forwards=sum(views for views, _ in looked) * len(train) * lesson.schedule.epochs,
         seconds=statistics.median(steady),
         memory=peak_memory(device),
         disk=3 * sum(tensor.nbytes for tensor in tensors),

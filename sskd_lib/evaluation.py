@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -83,6 +86,20 @@ def contrastive_accuracy(
         rows += 3 * batch_size
     network.train(was_training)
     return 100 * hits / rows
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and half width of its 95 % interval: t · s / √n, with t of n - 1 degrees of freedom.
+
+    values: n numbers. The half width is nan for a single value: one run says nothing of its own uncertainty.
+    """
+    from scipy import stats
+
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) < 2:
+        return float(values.mean()), float("nan")
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(half)
 
 
 def agreement(logits_a: Tensor, logits_b: Tensor) -> float:

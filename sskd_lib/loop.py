@@ -72,11 +72,16 @@ class Job:
     optimizer: torch.optim.Optimizer | None = None
     terms: list[str] = field(default_factory=list)  # names, in the order of the recorded values
     judged: int = 1  # rows of an image that hits are counted among
-    asked: dict[str, bool] = field(default_factory=dict)  # of the teacher, beside logits (Network.forward)
+    asked: dict[str, bool] = field(default_factory=dict)  # of both networks, beside logits (Network.forward)
     own: FurtherTerms | None = None  # the method's terms with parameters or a memory of their own
 
     def __post_init__(self) -> None:
         self.plan = json.loads(json.dumps(self.plan))  # as it will be read: lists for tuples
+
+    @property
+    def look(self) -> tuple[int, bool]:
+        """Which pass of the teacher serves it: views an image, and maps before the ReLU or not."""
+        return self.views, self.asked.get("pre_activation", False)
 
     def state(self) -> dict[str, Tensor]:
         """All tensors that a resumed run needs, but the momenta: the network's, and the terms' own."""
@@ -179,6 +184,10 @@ class Step:
     def __init__(self, lesson: Lesson, jobs: list[Job]) -> None:
         self.lesson, self.jobs = lesson, jobs
         self.learning_rate = None
+        self.asked: dict[tuple[int, bool], dict[str, bool]] = {}  # of the teacher, in each of its passes
+        for job in jobs:
+            if job.taught:  # the most that a job of this pass asks for; the others look at less of it
+                self.asked[job.look] = max(self.asked.get(job.look, {}), job.asked, key=len)
         alone = lesson.feed.world.size == 1
         self.call = CapturedStep(self.take) if lesson.runtime.capture and alone else self.take
 
@@ -204,13 +213,12 @@ class Step:
 
     def take(self, batch: Batch) -> list[Tensor]:
         """The step itself."""
-        results, looked = [], {}
+        size = self.lesson.feed.size
+        views = {count: batch.views(size, count) for count in {job.views for job in self.jobs}}
+        taught = {look: self.teach(batch, views[look[0]], look) for look in self.asked}
+        results = []
         for job in self.jobs:
-            kind = (job.views, *job.asked.values())
-            if kind not in looked:
-                looked[kind] = self.look(batch, job)
-            views, taught = looked[kind]
-            terms, hits = job.learn(views, taught, batch.labels, batch.index)
+            terms, hits = job.learn(views[job.views], taught.get(job.look), batch.labels, batch.index)
             job.optimizer.zero_grad()
             terms["total"].backward()
             job.optimizer.step()
@@ -218,14 +226,13 @@ class Step:
             results.append(torch.stack([*(term.detach() for term in terms.values()), hits]))
         return results
 
-    def look(self, batch: Batch, asker: Job) -> tuple[Tensor, Output | None]:
-        """The views that a job looks at, and what the teacher (or its table) says of them."""
-        views, taught = batch.views(self.lesson.feed.size, asker.views), batch.taught(asker.views)
-        alike = (job for job in self.jobs if (job.views, job.asked) == (asker.views, asker.asked))
-        if taught is None and any(job.taught for job in alike):
+    def teach(self, batch: Batch, views: Tensor, look: tuple[int, bool]) -> Output:
+        """What the teacher (or its table) says of these views."""
+        taught = batch.taught(look[0])
+        if taught is None:
             with torch.no_grad():
-                taught = self.lesson.runtime.run(self.lesson.teacher, views, **asker.asked)
-        return views, taught
+                taught = self.lesson.runtime.run(self.lesson.teacher, views, **self.asked[look])
+        return taught
 
 
 def run_epoch(lesson: Lesson, step: Step, epoch: int, bar: Any) -> None:

@@ -166,11 +166,6 @@ def published(table: str, pair: Pair | str, method: str) -> list[Figure]:
     return list(_figures().get((table, pair.name, method), ()))
 
 
-def methods_in(table: str) -> list[str]:
-    """The methods that a table has figures of, in the order of the file."""
-    return list(dict.fromkeys(method for name, _, method in _figures() if name == table))
-
-
 @cache
 def _figures() -> dict[tuple[str, str, str], tuple[Figure, ...]]:
     """Every figure of the file by table, pair and method."""

@@ -3,8 +3,8 @@
 A cell is (teacher → student, condition, seed); the methods of a cell are trained together and share each
 forward pass of the teacher. Everything lies below one folder:
 
-    teachers/TEACHER/teacher.safetensors    after train_teacher and train_head, seed 0, one for all students
-    runs/PAIR/CONDITION/METHOD/SEED/        as `distill` leaves it; a run that is there is not trained again
+    teachers/TEACHER/head/teacher.safetensors    after train_teacher and train_head, seed 0, for all students
+    runs/PAIR/CONDITION/METHOD/SEED/             as `distill` leaves it; what is done is not trained again
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from .estimate import estimate
 from .losses import create_method
 from .published import IMAGENET_PAIR, PAIRS, Pair, find_pair, numbers_for, schedule_for
 from .recipes import HEAD, Schedule
+from .results import file_name
 from .training import create_network, distill, train_head, train_teacher
 
-FIRST_TEN = ("ce", "kd", "fitnet", "at", "sp", "vid", "rkd", "pkt", "ab", "ft", "crd", "sskd")
+PAPERS_ROWS = ("ce", "kd", "fitnet", "at", "sp", "vid", "rkd", "pkt", "ab", "ft", "crd", "sskd")
 IN_IMAGENET = ("ce", "kd", "at", "cc", "sp", "rkd", "crd", "sskd")
 FEW = tuple(pair for pair in PAIRS if pair.name == "resnet56→resnet20")
 
@@ -39,8 +40,8 @@ class Table:
 
 
 TABLES: dict[str, Table] = {
-    "similar": Table(pairs=tuple(p for p in PAIRS if p.kind == "similar"), methods=FIRST_TEN),
-    "cross": Table(pairs=tuple(p for p in PAIRS if p.kind == "cross"), methods=FIRST_TEN),
+    "similar": Table(pairs=tuple(p for p in PAIRS if p.kind == "similar"), methods=PAPERS_ROWS),
+    "cross": Table(pairs=tuple(p for p in PAIRS if p.kind == "cross"), methods=PAPERS_ROWS),
     "imagenet": Table(pairs=(IMAGENET_PAIR,), methods=IN_IMAGENET),
     # The paper's pair of its Fig. 4 was not found; this is the one of HSAKD's re-run.
     "few-shot": Table(
@@ -66,7 +67,7 @@ class Cell:
 
     def folder(self, out: Path, method: str) -> Path:
         """Where the run of one method lies."""
-        names = (self.pair.name.replace("/", "_"), self.condition.replace(" ", "_"), method, str(self.seed))
+        names = (file_name(self.pair.name), file_name(self.condition), method, str(self.seed))
         return out.joinpath("runs", *names)
 
     def missing(self, out: Path) -> tuple[str, ...]:
@@ -143,7 +144,7 @@ def describe_plan(cells: Sequence[Cell], out: Path) -> str:
 
 def teacher_file(out: Path, name: str) -> Path:
     """Where a teacher with its trained head lies."""
-    return out / "teachers" / name.replace("/", "_") / "head" / "teacher.safetensors"
+    return out / "teachers" / file_name(name) / "head" / "teacher.safetensors"
 
 
 def make_teacher(
@@ -232,7 +233,7 @@ def read_results(out: Path) -> list[dict[str, Any]]:
         summary = json.loads(path.read_text())
         records.append(
             {
-                "pair": pair,
+                "pair": pair.replace("%2F", "/"),
                 "condition": condition.replace("_", " "),
                 "method": method,
                 "seed": int(seed),

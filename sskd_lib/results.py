@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoints import write_atomically
-from .published import FOOTNOTES, published
+from .evaluation import interval
+from .published import FOOTNOTES, Figure, find_pair, published
 
 COLUMNS = (
     "pair", "condition", "method", "seeds", "last", "last ±", "minus kd", "minus kd ±", "best", "published",
@@ -19,24 +20,11 @@ COLUMNS = (
 )  # fmt: skip
 
 
-PRINTED_FOR = {"cifar100"}  # ImageNet comes as shards, whose name is the reader's own
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half width of its 95 % interval (Student's t); the half width of one value is nan."""
-    from scipy.stats import t
-
-    if len(values) < 2:
-        return values[0], math.nan
-    half = t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    return statistics.fmean(values), float(half)
-
-
-def result_rows(records: Sequence[dict[str, Any]], table: str) -> list[dict[str, Any]]:
+def result_rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row a method, pair and condition: mean and interval of the last epoch, and the printed figure.
 
-    minus kd: the mean difference of runs with the same seed. The printed figure is the paper's own, where it
-    has one for this very pair; it is left out where the runs were not on the images it was measured on.
+    minus kd: the mean difference of runs with the same seed. published: the paper's own figure where it has
+    one, else the first that was found; "" where the runs were not made as it was (`printed`).
     """
     groups: dict[tuple[str, str, str], dict[int, dict]] = {}
     for record in records:
@@ -48,19 +36,26 @@ def result_rows(records: Sequence[dict[str, Any]], table: str) -> list[dict[str,
         kd = groups.get((pair, condition, "kd"), {})
         gaps = [run["last"] - kd[seed]["last"] for seed, run in runs.items() if seed in kd]
         gap = interval(gaps) if gaps and method != "kd" else (math.nan, math.nan)
-        name = f"{method}@{condition}" if table == "few-shot" else method
-        here = {run["data"] for run in runs.values()}
-        comparable = (
-            table != "noisy"
-            and not condition.endswith("labels")
-            and (here <= PRINTED_FOR or table == "imagenet")
-        )
-        printed = published(table, pair.replace("torchvision_", "torchvision/"), name) if comparable else []
         best = statistics.fmean(run["best"] for run in runs.values())
-        values = (pair, condition, method, len(runs), mean, half, *gap, best)
-        first = (printed[0].value, printed[0].source, ";".join(printed[0].notes)) if printed else ("", "", "")
-        rows.append(dict(zip(COLUMNS, (*values, *first), strict=True)))
+        found = printed(pair, condition, method, {run["data"] for run in runs.values()})
+        beside = (found[0].value, found[0].source, ";".join(found[0].notes)) if found else ("", "", "")
+        values = (pair, condition, method, len(runs), mean, half, *gap, best, *beside)
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
+
+
+def printed(pair: str, condition: str, method: str, data: set[str]) -> list[Figure]:
+    """The printed figures that runs of this kind may stand beside; data: names of their training images.
+
+    All labels: the tables of the pair's kind; a share of them: the few-shot table; anything else: none.
+    CIFAR-100 is known by its name, ImageNet, which comes as shards, by the pair.
+    """
+    kind = find_pair(pair).kind
+    if kind != "imagenet" and data != {"cifar100"}:
+        return []
+    if condition == "all":
+        return published(kind, pair, method)
+    return published("few-shot", pair, f"{method}@{condition}") if condition[0].isdigit() else []
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
@@ -111,15 +106,20 @@ def _half(value: float) -> str:
     return "" if math.isnan(value) else f" ± {value:.2f}"
 
 
-def write_results(records: Sequence[dict[str, Any]], table: str, out: Path, command: str) -> list[Path]:
+def file_name(text: str) -> str:
+    """A pair or a condition as part of a file's name: torchvision/resnet34 has a stroke."""
+    return text.replace("/", "%2F").replace(" ", "_")
+
+
+def write_results(records: Sequence[dict[str, Any]], out: Path, command: str) -> list[Path]:
     """Write results.csv and results.md to `out`, and a figure a pair and condition."""
-    rows = result_rows(records, table)
+    rows = result_rows(records)
     paths = [out / "results.csv", out / "results.md"]
     write_atomically(paths[0], as_csv(rows).encode())
     write_atomically(paths[1], as_markdown(rows, command).encode())
     for place in dict.fromkeys((row["pair"], row["condition"]) for row in rows):
         here = [record for record in records if (record["pair"], record["condition"]) == place]
-        paths.append(out / ("results_" + "_".join(place).replace(" ", "_") + ".png"))
+        paths.append(out / f"results_{file_name('_'.join(place))}.png")
         write_atomically(paths[-1], picture(here, ", ".join(place)))
     return paths
 

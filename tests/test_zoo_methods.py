@@ -289,6 +289,19 @@ def test_students_of_different_methods_in_one_training_end_as_if_alone(images):
         assert all(torch.equal(tensor, state[key]) for key, tensor in run.network.state_dict().items())
 
 
+def test_one_pass_of_the_teacher_serves_all_who_look_alike(images):
+    """Two steps: in each one pass for labels, logits and maps, one for maps before the ReLU."""
+    teacher = networks(images)[1]
+    passes = []
+    teacher.register_forward_hook(lambda *_: passes.append(1))
+    names = ["ce", "kd", "at", "fitnet", "ab"]
+    students = [networks(images)[0] for _ in names]
+    schedule = replace(SHORT, epochs=1)
+    sskd.distill(students, teacher, images, method=names, **{**PLAIN, "schedule": schedule})
+    made = 3  # one look to make the terms of at, fitnet and ab
+    assert len(passes) == 2 * 2 + made
+
+
 # ---- what does not fit ----------------------------------------------------------------------------
 
 

@@ -9,23 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..evaluation import interval
 from .style import QUIET, new_figure, short, styles
 
 WIDTH = 9.0  # inches
-
-
-def interval(values) -> tuple[float, float]:
-    """Mean and half width of its 95 % interval: t · s / √n, with t of n - 1 degrees of freedom.
-
-    values: n numbers. The half width is nan for a single value: one run says nothing of its own uncertainty.
-    """
-    from scipy import stats
-
-    values = np.asarray(values, dtype=np.float64)
-    if len(values) < 2:
-        return float(values.mean()), float("nan")
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean()), float(half)
 
 
 def learning_curves(

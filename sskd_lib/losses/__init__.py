@@ -34,16 +34,15 @@ def ce_terms(student: Output, teacher: Output | None, labels: Tensor, recipe: Re
 
 
 def kd_terms(student: Output, teacher: Output, labels: Tensor, recipe: Recipe) -> Terms:
-    """Labels and soft targets on one upright view: L = λ_ce ce + λ_kd kd (Hinton et al. 2015)."""
+    """Labels and soft targets on one upright view: L = λ_ce ce + λ_kd kd (Hinton et al. 2015).
+
+    With λ_kd = 0, where another term stands in its place, the soft targets are not computed.
+    """
     ce = F.cross_entropy(student.logits, labels)
+    if not recipe.kd:
+        return {"ce": ce, "total": recipe.ce * ce}
     kd = kd_loss(student.logits, teacher.logits, recipe.kd_temperature)
     return {"ce": ce, "kd": kd, "total": recipe.ce * ce + recipe.kd * kd}
-
-
-def labels_only(student: Output, teacher: Output | None, labels: Tensor, recipe: Recipe) -> Terms:
-    """Cross-entropy beside the terms of the zoo, on the upright rows: L = λ_ce ce."""
-    ce = F.cross_entropy(student.logits[: len(labels)], labels)
-    return {"ce": ce, "total": recipe.ce * ce}
 
 
 def _ce(recipe: Recipe) -> Method:
@@ -111,19 +110,17 @@ def create_method(name: str, recipe: Recipe | None = None, **numbers: Mapping[st
     if not extra:
         return BASES[base](recipe)
     _check_terms(name, extra)
-    soft = next((term for term in extra if term.soft), None)
-    if soft and base in ("kd", "kd+rotations", "sskd"):
-        weight = numbers.get(soft.name, {}).get("weight", recipe.kd)
-        extra[extra.index(soft)] = replace(soft, weight=weight)
+    if base in (None, "ce"):
+        ce = min(term.ce for term in extra) if base is None else 1.0
+        base, recipe = "kd", Recipe(ce=ce, kd=0.0, tf=0.0, ss=0.0)
+    elif any(term.soft for term in extra):
+        extra = [_in_place_of_kd(term, recipe, numbers) if term.soft else term for term in extra]
         recipe = replace(recipe, kd=0.0)
-    if base in ("kd+rotations", "sskd"):
-        made = BASES[base](recipe)
-    elif base == "kd" and not soft:
-        made = _kd(recipe)
-    else:
-        ce = recipe.ce if base == "kd" else min(term.ce for term in extra) if base is None else 1.0
-        made = replace(_ce(replace(Recipe(), ce=ce, kd=0.0, tf=0.0, ss=0.0)), terms=labels_only)
-    return replace(made, name=name, needs_teacher=True, extra=tuple(extra))
+    return replace(BASES[base](recipe), name=name, extra=tuple(extra))
+
+
+def _in_place_of_kd(term: Term, recipe: Recipe, numbers: Mapping[str, Mapping[str, Any]]) -> Term:
+    return replace(term, weight=numbers.get(term.name, {}).get("weight", recipe.kd))
 
 
 def _begins(name: str, base: str) -> bool:
@@ -140,8 +137,7 @@ def _term(part: str, name: str, numbers: Mapping[str, Mapping[str, Any]]) -> Ter
             f"there is no method {part!r}{of}.{late or hint} The methods are: {', '.join(METHODS)}; "
             "joined with + their terms add up."
         )
-    weight, chosen = TERMS[part].with_numbers(numbers.get(part, {}))
-    return replace(TERMS[part], weight=weight, numbers=chosen)
+    return TERMS[part].with_numbers(numbers.get(part, {}))
 
 
 def _check_terms(name: str, extra: list[Term]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -37,12 +37,15 @@ class Term:
     """One further term of a method: L += weight · loss, with the loss made for a pair of networks.
 
     make: (pair, **numbers) → Loss, an nn.Module where the term has parameters or a memory.
+    numbers: those that differ from make's defaults.
     looks_at: what it needs of both networks: "logits", "features", "maps" or "pre_activation" (maps before
-    the ReLU). warm_up: share of the epochs over which the weight rises linearly from 0. first: share of the
-    epochs, at the beginning, in which this term alone is trained, by the loss's `first` if it has one;
-    stays: whether it goes on afterwards. soft: whether it takes the place of the soft targets of "kd" and
-    "sskd". ce: weight of cross-entropy beside it where its paper has another than 1. alone: whether it
-    works in one process only.
+    the ReLU).
+    warm_up: share of the epochs over which the weight rises linearly to its full size.
+    first: share of the epochs, at the beginning, in which this term alone is trained, by the loss's `first`
+    if it has one; at least one epoch, unless there is only one. stays: whether it goes on afterwards.
+    soft: whether it takes the place of the soft targets of "kd" and "sskd".
+    ce: weight of cross-entropy beside it where its paper has another than 1.
+    alone: whether it works in one process only.
     """
 
     name: str
@@ -57,16 +60,19 @@ class Term:
     ce: float = 1.0
     alone: bool = False
 
-    def with_numbers(self, given: Mapping[str, Any]) -> tuple[float, dict[str, Any]]:
-        """(weight, numbers) with some replaced. Raises ValueError for a number that the term lacks."""
-        known = [name for name in inspect.signature(self.make).parameters if name != "pair"]
-        if unknown := [name for name in given if name not in ("weight", *known)]:
+    def with_numbers(self, given: Mapping[str, Any]) -> Term:
+        """The same term with weight or numbers replaced, and all numbers written out, make's defaults too.
+
+        Raises ValueError for a number that the term lacks.
+        """
+        parameters = inspect.signature(self.make).parameters
+        known = {"weight": self.weight} | {n: p.default for n, p in parameters.items() if n != "pair"}
+        if unknown := [name for name in given if name not in known]:
             raise ValueError(
-                f"the term {self.name!r} has no number {', '.join(unknown)}; it has: "
-                f"{', '.join(['weight', *known])}."
+                f"the term {self.name!r} has no number {', '.join(unknown)}; it has: {', '.join(known)}."
             )
-        numbers = {name: value for name, value in given.items() if name != "weight"}
-        return given.get("weight", self.weight), {**self.numbers, **numbers}
+        numbers = known | self.numbers | given
+        return replace(self, weight=numbers.pop("weight"), numbers=numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +108,7 @@ class Method:
                 )
             return self.terms(student, teacher, labels, self.recipe)
         found, total = own(student, teacher, labels, index)
-        if own_stage(own):
+        if getattr(own, "module", own).first:  # `module`: wrapped for several processes
             return found | {"total": total}
         terms = self.terms(student, teacher, labels, self.recipe)
         return {**terms, **found, "total": terms["total"] + total}
@@ -146,20 +152,21 @@ class FurtherTerms(nn.Module):
         super().__init__()
         self.terms = terms
         self.losses = {term.name: term.make(pair, **term.numbers) for term in terms}
-        modules = {name.replace("-", "_"): m for name, m in self.losses.items() if isinstance(m, nn.Module)}
-        self.trained = nn.ModuleDict(modules)
-        self.stage, self.share = "", 1.0
+        self.trained = nn.ModuleDict({n: m for n, m in self.losses.items() if isinstance(m, nn.Module)})
+        self.first, self.weights = False, {}
         self.begin(0, 1)
 
     def begin(self, epoch: int, epochs: int) -> bool:
         """Enter an epoch (from 0). Returns whether anything differs from the epoch before."""
-        before = self.stage, self.share
-        first = max((term.first for term in self.terms), default=0.0)
-        in_first = epochs > 1 and epoch < max(1, round(first * epochs)) and first > 0
-        self.stage = "first" if in_first else ""
-        rise = max((term.warm_up for term in self.terms), default=0.0) * epochs
-        self.share = min(1.0, (epoch + 1) / rise) if rise else 1.0
-        return before != (self.stage, self.share)
+        before = self.first, self.weights
+        share = max(term.first for term in self.terms)
+        self.first = share > 0 and epochs > 1 and epoch < max(1, round(share * epochs))
+        self.weights = {
+            term.name: term.weight * min(1.0, (epoch + 1) / max(1.0, term.warm_up * epochs))
+            for term in self.terms
+            if (term.first > 0 if self.first else term.stays)
+        }
+        return before != (self.first, self.weights)
 
     def forward(
         self, student: Output, teacher: Output, labels: Tensor, index: Tensor
@@ -167,20 +174,12 @@ class FurtherTerms(nn.Module):
         student, teacher = (first_rows(output, len(labels)) for output in (student, teacher))
         found: Terms = {}
         total = student.logits.new_zeros(())
-        for term in self.terms:
-            if self.stage == "first" and not term.first or self.stage != "first" and not term.stays:
-                continue
-            loss = self.losses[term.name]
-            loss = getattr(loss, "first", loss) if self.stage == "first" else loss
-            found[term.name] = loss(student, teacher, labels, index)
-            share = self.share if term.warm_up else 1.0
-            total = total + term.weight * share * found[term.name]
+        for name, weight in self.weights.items():
+            loss = self.losses[name]
+            loss = getattr(loss, "first", loss) if self.first else loss
+            found[name] = loss(student, teacher, labels, index)
+            total = total + weight * found[name]
         return found, total
-
-
-def own_stage(own: nn.Module) -> str:
-    """The stage a method's further terms are in, also when they are wrapped for several processes."""
-    return getattr(own, "module", own).stage
 
 
 def first_rows(output: Output, count: int) -> Output:
