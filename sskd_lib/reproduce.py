@@ -19,7 +19,7 @@ from typing import Any
 from .checkpoints import load_checkpoint
 from .data import ImageSet
 from .estimate import estimate
-from .losses import create_method
+from .losses import METHODS, create_method
 from .published import IMAGENET_PAIR, PAIRS, Pair, find_pair, numbers_for, schedule_for
 from .recipes import HEAD, Schedule
 from .results import file_name
@@ -226,7 +226,10 @@ def cost(
 
 
 def read_results(out: Path) -> list[dict[str, Any]]:
-    """One record a finished run below `out`: pair, condition, method, seed, last and best accuracy."""
+    """One record a finished run below `out`: pair, condition, method, seed, last and best accuracy.
+
+    In the order of METHODS, joined ones last; conditions by their number.
+    """
     records = []
     for path in sorted((out / "runs").glob("*/*/*/*/summary.json")):
         pair, condition, method, seed = path.parent.relative_to(out / "runs").parts
@@ -244,4 +247,14 @@ def read_results(out: Path) -> list[dict[str, Any]]:
                 "data": summary["card"]["train"]["name"],
             }
         )
-    return records
+    place = {method: number for number, method in enumerate(METHODS)}
+    return sorted(
+        records,
+        key=lambda r: (
+            r["pair"],
+            len(r["condition"]),
+            r["condition"],
+            place.get(r["method"], len(place)),
+            r["method"],
+        ),
+    )
