@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -95,11 +96,12 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     """
     from scipy import stats
 
-    values = np.asarray(values, dtype=np.float64)
+    values = [float(value) for value in values]
+    mean = statistics.fmean(values)  # rounded once, so that a table shows the same digits on every machine
     if len(values) < 2:
-        return float(values.mean()), float("nan")
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean()), float(half)
+        return mean, math.nan
+    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    return mean, float(half)
 
 
 def agreement(logits_a: Tensor, logits_b: Tensor) -> float:
