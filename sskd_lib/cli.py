@@ -265,7 +265,7 @@ def reproduce_command(
     save_seconds: float = 10.0,
     dry_run: bool = False,
 ) -> None:
-    """Train the cells of one of the paper's tables and write results.csv, results.md and figures.
+    """Train the cells of one of the paper's tables and write runs.csv, results.csv, results.md and figures.
 
     Args:
         out: folder of all runs; the same command goes on there and leaves alone what is done. A teacher of

@@ -18,6 +18,7 @@ COLUMNS = (
     "pair", "condition", "method", "seeds", "last", "last ±", "minus kd", "minus kd ±", "best", "published",
     "source", "notes",
 )  # fmt: skip
+RUN_COLUMNS = ("pair", "condition", "method", "seed", "last", "best", "epochs", "images", "data")
 
 
 def result_rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -58,10 +59,10 @@ def printed(pair: str, condition: str, method: str, data: set[str]) -> list[Figu
     return published("few-shot", pair, f"{method}@{condition}") if condition[0].isdigit() else []
 
 
-def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+def as_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
     """The rows as CSV; a number that does not exist is left empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({name: _rounded(value) for name, value in row.items()})
@@ -112,11 +113,12 @@ def file_name(text: str) -> str:
 
 
 def write_results(records: Sequence[dict[str, Any]], out: Path, command: str) -> list[Path]:
-    """Write results.csv and results.md to `out`, and a figure a pair and condition."""
+    """Write runs.csv (one line a run), results.csv and results.md (their means), and a figure a pair."""
     rows = result_rows(records)
-    paths = [out / "results.csv", out / "results.md"]
-    write_atomically(paths[0], as_csv(rows).encode())
-    write_atomically(paths[1], as_markdown(rows, command).encode())
+    paths = [out / "runs.csv", out / "results.csv", out / "results.md"]
+    write_atomically(paths[0], as_csv(records, RUN_COLUMNS).encode())
+    write_atomically(paths[1], as_csv(rows).encode())
+    write_atomically(paths[2], as_markdown(rows, command).encode())
     for place in dict.fromkeys((row["pair"], row["condition"]) for row in rows):
         here = [record for record in records if (record["pair"], record["condition"]) == place]
         paths.append(out / f"results_{file_name('_'.join(place))}.png")

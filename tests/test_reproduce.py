@@ -205,12 +205,15 @@ def test_files_hold_what_the_rows_say(finished, tmp_path):
     found = read_results(out)
     assert len(found) == 8
     paths = write_results(found, tmp_path, "python -m sskd_lib reproduce …")
-    table = list(csv.DictReader(io.StringIO(paths[0].read_text())))
+    runs, table = (list(csv.DictReader(io.StringIO(path.read_text()))) for path in paths[:2])
+    assert [(row["method"], int(row["seed"]), float(row["last"])) for row in runs] == [
+        (record["method"], record["seed"], round(record["last"], 2)) for record in found
+    ]
     assert [row["method"] for row in table] == ["ce", "kd", "sskd", "at"]
-    text = paths[1].read_text()
+    text = paths[2].read_text()
     assert "**resnet14→resnet8, 20 labels**" in text and "LAST epoch" in text
-    assert paths[2].name == "results_resnet14→resnet8_20_labels.png" and len(paths) == 3
-    assert paths[2].read_bytes().startswith(b"\x89PNG")
+    assert paths[3].name == "results_resnet14→resnet8_20_labels.png" and len(paths) == 4
+    assert paths[3].read_bytes().startswith(b"\x89PNG")
 
 
 def test_numbers_that_a_paper_tuned_for_a_pair_are_taken(images, tmp_path):
