@@ -16,7 +16,7 @@ from .checkpoints import CheckpointError, load_checkpoint, read_card
 from .data import ImageSet, load_images
 from .distributed import local_device, processes, world
 from .estimate import estimate
-from .evaluation import contrastive_accuracy, evaluate
+from .evaluation import evaluate, pretext_accuracy
 from .losses import create_method
 from .published import schedule_for
 from .recipes import HEAD, PRESETS, STUDENT, Recipe, Schedule
@@ -28,6 +28,7 @@ from .reproduce import (
     plan_cells,
     read_results,
     teacher_file,
+    teachers_of,
     train_cell,
 )
 from .results import write_results
@@ -84,11 +85,18 @@ def head(
     common: Annotated[Common, Flat] = Common(schedule=HEAD),  # noqa: B008 - frozen
     *,
     out: Path,
+    task: str = "contrastive",
 ) -> None:
-    """Train the projection head of a frozen teacher by the contrastive task."""
+    """Train the head of a frozen teacher by a pretext task.
+
+    Args:
+        teacher: checkpoint of a teacher; for another task than the contrastive one it gets a fresh head.
+        out: folder for the teacher with its head; the training resumes there.
+        task: contrastive, exemplar, jigsaw, rotation (the methods sskd, sskd-exemplar, …), or joint (hsakd).
+    """
     with processes(common.device):
         train, test = common.images()
-        report(train_head(load_checkpoint(teacher), train, test, out=out, **_options(common)), out)
+        report(train_head(load_checkpoint(teacher), train, test, out=out, task=task, **_options(common)), out)
 
 
 def distill_command(
@@ -112,7 +120,8 @@ def distill_command(
         table: folder of a teacher table made by the command `table`, in place of the teacher.
         student: names of the backbones; one for all students or one each.
         method: ce, kd, kd+rotations, sskd, or one of the zoo (fitnet, at, dkd, …; an unknown name lists all),
-            also joined, as in sskd+dkd; one for all students or one each.
+            also joined, as in sskd+dkd; one for all students or one each. sskd-exemplar, sskd-jigsaw,
+            sskd-rotation and hsakd want a teacher from `head --task`.
         first_weights: seeds of the students' first weights, one each; else all take --seed.
         preset: weights of the terms: official-code, arxiv or eccv-supp.
         override: numbers of the preset to change, for example --override ss 5 ss_keep_wrong 0.5
@@ -238,10 +247,11 @@ def evaluate_command(
         if facts.get(name) is not None:
             print(f"{name:>20}: {facts[name]}")
     figures = evaluate(network, images, runtime)
-    if network.head is not None:
+    if network.head is not None and network.task != "exemplar":
         size = min(64, len(images))
-        figures["contrastive_accuracy"] = contrastive_accuracy(network, images, size, runtime)
-        figures["by_chance"] = 100 / size
+        figures[f"{network.task}_accuracy"] = pretext_accuracy(network, images, size, runtime)
+        classes = size if network.task == "contrastive" else network.spec["projection"]["outputs"]
+        figures["by_chance"] = 100 / classes
     for name, value in figures.items():
         print(f"{name:>20}: {value:.3f}")
 
@@ -270,7 +280,7 @@ def reproduce_command(
     Args:
         out: folder of all runs; the same command goes on there and leaves alone what is done. A teacher of
             one's own goes to OUT/teachers/NAME/head/teacher.safetensors.
-        table: similar, cross, imagenet, few-shot or noisy.
+        table: similar, cross, imagenet, pretext, few-shot or noisy.
         pairs: TEACHER:STUDENT, in place of the table's pairs.
         methods: in place of the table's methods; names as in distill.
         seeds: trainings a cell gets: first weights, order, subset, noise. The teacher is the same for all.
@@ -291,14 +301,15 @@ def reproduce_command(
         cost(cells, train, out, epochs, runtime=runtime)
         return
     options = {"runtime": runtime, "evaluate_every": evaluate_every, "save_seconds": save_seconds}
-    for name in dict.fromkeys(cell.pair.teacher for cell in cells):
-        if shard != "1/1" and not teacher_file(out, name).exists():
+    for name, task in teachers_of(cells):
+        path = teacher_file(out, name, task)
+        if shard != "1/1" and not path.exists():
             raise ValueError(
-                f"the teacher {name} is not in {out} yet, and {shard} is one of several machines. Put a "
-                f"checkpoint at {teacher_file(out, name)}, or run the command once without --shard, which "
-                "begins with the teachers."
+                f"the teacher {name} with a head for the task {task} is not in {out} yet, and {shard} is one "
+                f"of several machines. Put a checkpoint at {path}, or run the command once without --shard, "
+                "which begins with the teachers."
             )
-        make_teacher(name, train, test, out, teacher_epochs, **options)
+        make_teacher(name, train, test, out, teacher_epochs, task, **options)
     for cell in cells:
         train_cell(cell, train, test, out, schedule_for(cell.pair.student, epochs), **options)
         command = shlex.join(["python", "-m", "sskd_lib", *sys.argv[1:]])

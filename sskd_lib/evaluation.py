@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .data import ImageSet
-from .losses import contrastive_loss
+from .losses import pretext_loss
+from .losses.pretext import rows_judged
 from .network import Network, Output
 from .runtime import Runtime
 from .views import four_views, one_view
@@ -61,7 +62,6 @@ def evaluate(network: Network, data: ImageSet, runtime: Runtime | None = None) -
     }
 
 
-@torch.no_grad()
 def contrastive_accuracy(
     network: Network, data: ImageSet, batch_size: int = 64, runtime: Runtime | None = None
 ) -> float:
@@ -70,8 +70,29 @@ def contrastive_accuracy(
     Batches of `batch_size` images in the order they come, no augmentation; a shorter last batch is left
     out, since the task is easier among fewer images. Chance is 100 / batch_size.
     """
+    if network.head is None or network.task != "contrastive":
+        other = "" if network.head is None else f" (its head is for the task {network.task!r})"
+        raise ValueError(f"this network has no projection head{other}; train one with train_head.")
+    return pretext_accuracy(network, data, batch_size, runtime)
+
+
+@torch.no_grad()
+def pretext_accuracy(
+    network: Network, data: ImageSet, batch_size: int = 64, runtime: Runtime | None = None
+) -> float:
+    """Share, in percent, of views for which a network's head gives the right answer to its task.
+
+    As `contrastive_accuracy`, which it is for that task; jigsaws are shuffled in orders drawn from seed 0.
+    Raises ValueError for a network without a head, and for the task "exemplar", whose classes are the images
+    of its own training set.
+    """
     if network.head is None:
         raise ValueError("this network has no projection head; train one with train_head.")
+    if network.task == "exemplar":
+        raise ValueError(
+            "the task 'exemplar' can be asked of the images it was taught on only: they are its classes. Its "
+            "accuracy on those is in the history of train_head."
+        )
     if len(data) < batch_size:
         raise ValueError(
             f"{data.name} has {len(data)} images, fewer than one batch of {batch_size}; lower batch_size."
@@ -80,11 +101,15 @@ def contrastive_accuracy(
     was_training = network.training
     runtime.place(network).eval()
     hits = rows = 0
+    generator = torch.Generator().manual_seed(0)
     for start in range(0, len(data) - batch_size + 1, batch_size):
-        x = data.images[start : start + batch_size].to(runtime.device)
-        views = four_views(x, None, False, data.window)
-        hits += contrastive_loss(runtime.run(network, views).projection, batch_size)[1].item()
-        rows += 3 * batch_size
+        here = slice(start, start + batch_size)
+        x, labels = (part[here].to(runtime.device) for part in (data.images, data.labels))
+        order = torch.randint(0, 24, (batch_size, 3), generator=generator).to(runtime.device)
+        views = four_views(x, None, False, data.window, order if network.task == "jigsaw" else None)
+        said = runtime.run(network, views).projection
+        hits += pretext_loss(network.task, said, labels, torch.zeros_like(labels), order)[1].item()
+        rows += rows_judged(network.task) * batch_size
     network.train(was_training)
     return 100 * hits / rows
 

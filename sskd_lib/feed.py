@@ -20,7 +20,7 @@ from .distributed import World
 from .network import Output
 from .shards import Shards
 from .table import TeacherTable
-from .views import PADDING, Draws, cut, draw, frame
+from .views import PADDING, Draws, cut, cut_jigsaw, draw, frame
 
 Item = TypeVar("Item")
 
@@ -29,8 +29,9 @@ class Batch(NamedTuple):
     """One step's input on the device: framed images, how to cut their views, and what a table says of these.
 
     pixels: uint8 [B, C, P, P']; labels: int64 [B]; flip: bool [B]; corner: int64 [B, 4, 2]; index: int64 [B],
-    the place of each image in the training set;
-    logits: float [V·B, K] and projection: float [V·B, D] of the teacher, or None without a table.
+    the place of each image in the training set; order: int64 [B, 3], how the quarters of its shuffled views
+    lie (views.cut_jigsaw); logits: float [V·B, K] and projection: float [V·B, D] of the teacher, or None
+    without a table.
     """
 
     pixels: Tensor
@@ -38,12 +39,19 @@ class Batch(NamedTuple):
     flip: Tensor
     corner: Tensor
     index: Tensor
+    order: Tensor | None = None
     logits: Tensor | None = None
     projection: Tensor | None = None
 
-    def views(self, size: tuple[int, int], count: int) -> Tensor:
-        """Cut `count` views an image. Returns float [count·B, C, *size]."""
-        return cut(self.pixels, Draws(self.flip, self.corner), size, count)
+    def views(self, size: tuple[int, int], count: int, shuffled: bool = False) -> Tensor:
+        """Cut `count` views an image; of four, the last three are turned, or shuffled like a jigsaw.
+
+        Returns float [count·B, C, *size].
+        """
+        draws = Draws(self.flip, self.corner)
+        if shuffled:
+            return cut_jigsaw(self.pixels, draws, self.order, size)
+        return cut(self.pixels, draws, size, count)
 
     def taught(self, count: int) -> Output | None:
         """What the table says of the first `count` views an image; None without a table."""
@@ -94,6 +102,7 @@ class Feed:
             draws, entry = self.table.draw(self.rows[order], generator)
         else:
             draws, entry = draw(len(order), generator, self.slack), None
+        pieces = self._send(torch.randint(0, 24, (len(order), 3), generator=generator))  # drawn last
         here = self._send(order)
         flip, corner, labels = self._send(draws.flip), self._send(draws.corner), self.labels[here]
         for part in self.world.shares(len(order), self.batch_size):
@@ -101,7 +110,7 @@ class Feed:
                 pixels = self._send(frame(self.framed[order[part]], self.train.window))
             else:
                 pixels = self.framed[here[part]]
-            batch = Batch(pixels, labels[part], flip[part], corner[part], here[part])
+            batch = Batch(pixels, labels[part], flip[part], corner[part], here[part], pieces[part])
             if self.table:
                 taught = self.table.outputs(self.rows[order[part]], entry[part], self.views)
                 projection = None if taught.projection is None else self._send(taught.projection)

@@ -16,7 +16,7 @@ from .checkpoints import tensors_hash
 from .data import ImageSet
 from .distributed import world
 from .evaluation import evaluate
-from .feed import Feed
+from .feed import Batch, Feed
 from .loop import Job, Learn, Lesson
 from .losses import FurtherTerms, Method, PairOutputs, create_method
 from .network import Network, Output, check_fits
@@ -162,6 +162,7 @@ def _student_job(
         learn=_student_learn(made, student, own, unused_head, lesson),
         views=made.views,
         taught=made.needs_teacher,
+        shuffled=made.shuffled,
         asked=made.asked,
         own=own,
         measure=measure if test is not None else None,
@@ -204,12 +205,10 @@ def _student_learn(
     if own is not None and any(True for _ in own.parameters()):
         own = world.wrap(own, first)
 
-    def learn(
-        views: Tensor, taught: Output | None, labels: Tensor, index: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        output = runtime.run(student, views, **made.asked)
+    def learn(views: Tensor, taught: Output | None, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        output, labels = runtime.run(student, views, **made.asked), batch.labels
         hits = (output.logits[: len(labels)].argmax(1) == labels).sum()
-        return made(output, taught, labels, own, index), hits
+        return made(output, taught, labels, own, batch.index), hits
 
     return learn
 
@@ -226,6 +225,11 @@ def _check_networks(
     if not made.needs_teacher:
         return
     if table is not None:
+        if made.pretext:
+            raise ValueError(
+                f"the method {made.name!r} imitates a head for the task {made.pretext!r}, and a table holds "
+                "projections of the contrastive task only. Give the teacher itself, without the table."
+            )
         if made.looks_at:
             raise ValueError(
                 f"the method {made.name!r} compares {' and '.join(sorted(made.looks_at))}, and a table holds "
@@ -247,4 +251,11 @@ def _check_networks(
         raise ValueError(
             "L_ss needs the teacher's projection head: make the teacher with projection=True, train it, then "
             "train its head with train_head."
+        )
+    if made.task and (teacher.head is None or teacher.task != made.task):
+        has = f"one for the task {teacher.task!r}" if teacher.head is not None else "none"
+        raise ValueError(
+            f"the method {made.name!r} imitates a head for the task {made.task!r}, and this teacher has "
+            f"{has}. Train one: train_head(teacher, …, task={made.task!r}), or python -m sskd_lib head "
+            f"--task {made.task}."
         )

@@ -29,9 +29,8 @@ from .records import Run, not_finite, out_of_memory, progress_bar, summarise
 from .resume import momentum_buffers, restore, save_state, write_metrics
 from .runtime import Runtime
 
-# (views float [V·B, C, H, W], the teacher's Output or None, labels [B], places of the images in the training
-# set [B]) → terms by name with "total", hits
-Learn = Callable[[Tensor, Output | None, Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
+# (views float [V·B, C, H, W], the teacher's Output or None, the batch) → terms by name with "total", hits
+Learn = Callable[[Tensor, Output | None, Batch], tuple[dict[str, Tensor], Tensor]]
 # (epochs done, the students that have done them, in eval mode)
 Watch = Callable[[int, list[Network]], None]
 
@@ -74,14 +73,15 @@ class Job:
     judged: int = 1  # rows of an image that hits are counted among
     asked: dict[str, bool] = field(default_factory=dict)  # of both networks, beside logits (Network.forward)
     own: FurtherTerms | None = None  # the method's terms with parameters or a memory of their own
+    shuffled: bool = False  # whether the transformed views are jigsaws instead of rotations
 
     def __post_init__(self) -> None:
         self.plan = json.loads(json.dumps(self.plan))  # as it will be read: lists for tuples
 
     @property
-    def look(self) -> tuple[int, bool]:
-        """Which pass of the teacher serves it: views an image, and maps before the ReLU or not."""
-        return self.views, self.asked.get("pre_activation", False)
+    def look(self) -> tuple[int, bool, bool]:
+        """Which pass of the teacher serves it: views an image, whether shuffled, whether before the ReLUs."""
+        return self.views, self.shuffled, self.asked.get("pre_activation", False)
 
     def state(self) -> dict[str, Tensor]:
         """All tensors that a resumed run needs, but the momenta: the network's, and the terms' own."""
@@ -184,7 +184,9 @@ class Step:
     def __init__(self, lesson: Lesson, jobs: list[Job]) -> None:
         self.lesson, self.jobs = lesson, jobs
         self.learning_rate = None
-        self.asked: dict[tuple[int, bool], dict[str, bool]] = {}  # of the teacher, in each of its passes
+        self.asked: dict[
+            tuple[int, bool, bool], dict[str, bool]
+        ] = {}  # of the teacher, in each of its passes
         for job in jobs:
             if job.taught:  # the most that a job of this pass asks for; the others look at less of it
                 self.asked[job.look] = max(self.asked.get(job.look, {}), job.asked, key=len)
@@ -214,11 +216,11 @@ class Step:
     def take(self, batch: Batch) -> list[Tensor]:
         """The step itself."""
         size = self.lesson.feed.size
-        views = {count: batch.views(size, count) for count in {job.views for job in self.jobs}}
-        taught = {look: self.teach(batch, views[look[0]], look) for look in self.asked}
+        views = {kind: batch.views(size, *kind) for kind in {job.look[:2] for job in self.jobs}}
+        taught = {look: self.teach(batch, views[look[:2]], look) for look in self.asked}
         results = []
         for job in self.jobs:
-            terms, hits = job.learn(views[job.views], taught.get(job.look), batch.labels, batch.index)
+            terms, hits = job.learn(views[job.look[:2]], taught.get(job.look), batch)
             job.optimizer.zero_grad()
             terms["total"].backward()
             job.optimizer.step()
@@ -226,7 +228,7 @@ class Step:
             results.append(torch.stack([*(term.detach() for term in terms.values()), hits]))
         return results
 
-    def teach(self, batch: Batch, views: Tensor, look: tuple[int, bool]) -> Output:
+    def teach(self, batch: Batch, views: Tensor, look: tuple[int, bool, bool]) -> Output:
         """What the teacher (or its table) says of these views."""
         taught = batch.taught(look[0])
         if taught is None:

@@ -1,12 +1,14 @@
-"""A backbone with its normalisation and, for the contrastive task, its projection head."""
+"""A backbone with its normalisation and, for a pretext task, its head."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from .heads import StageClassifiers, make_head
 
 if TYPE_CHECKING:
     from .data import ImageSet
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 class Output(NamedTuple):
     """What a network says of N images: all that a loss term may look at.
 
-    logits: float [N, K]; projection: float [N, D] or None; features: float [N, D] or None.
+    logits: float [N, K]; features: float [N, D] or None.
+    projection: what the head says, or None; of the contrastive task float [N, D], of another its logits
+    [N, classes], of the joint one [N, stages, classes].
     maps: float [N, c, h, w] for the stem and each stage, or None: only where they were asked for.
     """
 
@@ -31,9 +35,11 @@ class Output(NamedTuple):
 
 
 class Network(nn.Module):
-    """A classifier that normalises its own input and may carry a projection head.
+    """A classifier that normalises its own input and may carry a head for a pretext task.
 
     pixels v → (v - mean) / std → backbone → features f → logits, and z = W₂ ReLU(W₁ f) if there is a head.
+
+    projection: True for the head of the contrastive task, or what `heads.make_head` takes. task: its task.
 
     The mean and the standard deviation travel with the weights, so a teacher and a student that
     were trained with different ones can look at the same pixels.
@@ -42,33 +48,39 @@ class Network(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, *, mean: Sequence[float], std: Sequence[float], projection: bool = False
+        self,
+        backbone: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        projection: bool | Mapping[str, Any] = False,
     ) -> None:
         super().__init__()
-        width = backbone.feature_dim
         self.backbone = backbone
-        self.head = (
-            nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, width))
-            if projection
-            else None
-        )
+        self.head = make_head(backbone.feature_dim, projection)
+        self.task: str = projection["task"] if isinstance(projection, Mapping) else "contrastive"
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
         self.spec: dict[str, Any] = {}  # model name, classes, channels: what a checkpoint needs to rebuild it
 
-    def forward(self, pixels: Tensor, maps: bool = False, pre_activation: bool = False) -> Output:
+    def forward(
+        self, pixels: Tensor, maps: bool = False, pre_activation: bool = False, head: bool = True
+    ) -> Output:
         """Classify pixels: float [N, C, H, W] in [0, 1] → Output.
 
         maps: fill Output.maps with the backbone's `stage_maps`, from the same pass; pre_activation: those
-        that enter the ReLUs instead. Raises ValueError or NotImplementedError where the backbone has none.
+        that enter the ReLUs instead; head: False leaves the head out. Raises ValueError or
+        NotImplementedError where the backbone has no maps.
         """
         x, found = (pixels - self.mean) / self.std, None
-        if maps:
+        asked = self.head if head else None
+        at_stages = isinstance(asked, StageClassifiers)
+        if maps or at_stages:
             features, found = self.backbone.features_and_maps(x, pre_activation)
         else:
             features = self.backbone.features(x)
-        projection = None if self.head is None else self.head(features)
-        return Output(self.backbone.classify(features), projection, features, found)
+        projection = None if asked is None else asked(found if at_stages else features)
+        return Output(self.backbone.classify(features), projection, features, found if maps else None)
 
 
 def check_fits(network: Network, data: ImageSet | None, who: str) -> None:

@@ -4,6 +4,7 @@ A cell is (teacher → student, condition, seed); the methods of a cell are trai
 forward pass of the teacher. Everything lies below one folder:
 
     teachers/TEACHER/head/teacher.safetensors    after train_teacher and train_head, seed 0, for all students
+    teachers/TEACHER/head-TASK/…                 the same with a head for another pretext task
     runs/PAIR/CONDITION/METHOD/SEED/             as `distill` leaves it; what is done is not trained again
 """
 
@@ -23,10 +24,12 @@ from .losses import METHODS, create_method
 from .published import IMAGENET_PAIR, PAIRS, Pair, find_pair, numbers_for, schedule_for
 from .recipes import HEAD, Schedule
 from .results import file_name
-from .training import create_network, distill, train_head, train_teacher
+from .training import create_network, distill, give_head, train_head, train_teacher
 
 PAPERS_ROWS = ("ce", "kd", "fitnet", "at", "sp", "vid", "rkd", "pkt", "ab", "ft", "crd", "sskd")
+OF_PRETEXTS = ("ce", "kd", "sskd-exemplar", "sskd-jigsaw", "sskd-rotation", "sskd")
 IN_IMAGENET = ("ce", "kd", "at", "cc", "sp", "rkd", "crd", "sskd")
+ABLATED = tuple(pair for pair in PAIRS if pair.name == "vgg13→vgg8")
 FEW = tuple(pair for pair in PAIRS if pair.name == "resnet56→resnet20")
 
 
@@ -43,6 +46,7 @@ TABLES: dict[str, Table] = {
     "similar": Table(pairs=tuple(p for p in PAIRS if p.kind == "similar"), methods=PAPERS_ROWS),
     "cross": Table(pairs=tuple(p for p in PAIRS if p.kind == "cross"), methods=PAPERS_ROWS),
     "imagenet": Table(pairs=(IMAGENET_PAIR,), methods=IN_IMAGENET),
+    "pretext": Table(pairs=ABLATED, methods=OF_PRETEXTS),
     # The paper's pair of its Fig. 4 was not found; this is the one of HSAKD's re-run.
     "few-shot": Table(
         pairs=FEW, methods=("ce", "kd", "crd", "sskd"), conditions=("25%", "50%", "75%", "100%")
@@ -104,8 +108,7 @@ def plan_cells(
     Raises ValueError for an unknown table, pair, method or part.
     """
     if table not in TABLES:
-        late = " The pretexts of its Table 2 are not in the kit yet." if table == "pretext" else ""
-        raise ValueError(f"there is no table {table!r}.{late} The tables are: {', '.join(TABLES)}.")
+        raise ValueError(f"there is no table {table!r}. The tables are: {', '.join(TABLES)}.")
     part, _, parts = shard.partition("/")
     if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise ValueError(f"a shard is i/n, the i-th of n parts, for example 1/4, not {shard!r}.")
@@ -137,28 +140,58 @@ def describe_plan(cells: Sequence[Cell], out: Path) -> str:
             f"{cell.pair.name}, {cell.condition}, seed {cell.seed}: {done} done, "
             f"{', '.join(left) + ' to train' if left else 'nothing to train'}"
         )
-    teachers = dict.fromkeys(c.pair.teacher for c in cells if c.missing(out))
-    lacking = [name for name in teachers if not teacher_file(out, name).exists()]
+    lacking = [
+        name if task == "contrastive" else f"{name} with a head for the task {task}"
+        for name, task in teachers_of([cell for cell in cells if cell.missing(out)])
+        if not teacher_file(out, name, task).exists()
+    ]
     return "\n".join([*lines, f"teachers to train: {', '.join(lacking) or 'none'}"])
 
 
-def teacher_file(out: Path, name: str) -> Path:
+def teachers_of(cells: Sequence[Cell]) -> list[tuple[str, str]]:
+    """(teacher, task of its head) that these cells look at, each once; every teacher has the usual head."""
+    found = [(cell.pair.teacher, task) for cell in cells for task in ("contrastive", *by_task(cell.methods))]
+    return list(dict.fromkeys(found))
+
+
+def by_task(methods: Sequence[str]) -> dict[str, list[str]]:
+    """The methods by the task of the head that they want of their teacher: contrastive if they want none."""
+    found: dict[str, list[str]] = {}
+    for method in methods:
+        found.setdefault(create_method(method).task or "contrastive", []).append(method)
+    return found
+
+
+def teacher_file(out: Path, name: str, task: str = "contrastive") -> Path:
     """Where a teacher with its trained head lies."""
-    return out / "teachers" / file_name(name) / "head" / "teacher.safetensors"
+    head = "head" if task == "contrastive" else f"head-{task}"
+    return out / "teachers" / file_name(name) / head / "teacher.safetensors"
 
 
 def make_teacher(
-    name: str, train: ImageSet, test: ImageSet, out: Path, epochs: int | None, **options: Any
+    name: str,
+    train: ImageSet,
+    test: ImageSet,
+    out: Path,
+    epochs: int | None,
+    task: str = "contrastive",
+    **options: Any,
 ) -> None:
-    """Train a teacher and its head on all images, unless they are there; seed 0."""
-    path = teacher_file(out, name)
+    """Train a teacher and its head on all images, unless they are there; seed 0.
+
+    task: of the head; another than the contrastive one is trained on the teacher that has that one.
+    """
+    path = teacher_file(out, name, task)
     if path.exists():
         return
-    network = create_network(name, train, projection=True, seed=0)
     schedule = schedule_for(name, epochs)
     head = dataclasses.replace(HEAD, epochs=max(1, schedule.epochs // 4))
-    train_teacher(network, train, test, schedule=schedule, out=path.parents[1] / "labels", **options)
-    train_head(network, train, test, schedule=head, out=path.parent, **options)
+    if task == "contrastive":
+        network = create_network(name, train, projection=True, seed=0)
+        train_teacher(network, train, test, schedule=schedule, out=path.parents[1] / "labels", **options)
+    else:
+        network = load_checkpoint(teacher_file(out, name))
+    train_head(network, train, test, schedule=head, out=path.parent, task=task, **options)
 
 
 def students_of(cell: Cell, train: ImageSet, methods: Sequence[str]) -> tuple[list, list[str], ImageSet]:
@@ -177,20 +210,22 @@ def train_cell(
 ) -> None:
     """Train what a cell lacks: finished methods are left as they are, others go on.
 
+    Methods that want another head of their teacher are trained by themselves.
     Raises CheckpointError if a folder holds a run with other settings.
     """
-    students, ordered, images = students_of(cell, train, cell.methods)
-    distill(
-        students,
-        load_checkpoint(teacher_file(out, cell.pair.teacher)),
-        images,
-        test,
-        method=[create_method(name, **numbers_for(cell.pair, name)) for name in ordered],
-        schedule=schedule,
-        seed=cell.seed,
-        out=[cell.folder(out, method) for method in ordered],
-        **options,
-    )
+    for task, methods in by_task(cell.methods).items():
+        students, ordered, images = students_of(cell, train, methods)
+        distill(
+            students,
+            load_checkpoint(teacher_file(out, cell.pair.teacher, task)),
+            images,
+            test,
+            method=[create_method(name, **numbers_for(cell.pair, name)) for name in ordered],
+            schedule=schedule,
+            seed=cell.seed,
+            out=[cell.folder(out, method) for method in ordered],
+            **options,
+        )
 
 
 def cost(
@@ -207,17 +242,19 @@ def cost(
         left = [cell for cell in cells if cell.pair == pair and cell.missing(out)]
         if not left:
             continue
-        students, ordered, images = students_of(left[0], train, left[0].missing(out))
-        taught = create_network(pair.teacher, train, projection=True)
         schedule = schedule_for(pair.student, epochs)
-        found = estimate(
-            students, taught, images, method=ordered, schedule=schedule, progress=False, **options
-        )
-        views = sum(create_method(m).views for m in ordered)
-        hours += found.hours * len(left)
-        teacher_forwards += found.forwards * len(left)
-        student_forwards += views * len(images) * schedule.epochs * len(left)
-        say(f"{pair.name}: {found} for each of {len(left)} cell(s)")
+        for task, methods in by_task(left[0].missing(out)).items():
+            students, ordered, images = students_of(left[0], train, methods)
+            taught = create_network(pair.teacher, train, projection=True)
+            give_head(taught, task, train, seed=0)
+            found = estimate(
+                students, taught, images, method=ordered, schedule=schedule, progress=False, **options
+            )
+            views = sum(create_method(m).views for m in ordered)
+            hours += found.hours * len(left)
+            teacher_forwards += found.forwards * len(left)
+            student_forwards += views * len(images) * schedule.epochs * len(left)
+            say(f"{pair.name}: {found} for each of {len(left)} cell(s)")
     forwards = f"{teacher_forwards / 1e6:.3g} million in the teachers, {student_forwards / 1e6:.3g} million"
     say(
         f"students, in all: {hours:.3g} h on this machine (tests and teachers not counted); forwards: "

@@ -48,14 +48,15 @@ def result_rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def printed(pair: str, condition: str, method: str, data: set[str]) -> list[Figure]:
     """The printed figures that runs of this kind may stand beside; data: names of their training images.
 
-    All labels: the tables of the pair's kind; a share of them: the few-shot table; anything else: none.
+    All labels: the tables of the pair's kind, and that of the pretexts; a share of them: the few-shot table;
+    anything else: none.
     CIFAR-100 is known by its name, ImageNet, which comes as shards, by the pair.
     """
     kind = find_pair(pair).kind
     if kind != "imagenet" and data != {"cifar100"}:
         return []
     if condition == "all":
-        return published(kind, pair, method)
+        return published(kind, pair, method) or published("pretext", pair, method)
     return published("few-shot", pair, f"{method}@{condition}") if condition[0].isdigit() else []
 
 

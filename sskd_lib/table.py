@@ -233,3 +233,8 @@ def _check(teacher: Network, train: ImageSet, draws: int | str, dtype: torch.dty
     if dtype not in (torch.float16, torch.float32):
         raise ValueError(f"a table stores torch.float16 or torch.float32, not {dtype}.")
     check_fits(teacher, train, "teacher")
+    if teacher.head is not None and teacher.task != "contrastive":
+        raise ValueError(
+            f"a table holds projections of the contrastive task, and this teacher's head is for the task "
+            f"{teacher.task!r}. Give that teacher itself to distill."
+        )

@@ -14,11 +14,13 @@ from torch import Tensor
 from .checkpoints import build_network
 from .data import ImageSet
 from .distributed import world
-from .evaluation import contrastive_accuracy
-from .feed import Feed
+from .evaluation import pretext_accuracy
+from .feed import Batch, Feed
+from .heads import TASKS, make_head
 from .jobs import prepare
 from .loop import Job, Lesson, Watch, fit
-from .losses import Method, contrastive_loss
+from .losses import Method, pretext_loss
+from .losses.pretext import pretext_classes, rows_judged
 from .network import Network, check_fits
 from .recipes import HEAD, STUDENT, Recipe, Schedule
 from .records import Run, make_card
@@ -93,44 +95,50 @@ def train_head(
     progress: bool = True,
     evaluate_every: int = 1,
     save_seconds: float = 10.0,
+    task: str = "contrastive",
 ) -> Run:
     """Teach the projection head of a frozen teacher the contrastive task (`losses.contrastive_loss`).
 
     The backbone stays in eval mode and gets no gradient. Accuracies in the history are those of the
     contrastive task, where chance is 100 / batch_size percent; the loss says less, for its floor is high.
+    task: one of heads.TASKS; for another than the contrastive one the teacher gets a fresh head, drawn from
+    `seed`, in place of the one it has, unless that is for this task and these images already.
     out, and errors: as in `train_teacher`. Source: Xu et al. 2020, section 3.2 (stage 1).
     """
     for data in (train, test):
         check_fits(teacher, data, "teacher")
-    if teacher.head is None:
-        raise ValueError("this teacher has no projection head; make it with projection=True.")
     runtime, here = runtime or choose_runtime(), world()
+    runtime.place(teacher)
+    give_head(teacher, task, train, seed)
     plan = make_plan("head", teacher, None, hash_images(train, test), schedule, seed, here.size)
     runtime.place(teacher).eval()
     head = here.wrap(teacher.head)
 
-    def learn(views: Tensor, taught: None, labels: Tensor, index: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def learn(views: Tensor, taught: None, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         with torch.no_grad():
-            features = runtime.run(teacher, views).features
-        loss, hits = contrastive_loss(head(features), len(labels))
-        return {"contrastive": loss, "total": loss}, hits
+            output = runtime.run(teacher, views, maps=task == "joint", head=False)
+        head.train()  # the head alone: a joint one has BatchNorm
+        said = head(output.features if output.maps is None else output.maps)
+        loss, hits = pretext_loss(task, said, batch.labels, batch.index, batch.order)
+        return {task: loss, "total": loss}, hits
 
     def measure() -> dict[str, float]:
         size = min(schedule.batch_size, len(test))
-        return {"test_accuracy": contrastive_accuracy(teacher, test, size, runtime)}
+        return {"test_accuracy": pretext_accuracy(teacher, test, size, runtime)}
 
     job = Job(
         network=teacher,
         trained=teacher.head,
         learn=learn,
         views=4,
+        shuffled=task == "jigsaw",
         taught=False,
-        measure=measure if test is not None else None,
+        measure=measure if test is not None and task != "exemplar" else None,
         plan=plan,
         card=make_card("head", train, test, runtime, teacher=teacher.spec["model"]),
         out=Path(out) if out else None,
         file_name="teacher.safetensors",
-        judged=3,
+        judged=rows_judged(task),
     )
     feed = Feed(
         train=train, batch_size=schedule.batch_size, seed=seed, device=runtime.device, world=here, views=4
@@ -146,6 +154,39 @@ def train_head(
         save_seconds=save_seconds,
     )
     return fit(lesson, [job])[0]
+
+
+def give_head(teacher: Network, task: str, train: ImageSet, seed: int) -> None:
+    """Put a fresh head for a pretext task on a network, unless it has one for this task and these images.
+
+    Raises ValueError for an unknown task, and for a network without the contrastive task's head.
+    """
+    if task not in TASKS:
+        raise ValueError(f"there is no pretext task {task!r}; the tasks are: {', '.join(TASKS)}.")
+    if task == "contrastive":
+        if teacher.head is None or teacher.task != task:
+            raise ValueError(
+                "this teacher has no projection head; make it with projection=True, or load one that has."
+            )
+        return
+    wanted = {"task": task, "outputs": pretext_classes(task, len(train), train.num_classes)}
+    if task == "joint":
+        side = train.window or train.images.shape[-1]
+        wanted["stages"] = stage_shapes(teacher, side)
+    if teacher.spec["projection"] == wanted:
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        head = make_head(teacher.backbone.feature_dim, wanted)
+    teacher.head, teacher.task = head.to(teacher.mean.device), task
+    teacher.spec = teacher.spec | {"projection": wanted}
+
+
+@torch.no_grad()
+def stage_shapes(network: Network, side: int) -> list[list[int]]:
+    """[c, h, w] of each stage of a network, the stem left out, for square images of this side."""
+    blank = torch.zeros(1, network.spec["in_channels"], side, side, device=network.mean.device)
+    return [list(found.shape[1:]) for found in network.eval()(blank, maps=True).maps[1:]]
 
 
 def distill(

@@ -9,6 +9,7 @@ B images a batch, C channels, V views an image (1 or 4), P pixels a side of a fr
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -68,8 +69,25 @@ def cut(framed: Tensor, draws: Draws, size: tuple[int, int], views: int) -> Tens
     framed: uint8 [B, C, P, P']; draws: on its device; size: height and width of a window.
     Returns float32 [V·B, C, *size] in [0, 1], first all upright views, then all at 90°, 180°, 270°.
     """
+    return _take(framed, draws, size, *_turned_pixels(size, views, framed.device))
+
+
+def cut_jigsaw(framed: Tensor, draws: Draws, order: Tensor, size: tuple[int, int]) -> Tensor:
+    """Take four views like `cut`, but with the quarters of the last three shuffled instead of turned.
+
+    order: int64 [B, 3], the number of each shuffled view's order among the 24 of `itertools.permutations`; 0
+    leaves the quarters where they are. Source of the puzzle: Noroozi and Favaro 2016, here with 2 x 2 pieces.
+    Raises ValueError for windows that have no quarters because a side is odd.
+    """
+    rows, columns = _shuffled_pixels(size, framed.device)  # [24, S·S]
+    number = torch.cat([torch.zeros_like(order[:, :1]), order], 1).T  # [4, B]
+    return _take(framed, draws, size, rows[number], columns[number])
+
+
+def _take(framed: Tensor, draws: Draws, size: tuple[int, int], rows: Tensor, columns: Tensor) -> Tensor:
+    """The pixels of each view, given where each comes from in its upright window: int64 [V, 1 or B, S·S]."""
     count, channels, _, width = framed.shape
-    rows, columns = _turned_pixels(size, views, framed.device)  # [V, 1, S·S]
+    views = len(rows)
     top, left = draws.corner[:, :views].permute(2, 1, 0)[..., None]  # [V, B, 1]
     columns = left + columns
     columns = torch.where(draws.flip[:, None], width - 1 - columns, columns)
@@ -86,6 +104,24 @@ def _turned_pixels(size: tuple[int, int], views: int, device: torch.device) -> t
     return turned // size[1], turned % size[1]
 
 
+@functools.cache
+def _shuffled_pixels(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Row and column, in the upright window, of each pixel of a shuffled one. Two int64 [24, S·S]."""
+    if size[0] % 2 or size[1] % 2:
+        raise ValueError(
+            f"a jigsaw needs windows with even sides, but these are {size[0]} x {size[1]} pixels. Resize the "
+            "images first."
+        )
+    number = torch.arange(size[0] * size[1], device=device).view(size)
+    quarters = [half for rows in number.chunk(2, 0) for half in rows.chunk(2, 1)]
+    pictures = [
+        torch.cat([torch.cat([quarters[a], quarters[b]], 1), torch.cat([quarters[c], quarters[d]], 1)])
+        for a, b, c, d in itertools.permutations(range(4))
+    ]
+    shuffled = torch.stack([picture.flatten() for picture in pictures])
+    return shuffled // size[1], shuffled % size[1]
+
+
 def one_view(
     images: Tensor, generator: torch.Generator | None = None, augment: bool = True, window: int | None = None
 ) -> Tensor:
@@ -98,27 +134,37 @@ def one_view(
 
 
 def four_views(
-    images: Tensor, generator: torch.Generator | None = None, augment: bool = True, window: int | None = None
+    images: Tensor,
+    generator: torch.Generator | None = None,
+    augment: bool = True,
+    window: int | None = None,
+    order: Tensor | None = None,
 ) -> Tensor:
     """Make the four rotated views of SSKD: B upright, then B at 90°, B at 180°, B at 270°.
 
     One flip an image, shared by its four views, and a crop for each view. Padding happens on the pixels,
     before any normalisation, so the border is true black.
 
-    images: uint8 [B, C, H, H]; window: side of a view where that is less than H. Returns float32 [4B, C, H,
-    H] in [0, 1]. Raises ValueError for images that are not square or not uint8. Source: Xu et al. 2020,
-    section 3.2; flip and crop as in the published code.
+    images: uint8 [B, C, H, H]; window: side of a view where that is less than H; order: int64 [B, 3], shuffle
+    the last three views like this instead (`cut_jigsaw`). Returns float32 [4B, C, H, H] in [0, 1]. Raises
+    ValueError for images that are not square or not uint8. Source: Xu et al. 2020, section 3.2; flip and crop
+    as in the published code.
     """
     if images.dim() == 4 and images.shape[-1] != images.shape[-2]:
         raise ValueError(
             f"four_views needs square images, but these are {images.shape[-2]} x {images.shape[-1]} pixels: "
             "a quarter turn would change their shape. Crop or resize them to a square first."
         )
-    return _views(images, generator, augment, window, views=4)
+    return _views(images, generator, augment, window, views=4, order=order)
 
 
 def _views(
-    images: Tensor, generator: torch.Generator | None, augment: bool, window: int | None, views: int
+    images: Tensor,
+    generator: torch.Generator | None,
+    augment: bool,
+    window: int | None,
+    views: int,
+    order: Tensor | None = None,
 ) -> Tensor:
     if images.dtype != torch.uint8 or images.dim() != 4:
         raise ValueError(
@@ -130,4 +176,5 @@ def _views(
     size = (window, window) if window else tuple(images.shape[2:])
     slack = framed.shape[-1] - size[1]
     draws = draw(len(images), generator, slack) if augment else centre(len(images), slack)
-    return cut(framed, Draws(*(part.to(images.device) for part in draws)), size, views)
+    draws = Draws(*(part.to(images.device) for part in draws))
+    return cut(framed, draws, size, views) if order is None else cut_jigsaw(framed, draws, order, size)

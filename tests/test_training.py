@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from sskd_lib import jobs, training
 from sskd_lib.checkpoints import CheckpointError, load_checkpoint, read_card
 from sskd_lib.data import ImageSet
-from sskd_lib.losses import contrastive_loss, create_method, sskd_terms
+from sskd_lib.losses import contrastive_loss, create_method, pretext_loss, sskd_terms
 from sskd_lib.network import Network
 from sskd_lib.recipes import Recipe, Schedule
 from sskd_lib.records import Run, TrainingError
@@ -316,11 +316,11 @@ def poison(monkeypatch, job: str, term: str, step: int, value: float) -> None:
 
     if job == "head":
 
-        def bad_contrastive(projection, images):
-            loss, hits = contrastive_loss(projection, images)
+        def bad_pretext(*arguments):
+            loss, hits = pretext_loss(*arguments)
             return (loss * value if now() else loss), hits
 
-        monkeypatch.setattr(training, "contrastive_loss", bad_contrastive)
+        monkeypatch.setattr(training, "pretext_loss", bad_pretext)
         return
 
     def bad_method(name, recipe=None):

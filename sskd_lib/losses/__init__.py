@@ -12,8 +12,10 @@ from torch import Tensor
 
 from ..network import Output
 from ..recipes import Recipe
+from .hsakd import HSAKD
 from .kd import kd_loss, kl_rows, soften
 from .method import FurtherTerms, Method, PairOutputs, Term, Terms
+from .pretext import Imitated, pretext_loss, pretext_targets
 from .sskd import (
     contrastive_floor,
     contrastive_loss,
@@ -81,42 +83,78 @@ def _sskd(recipe: Recipe) -> Method:
     )
 
 
+def _pretext(task: str) -> Callable[[Recipe], Method]:
+    """SSKD with another pretext task in place of the contrastive one: weight and temperature of L_T."""
+
+    def made(recipe: Recipe) -> Method:
+        numbers = {"task": task, "temperature": recipe.tf_temperature}
+        return replace(
+            _kd_rotations(recipe),
+            name=f"sskd-{task}",
+            extra=(Term(name=task, weight=recipe.tf, make=Imitated, numbers=numbers, all_views=True),),
+            pretext=task,
+            shuffled=task == "jigsaw",
+        )
+
+    return made
+
+
+def _hsakd(recipe: Recipe) -> Method:
+    """Labels on the upright views, and L_HSAKD on all; the recipe's weights are those of other terms."""
+    return replace(
+        _kd_rotations(Recipe(ce=1.0, kd=0.0, tf=0.0, ss=0.0)),
+        name="hsakd",
+        extra=(Term(name="hsakd", weight=1.0, make=HSAKD, looks_at="maps", all_views=True),),
+        pretext="joint",
+    )
+
+
 BASES: dict[str, Callable[[Recipe], Method]] = {
     "ce": _ce,
     "kd": _kd,
     "kd+rotations": _kd_rotations,
     "sskd": _sskd,
 }
-METHODS: tuple[str, ...] = (*BASES, *TERMS)
+# They imitate a head that the teacher was taught by train_head(…, task=…).
+PRETEXTS: dict[str, Callable[[Recipe], Method]] = {
+    "sskd-exemplar": _pretext("exemplar"),
+    "sskd-jigsaw": _pretext("jigsaw"),
+    "sskd-rotation": _pretext("rotation"),
+    "hsakd": _hsakd,
+}
+METHODS: tuple[str, ...] = (*BASES, *TERMS, *PRETEXTS)
 
 
 def create_method(name: str, recipe: Recipe | None = None, **numbers: Mapping[str, Any]) -> Method:
     """Make a method by name, or by several joined with "+": terms add up.
 
-    name: one of METHODS, "sskd+at", "kd+crd", "at+vid", … One of ce, kd, kd+rotations, sskd may come first
-    and gives views and recipe; without one, cross-entropy and one view. A term that is itself made of soft
-    targets (dkd, dist, kd-ls, dkd-ls, wttm) takes the place of L_kd behind "kd", "kd+rotations" and "sskd",
+    name: one of METHODS, "sskd+at", "kd+crd", "at+vid", … One of BASES or PRETEXTS may come first and gives
+    views and recipe; without one, cross-entropy and one view. A term that is itself made of soft targets
+    (dkd, dist, kd-ls, dkd-ls, wttm) takes the place of L_kd behind "kd", "kd+rotations", "sskd" and "sskd-…",
     with the weight λ_kd: "sskd+dkd". recipe: weights of the four terms (the zoo's terms alone do not look at
     it). numbers: of single terms, by name: create_method("dkd", dkd={"beta": 6.0, "weight": 1.0}).
     Raises ValueError, with the names there are, for an unknown name or number, and for terms that exclude
     each other.
     """
     recipe = recipe or Recipe()
-    base = next((known for known in sorted(BASES, key=len, reverse=True) if _begins(name, known)), None)
+    bases = BASES | PRETEXTS
+    base = next((known for known in sorted(bases, key=len, reverse=True) if _begins(name, known)), None)
     rest = name[len(base) + 1 :] if base else name
     extra = [_term(part, name, numbers) for part in rest.split("+")] if name != base else []
-    if foreign := [key for key in numbers if key not in [term.name for term in extra]]:
+    first = bases[base](recipe).extra if base else ()
+    first = [term.with_numbers(numbers.get(term.name, {})) for term in first]
+    if foreign := [key for key in numbers if key not in [term.name for term in (*first, *extra)]]:
         raise ValueError(f"the method {name!r} has no term {', '.join(foreign)} that could take numbers.")
+    _check_terms(name, [*first, *extra])
     if not extra:
-        return BASES[base](recipe)
-    _check_terms(name, extra)
+        return replace(bases[base](recipe), extra=tuple(first))
     if base in (None, "ce"):
         ce = min(term.ce for term in extra) if base is None else 1.0
         base, recipe = "kd", Recipe(ce=ce, kd=0.0, tf=0.0, ss=0.0)
-    elif any(term.soft for term in extra):
+    elif any(term.soft for term in extra) and base != "hsakd":  # which has no L_kd
         extra = [_in_place_of_kd(term, recipe, numbers) if term.soft else term for term in extra]
         recipe = replace(recipe, kd=0.0)
-    return replace(BASES[base](recipe), name=name, extra=tuple(extra))
+    return replace(bases[base](recipe), name=name, extra=(*first, *extra))
 
 
 def _in_place_of_kd(term: Term, recipe: Recipe, numbers: Mapping[str, Mapping[str, Any]]) -> Term:
@@ -132,7 +170,7 @@ def _term(part: str, name: str, numbers: Mapping[str, Mapping[str, Any]]) -> Ter
         near = difflib.get_close_matches(part, METHODS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         of = "" if part == name else f", part of {name!r}"
-        late = f" {part!r} can only come first." if part in BASES else ""
+        late = f" {part!r} can only come first." if part in BASES | PRETEXTS else ""
         raise ValueError(
             f"there is no method {part!r}{of}.{late or hint} The methods are: {', '.join(METHODS)}; "
             "joined with + their terms add up."
@@ -158,6 +196,7 @@ def _check_terms(name: str, extra: list[Term]) -> None:
 __all__ = [
     "BASES",
     "METHODS",
+    "PRETEXTS",
     "FurtherTerms",
     "Method",
     "PairOutputs",
@@ -170,6 +209,8 @@ __all__ = [
     "kd_loss",
     "kl_rows",
     "own_image",
+    "pretext_loss",
+    "pretext_targets",
     "selected_kl",
     "similarity_matrix",
     "soften",

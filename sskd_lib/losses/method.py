@@ -46,6 +46,7 @@ class Term:
     soft: whether it takes the place of the soft targets of "kd" and "sskd".
     ce: weight of cross-entropy beside it where its paper has another than 1.
     alone: whether it works in one process only.
+    all_views: whether it looks at every view, not at the upright ones alone.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Term:
     soft: bool = False
     ce: float = 1.0
     alone: bool = False
+    all_views: bool = False
 
     def with_numbers(self, given: Mapping[str, Any]) -> Term:
         """The same term with weight or numbers replaced, and all numbers written out, make's defaults too.
@@ -82,6 +84,9 @@ class Method:
     Called with (student: Output, teacher: Output or None, labels int64 [B]) it returns the terms by name,
     unweighted, and their weighted sum under "total". With `extra` terms, `own` is what `fit_to` made and
     `index` int64 [B] the place of each image in the training set.
+
+    pretext: the task of the teacher's head that it imitates (heads.TASKS); of needs_projection, the
+    contrastive one. shuffled: whether the transformed views are jigsaws instead of rotations.
     """
 
     name: str
@@ -91,6 +96,8 @@ class Method:
     recipe: Recipe
     terms: Callable[[Output, Output | None, Tensor, Recipe], Terms]
     extra: tuple[Term, ...] = ()
+    pretext: str | None = None
+    shuffled: bool = False
 
     def __call__(
         self,
@@ -112,6 +119,11 @@ class Method:
             return found | {"total": total}
         terms = self.terms(student, teacher, labels, self.recipe)
         return {**terms, **found, "total": terms["total"] + total}
+
+    @property
+    def task(self) -> str | None:
+        """The task that the teacher's head must have been taught; None if its head is not looked at."""
+        return "contrastive" if self.needs_projection else self.pretext
 
     @property
     def looks_at(self) -> set[str]:
@@ -145,7 +157,8 @@ class FurtherTerms(nn.Module):
     """The further terms of a method, made for one pair of networks, with the parameters that they have.
 
     Called with (student, teacher, labels, index) it returns the terms that are on in this epoch, unweighted,
-    and their weighted sum. Terms compare the upright views: the first B rows of both outputs.
+    and their weighted sum. Terms compare the upright views, the first B rows of both outputs, unless they
+    want all.
     """
 
     def __init__(self, terms: tuple[Term, ...], pair: PairOutputs) -> None:
@@ -171,14 +184,17 @@ class FurtherTerms(nn.Module):
     def forward(
         self, student: Output, teacher: Output, labels: Tensor, index: Tensor
     ) -> tuple[Terms, Tensor]:
-        student, teacher = (first_rows(output, len(labels)) for output in (student, teacher))
+        upright = [first_rows(output, len(labels)) for output in (student, teacher)]
         found: Terms = {}
         total = student.logits.new_zeros(())
-        for name, weight in self.weights.items():
-            loss = self.losses[name]
+        for term in self.terms:
+            if term.name not in self.weights:
+                continue
+            loss = self.losses[term.name]
             loss = getattr(loss, "first", loss) if self.first else loss
-            found[name] = loss(student, teacher, labels, index)
-            total = total + weight * found[name]
+            both = (student, teacher) if term.all_views else upright
+            found[term.name] = loss(*both, labels, index)
+            total = total + self.weights[term.name] * found[term.name]
         return found, total
 
 
