@@ -267,6 +267,14 @@ def test_the_paraphraser_is_held_after_its_first_stage(images, tmp_path):
     assert first and all(torch.equal(first[name], last[name]) for name in first)
 
 
+def test_in_its_first_stage_a_term_has_weight_1():
+    """FT's 200 is that of its later loss; the paraphraser's reconstruction diverges under it."""
+    method, own, student, teacher, labels, index = made("ft", 6)
+    own.begin(0, 10)
+    found = method(student, teacher, labels, own, index)
+    torch.testing.assert_close(found["total"], own.losses["ft"].first(student, teacher, labels, index))
+
+
 def test_the_weight_of_dkd_rises_over_its_first_epochs():
     method, own, student, teacher, labels, index = made("dkd", 6)
     parts = []

@@ -42,7 +42,8 @@ class Term:
     the ReLU).
     warm_up: share of the epochs over which the weight rises linearly to its full size.
     first: share of the epochs, at the beginning, in which this term alone is trained, by the loss's `first`
-    if it has one; at least one epoch, unless there is only one. stays: whether it goes on afterwards.
+    if it has one, and with weight 1; at least one epoch, unless there is only one. stays: whether it goes on
+    afterwards.
     soft: whether it takes the place of the soft targets of "kd" and "sskd".
     ce: weight of cross-entropy beside it where its paper has another than 1.
     alone: whether it works in one process only.
@@ -175,7 +176,9 @@ class FurtherTerms(nn.Module):
         share = max(term.first for term in self.terms)
         self.first = share > 0 and epochs > 1 and epoch < max(1, round(share * epochs))
         self.weights = {
-            term.name: term.weight * min(1.0, (epoch + 1) / max(1.0, term.warm_up * epochs))
+            term.name: 1.0
+            if self.first
+            else term.weight * min(1.0, (epoch + 1) / max(1.0, term.warm_up * epochs))
             for term in self.terms
             if (term.first > 0 if self.first else term.stays)
         }
