@@ -26,12 +26,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import sskd_lib as sskd
 from sskd_lib.jobs import prepare
 from sskd_lib.loop import Step, sgd
-from sskd_lib.losses import TERMS
+from sskd_lib.losses import PRETEXTS, TERMS, create_method
+from sskd_lib.training import give_head
 
 WHY = {  # methods whose papers ask for more than a quarter of the step
     "ft": "its first stage: the autoencoder's 3 x 3 convolutions of the teacher's maps and their gradients",
     "kdsvd": "a decomposition of every image's maps in every stage, in float32",
     "reviewkd": "convolutions that fuse all stages of the student, at the first stage's full size",
+    "sskd-exemplar": "as many classes as training images, compared in each of the four views",
 }
 
 
@@ -59,14 +61,16 @@ def time_method(
 ) -> dict:
     """Seconds of the step and of the terms alone, one a round, and the largest tensor."""
     teacher, student = (sskd.create_network(n, data, projection=True, seed=s) for s, n in enumerate(pair))
+    made = create_method(name)
+    give_head(teacher, made.task or "contrastive", data, seed=0)
     options = {"method": name, "runtime": kit, "progress": False, "schedule": sskd.Schedule(epochs=8)}
     lesson, (job,) = prepare([student], teacher, data, **options)
     lesson.runtime.prepare()
     job.optimizer = sgd(job.trained, lesson.schedule, lesson.runtime)
     step = Step(lesson, [job])
-    step.begin(0 if TERMS[name].first else 7)
+    step.begin(0 if any(term.first for term in made.extra) else 7)
     batch = next(iter(lesson.feed.epoch(0)))
-    views = batch.views(lesson.feed.size, 1)
+    views = batch.views(lesson.feed.size, *job.look[:2])
     with torch.no_grad():
         taught = kit.run(lesson.teacher, views, **job.asked)
     said = leaf(kit.run(student, views, **job.asked))
@@ -99,7 +103,7 @@ def time_method(
 
 def main(
     pair: tuple[str, str] = ("wrn_40_2", "wrn_16_2"),
-    methods: tuple[str, ...] = tuple(TERMS),
+    methods: tuple[str, ...] = (*TERMS, *PRETEXTS),
     images: int = 50_000,
     rounds: int = 7,
     device: str = "auto",
