@@ -20,7 +20,7 @@ from sskd_lib.losses import create_method
 from sskd_lib.models import MODELS, Backbone
 from sskd_lib.recipes import Schedule
 from sskd_lib.runtime import Runtime
-from sskd_lib.training import create_network, distill
+from sskd_lib.training import create_network, distill, give_head
 from sskd_lib.views import draw
 
 torchrun = pytest.mark.skipif(sys.platform != "linux", reason="two processes over gloo are tried on Linux")
@@ -45,6 +45,7 @@ def train_here(method: str, model: str, out: Path, epochs: int = 3, batch_size: 
     data = pictures(44)
     student = create_network(model, data, projection=True, seed=1)
     teacher = create_network(model, data, projection=True, seed=100)
+    give_head(teacher, create_method(method).task or "contrastive", data, seed=100)
     distill(
         student,
         teacher,
@@ -139,7 +140,7 @@ def test_alone_a_world_changes_nothing(monkeypatch):
 
 
 @torchrun
-@pytest.mark.parametrize("method", ["ce", "kd", "kd+rotations"])
+@pytest.mark.parametrize("method", ["ce", "kd", "kd+rotations", "sskd-jigsaw"])
 def test_two_processes_equal_one_with_the_same_global_batch(method, tmp_path, monkeypatch):
     """No BatchNorm, no term that compares images: 2 x 8 images a step are 16 images a step."""
     run_two(method, "Plain", tmp_path / "two", 0)
@@ -195,7 +196,7 @@ def test_sskd_in_two_processes_averages_local_matrices(tmp_path):
 
 
 @torchrun
-@pytest.mark.parametrize("method", ["sskd", "fitnet", "ab"])  # with terms of their own, and a first stage
+@pytest.mark.parametrize("method", ["sskd", "fitnet", "ab", "hsakd"])  # with terms of their own, and a first stage
 def test_killed_together_they_go_on_together(method, tmp_path):
     run_two(method, "resnet8", tmp_path / "whole", 0)
     run_two(method, "resnet8", tmp_path / "cut", 2, expect=1)
