@@ -568,14 +568,23 @@ def test_an_exact_run_is_trained_in_plain_float32(tmp_path: Path) -> None:
 
 def test_the_cost_of_methods_is_that_of_their_terms(tmp_path: Path) -> None:
     command = ["methods.py", "--pair", "resnet14", "resnet8", "--images", "64", "--rounds", "1"]
-    options = ["--methods", "dkd", "fitnet", "--device", "cpu", "--out", str(tmp_path / "found.json")]
+    options = [
+        "--methods",
+        "dkd",
+        "fitnet",
+        "simkd",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "found.json"),
+    ]
     environment = dict(os.environ) | {"SSKD_RUNTIME": "default"}
     done = subprocess.run(
         [sys.executable, *command, *options], capture_output=True, text=True, cwd=BENCHMARKS, env=environment
     )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_text())["methods"]
-    assert list(found) == ["dkd", "fitnet"] and all(name in done.stdout for name in found)
+    assert list(found) == ["dkd", "fitnet", "simkd"] and all(name in done.stdout for name in found)
     for figures in found.values():
         assert 0 < figures["own, s"] < figures["step, s"]
         assert figures["share"]["min"] <= figures["share"]["median"] <= figures["share"]["max"]

@@ -44,8 +44,9 @@ class Term:
     first: share of the epochs, at the beginning, in which this term alone is trained, by the loss's `first`
     if it has one; at least one epoch, unless there is only one. stays: whether it goes on afterwards.
     soft: whether it takes the place of the soft targets of "kd" and "sskd".
-    ce: weight of cross-entropy beside it where its paper has another than 1.
+    ce: weight of cross-entropy beside it where its paper has another than 1; 0 leaves it out.
     alone: whether it works in one process only.
+    reuses: whether the student takes over the teacher's classifier before the training (reuse.py).
     """
 
     name: str
@@ -59,6 +60,7 @@ class Term:
     soft: bool = False
     ce: float = 1.0
     alone: bool = False
+    reuses: bool = False
 
     def with_numbers(self, given: Mapping[str, Any]) -> Term:
         """The same term with weight or numbers replaced, and all numbers written out, make's defaults too.
@@ -81,15 +83,16 @@ class Method:
 
     Called with (student: Output, teacher: Output or None, labels int64 [B]) it returns the terms by name,
     unweighted, and their weighted sum under "total". With `extra` terms, `own` is what `fit_to` made and
-    `index` int64 [B] the place of each image in the training set.
+    `index` int64 [B] the place of each image in the training set. recipe: None where none of its four terms
+    takes part.
     """
 
     name: str
     views: int  # 1 or 4 an image
     needs_teacher: bool
     needs_projection: bool
-    recipe: Recipe
-    terms: Callable[[Output, Output | None, Tensor, Recipe], Terms]
+    recipe: Recipe | None
+    terms: Callable[[Output, Output | None, Tensor, Recipe | None], Terms]
     extra: tuple[Term, ...] = ()
 
     def __call__(
@@ -117,6 +120,11 @@ class Method:
     def looks_at(self) -> set[str]:
         """What the terms need of the networks beside logits and projections."""
         return {term.looks_at for term in self.extra} - {"logits"}
+
+    @property
+    def reuses_classifier(self) -> bool:
+        """Whether the student is joined with the teacher's classifier before the training."""
+        return any(term.reuses for term in self.extra)
 
     @property
     def asked(self) -> dict[str, bool]:
@@ -186,5 +194,4 @@ def first_rows(output: Output, count: int) -> Output:
     """The first `count` rows of an output: the upright views."""
     if len(output.logits) == count:
         return output
-    parts = (None if part is None else part[:count] for part in output[:3])
-    return Output(*parts, output.maps and tuple(part[:count] for part in output.maps))
+    return output.each(lambda part: part[:count])
