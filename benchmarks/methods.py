@@ -52,8 +52,7 @@ class Largest(TorchDispatchMode):
 
 def leaf(output: sskd.Output) -> sskd.Output:
     """The same output, cut off from its network, with a gradient of its own."""
-    parts = (None if part is None else part.detach().requires_grad_() for part in output[:3])
-    return sskd.Output(*parts, output.maps and tuple(part.detach().requires_grad_() for part in output.maps))
+    return output.each(lambda part: part.detach().requires_grad_())
 
 
 def time_method(

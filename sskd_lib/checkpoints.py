@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from .models import create_model
+from .models.reused import ReusedClassifier
 from .network import Network
 
 FORMAT = "sskd-kit-1"
@@ -36,7 +37,8 @@ def build_network(
 ) -> Network:
     """Make the network a spec describes, its weights drawn from `seed`.
 
-    spec: model, num_classes, in_channels, projection; mean, std: C floats on the [0, 1] scale.
+    spec: model, num_classes, in_channels, projection, and reuses where the classifier is another network's
+    (see `reuse.reuse_classifier`); mean, std: C floats on the [0, 1] scale.
     torch's global generator is left as it was. Raises ValueError for an unknown model.
     """
     with torch.random.fork_rng(devices=[]):
@@ -44,6 +46,10 @@ def build_network(
         backbone = create_model(
             spec["model"], num_classes=spec["num_classes"], in_channels=spec["in_channels"]
         )
+        if reuses := spec.get("reuses"):
+            backbone = ReusedClassifier(
+                backbone, spec["num_classes"], width=reuses["width"], size=reuses["size"]
+            )
         network = Network(backbone, mean=mean, std=std, projection=spec["projection"])
     network.spec = dict(spec)
     return network

@@ -23,6 +23,7 @@ from .network import Network, Output, check_fits
 from .recipes import STUDENT, Schedule
 from .records import make_card
 from .resume import hash_images, make_plan
+from .reuse import reuse_classifier
 from .runtime import Runtime, choose_runtime
 from .table import TeacherTable, open_table
 
@@ -142,11 +143,14 @@ def _student_job(
 ) -> Job:
     """All that one student needs beside the lesson. teacher, images: what the plan says of them."""
     runtime, feed = lesson.runtime, lesson.feed
+    if made.reuses_classifier:  # before the plan: a student that was joined in an earlier call is the same
+        reuse_classifier(runtime.place(student), lesson.teacher, feed.size, lesson.seed)
     own = _further_terms(made, student, lesson)
     plan = make_plan(
         kind, student, teacher.get("weights"), images, lesson.schedule, lesson.seed, feed.world.size
     )
-    plan |= {"method": made.name, "recipe": dataclasses.asdict(made.recipe), "table": teacher.get("table")}
+    recipe = made.recipe and dataclasses.asdict(made.recipe)
+    plan |= {"method": made.name, "recipe": recipe, "table": teacher.get("table")}
     plan |= {"terms": made.plan()} if made.extra else {}
     runtime.place(student).train()
     unused_head = student.head is not None and not made.needs_projection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -21,17 +21,23 @@ class Output(NamedTuple):
     projection: what the head says, or None; of the contrastive task float [N, D], of another its logits
     [N, classes], of the joint one [N, stages, classes].
     maps: float [N, c, h, w] for the stem and each stage, or None: only where they were asked for.
+    last: float [N, D, h, w], the activations whose mean over their pixels is `features`, or None: with maps.
     """
 
     logits: Tensor
     projection: Tensor | None = None
     features: Tensor | None = None
     maps: tuple[Tensor, ...] | None = None
+    last: Tensor | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Output:
+        """The same with every tensor changed."""
+        parts = (tuple(map(change, part)) if isinstance(part, tuple) else part for part in self)
+        return Output(*(change(part) if isinstance(part, Tensor) else part for part in parts))
 
     def to(self, where: Any) -> Output:
         """The same in another number format or on another device: what torch.Tensor.to takes."""
-        parts = (None if part is None else part.to(where) for part in self[:3])
-        return Output(*parts, self.maps and tuple(part.to(where) for part in self.maps))
+        return self.each(lambda part: part.to(where))
 
 
 class Network(nn.Module):
@@ -68,19 +74,21 @@ class Network(nn.Module):
     ) -> Output:
         """Classify pixels: float [N, C, H, W] in [0, 1] → Output.
 
-        maps: fill Output.maps with the backbone's `stage_maps`, from the same pass; pre_activation: those
-        that enter the ReLUs instead; head: False leaves the head out. Raises ValueError or
-        NotImplementedError where the backbone has no maps.
+        maps: fill Output.maps with the backbone's `stage_maps` and Output.last with its last activations,
+        from the same pass; pre_activation: the stage maps that enter the ReLUs instead; head: False leaves
+        the head out. Raises ValueError or NotImplementedError where the backbone has no maps.
         """
-        x, found = (pixels - self.mean) / self.std, None
+        x, found, last = (pixels - self.mean) / self.std, None, None
         asked = self.head if head else None
         at_stages = isinstance(asked, StageClassifiers)
         if maps or at_stages:
-            features, found = self.backbone.features_and_maps(x, pre_activation)
+            features, found, last = self.backbone.features_and_maps(x, pre_activation)
         else:
             features = self.backbone.features(x)
         projection = None if asked is None else asked(found if at_stages else features)
-        return Output(self.backbone.classify(features), projection, features, found if maps else None)
+        if not maps:
+            found = last = None
+        return Output(self.backbone.classify(features), projection, features, found, last)
 
 
 def check_fits(network: Network, data: ImageSet | None, who: str) -> None:

@@ -568,7 +568,7 @@ def test_an_exact_run_is_trained_in_plain_float32(tmp_path: Path) -> None:
 
 def test_the_cost_of_methods_is_that_of_their_terms(tmp_path: Path) -> None:
     command = ["methods.py", "--pair", "resnet14", "resnet8", "--images", "64", "--rounds", "1"]
-    names = ["dkd", "fitnet", "sskd-jigsaw", "hsakd"]
+    names = ["dkd", "fitnet", "simkd", "sskd-jigsaw", "hsakd"]
     options = ["--methods", *names, "--device", "cpu", "--out", str(tmp_path / "found.json")]
     environment = dict(os.environ) | {"SSKD_RUNTIME": "default"}
     done = subprocess.run(

@@ -196,7 +196,7 @@ def test_sskd_in_two_processes_averages_local_matrices(tmp_path):
 
 
 @torchrun
-@pytest.mark.parametrize("method", ["sskd", "fitnet", "ab", "hsakd"])  # with terms of their own, and a first stage
+@pytest.mark.parametrize("method", ["sskd", "fitnet", "ab", "simkd", "hsakd"])  # with parts of their own
 def test_killed_together_they_go_on_together(method, tmp_path):
     run_two(method, "resnet8", tmp_path / "whole", 0)
     run_two(method, "resnet8", tmp_path / "cut", 2, expect=1)

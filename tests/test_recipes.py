@@ -259,8 +259,8 @@ def test_network_without_a_head_has_no_projection_and_output_has_defaults():
     network = Network(Pixels(4, 3), mean=[0.0], std=[1.0])
     output = network(torch.rand(2, 1, 2, 2))
     assert output.projection is None and output.logits.shape == (2, 3) and output.features.shape == (2, 4)
-    assert Output(output.logits) == (output.logits, None, None, None)
-    assert Output._fields == ("logits", "projection", "features", "maps")
+    assert Output(output.logits) == (output.logits, None, None, None, None)
+    assert Output._fields == ("logits", "projection", "features", "maps", "last")
 
 
 def test_mean_and_deviation_travel_with_the_weights():

@@ -213,7 +213,7 @@ def test_a_torchvision_network_runs_as_it_is(name, training):
     torch.manual_seed(0)  # for dropout
     logits = theirs(x)
     torch.manual_seed(0)
-    features, maps = network.features_and_maps(x)
+    features, maps, _ = network.features_and_maps(x)
     assert torch.equal(features, seen[0]) and torch.equal(network.classify(features), logits)
     assert features.shape == (4, network.feature_dim) and len(maps) == len(network.places) >= 4
     state = theirs.state_dict()
@@ -234,7 +234,7 @@ def test_maps_of_a_torchvision_resnet_are_its_layers():
 
 def test_one_channel_and_gradients():
     network = create_model("torchvision/mobilenet_v3_small", 5, in_channels=1)
-    features, maps = network.features_and_maps(images(2, 1, 64, 64))
+    features, maps, _ = network.features_and_maps(images(2, 1, 64, 64))
     (network.classify(features).sum() + sum(m.square().mean() for m in maps)).backward()
     assert all(p.grad is not None for p in network.parameters())
 
@@ -289,7 +289,7 @@ def test_timm_models(name, stages):
     theirs.load_state_dict({key.removeprefix("net."): v for key, v in network.state_dict().items()})
     x = images(2, 3, 224, 224)
     with torch.no_grad():
-        features, maps = network.features_and_maps(x)
+        features, maps, _ = network.features_and_maps(x)
         torch.testing.assert_close(features, theirs.forward_head(theirs.forward_features(x), pre_logits=True))
         torch.testing.assert_close(network.classify(features), theirs(x))
     assert len(maps) == stages and all(m.dim() == 4 for m in maps)

@@ -25,6 +25,7 @@ from sskd_lib.losses.logit_std import standardised, standardised_kd_loss
 from sskd_lib.losses.nst import nst_loss
 from sskd_lib.losses.pkt import pkt_loss
 from sskd_lib.losses.rkd import angles, distances, rkd_loss
+from sskd_lib.losses.simkd import simkd_loss
 from sskd_lib.losses.sp import sp_loss
 from sskd_lib.losses.vid import VID, vid_loss
 from sskd_lib.losses.wttm import wttm_loss
@@ -195,6 +196,7 @@ PURE = {  # name: (loss, shape of the student's tensor, of the teacher's, 0 wher
     "kdsvd": (in_stages(kdsvd_loss), MAPS, MAPS, True),
     "ab": (in_stages(ab_loss), MAPS, MAPS, False),
     "ft": (ft_loss, MAPS, WIDE, True),
+    "simkd": (simkd_loss, MAPS, MAPS, True),
 }
 
 

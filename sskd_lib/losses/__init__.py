@@ -47,6 +47,11 @@ def kd_terms(student: Output, teacher: Output, labels: Tensor, recipe: Recipe) -
     return {"ce": ce, "kd": kd, "total": recipe.ce * ce + recipe.kd * kd}
 
 
+def no_terms(student: Output, teacher: Output | None, labels: Tensor, recipe: None) -> Terms:
+    """None of the recipe's four terms: further terms are all there is."""
+    return {"total": student.logits.new_zeros(())}
+
+
 def _ce(recipe: Recipe) -> Method:
     return Method(
         name="ce", views=1, needs_teacher=False, needs_projection=False, recipe=recipe, terms=ce_terms
@@ -145,11 +150,14 @@ def create_method(name: str, recipe: Recipe | None = None, **numbers: Mapping[st
     first = [term.with_numbers(numbers.get(term.name, {})) for term in first]
     if foreign := [key for key in numbers if key not in [term.name for term in (*first, *extra)]]:
         raise ValueError(f"the method {name!r} has no term {', '.join(foreign)} that could take numbers.")
-    _check_terms(name, [*first, *extra])
+    _check_terms(name, [*first, *extra], base)
     if not extra:
         return replace(bases[base](recipe), extra=tuple(first))
     if base in (None, "ce"):
         ce = min(term.ce for term in extra) if base is None else 1.0
+        if ce == 0:
+            made = replace(BASES["kd"](recipe), name=name, extra=tuple(extra))
+            return replace(made, recipe=None, terms=no_terms)
         base, recipe = "kd", Recipe(ce=ce, kd=0.0, tf=0.0, ss=0.0)
     elif any(term.soft for term in extra) and base != "hsakd":  # which has no L_kd
         extra = [_in_place_of_kd(term, recipe, numbers) if term.soft else term for term in extra]
@@ -178,7 +186,7 @@ def _term(part: str, name: str, numbers: Mapping[str, Mapping[str, Any]]) -> Ter
     return TERMS[part].with_numbers(numbers.get(part, {}))
 
 
-def _check_terms(name: str, extra: list[Term]) -> None:
+def _check_terms(name: str, extra: list[Term], base: str | None) -> None:
     """Raise ValueError for terms that cannot stand side by side."""
     names = [term.name for term in extra]
     soft = [term.name for term in extra if term.soft]
@@ -190,6 +198,12 @@ def _check_terms(name: str, extra: list[Term]) -> None:
     if {"maps", "pre_activation"} <= {term.looks_at for term in extra}:
         raise ValueError(
             f"{name!r} joins terms on maps before and after the ReLU; one pass gives one kind. Leave one out."
+        )
+    if any(term.reuses for term in extra) and (base or any(term.looks_at != "maps" for term in extra)):
+        raise ValueError(
+            f"{name!r} gives simkd company it cannot have: its classifier is the teacher's and fixed, so "
+            "labels, soft targets or features would pull at the maps that are learned for it. Name simkd "
+            "alone, or with terms that compare maps, as in 'simkd+at'."
         )
 
 

@@ -45,9 +45,10 @@ class Term:
     if it has one, and with weight 1; at least one epoch, unless there is only one. stays: whether it goes on
     afterwards.
     soft: whether it takes the place of the soft targets of "kd" and "sskd".
-    ce: weight of cross-entropy beside it where its paper has another than 1.
+    ce: weight of cross-entropy beside it where its paper has another than 1; 0 leaves it out.
     alone: whether it works in one process only.
     all_views: whether it looks at every view, not at the upright ones alone.
+    reuses: whether the student takes over the teacher's classifier before the training (reuse.py).
     """
 
     name: str
@@ -62,6 +63,7 @@ class Term:
     ce: float = 1.0
     alone: bool = False
     all_views: bool = False
+    reuses: bool = False
 
     def with_numbers(self, given: Mapping[str, Any]) -> Term:
         """The same term with weight or numbers replaced, and all numbers written out, make's defaults too.
@@ -84,7 +86,8 @@ class Method:
 
     Called with (student: Output, teacher: Output or None, labels int64 [B]) it returns the terms by name,
     unweighted, and their weighted sum under "total". With `extra` terms, `own` is what `fit_to` made and
-    `index` int64 [B] the place of each image in the training set.
+    `index` int64 [B] the place of each image in the training set. recipe: None where none of its four terms
+    takes part.
 
     pretext: the task of the teacher's head that it imitates (heads.TASKS); of needs_projection, the
     contrastive one. shuffled: whether the transformed views are jigsaws instead of rotations.
@@ -94,8 +97,8 @@ class Method:
     views: int  # 1 or 4 an image
     needs_teacher: bool
     needs_projection: bool
-    recipe: Recipe
-    terms: Callable[[Output, Output | None, Tensor, Recipe], Terms]
+    recipe: Recipe | None
+    terms: Callable[[Output, Output | None, Tensor, Recipe | None], Terms]
     extra: tuple[Term, ...] = ()
     pretext: str | None = None
     shuffled: bool = False
@@ -130,6 +133,11 @@ class Method:
     def looks_at(self) -> set[str]:
         """What the terms need of the networks beside logits and projections."""
         return {term.looks_at for term in self.extra} - {"logits"}
+
+    @property
+    def reuses_classifier(self) -> bool:
+        """Whether the student is joined with the teacher's classifier before the training."""
+        return any(term.reuses for term in self.extra)
 
     @property
     def asked(self) -> dict[str, bool]:
@@ -205,5 +213,4 @@ def first_rows(output: Output, count: int) -> Output:
     """The first `count` rows of an output: the upright views."""
     if len(output.logits) == count:
         return output
-    parts = (None if part is None else part[:count] for part in output[:3])
-    return Output(*parts, output.maps and tuple(part[:count] for part in output.maps))
+    return output.each(lambda part: part[:count])

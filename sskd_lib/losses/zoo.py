@@ -30,6 +30,7 @@ from .nst import nst_loss
 from .pkt import pkt_loss
 from .reviewkd import ReviewKD
 from .rkd import rkd_loss
+from .simkd import simkd_loss
 from .sp import sp_loss
 from .vid import VID
 from .wttm import wttm_loss
@@ -170,6 +171,12 @@ def similarity(pair: PairOutputs) -> Loss:
     return lambda s, t, labels, index: sp_loss(s.maps[-1], t.maps[-1])
 
 
+def reused(pair: PairOutputs) -> Loss:
+    """SimKD. Raises ValueError, at once, for last maps of different widths."""
+    simkd_loss(pair.student.last, pair.teacher.last)
+    return lambda s, t, labels, index: simkd_loss(s.last, t.last)
+
+
 def probabilistic(pair: PairOutputs) -> Loss:
     """PKT on the penultimate features."""
     return lambda s, t, labels, index: pkt_loss(s.features, t.features)
@@ -241,6 +248,7 @@ TERMS: dict[str, Term] = {
         Term(name="fsp", weight=1, make=flow, looks_at="maps", first=FIRST, stays=False),
         Term(name="kdsvd", weight=1, make=singular, looks_at="maps"),
         Term(name="dkd", weight=1, make=decoupled, warm_up=1 / 12, soft=True),
+        Term(name="simkd", weight=1, make=reused, looks_at="maps", ce=0.0, reuses=True),
         Term(name="dist", weight=2, make=correlations, soft=True),
         Term(name="kd-ls", weight=9, make=soft_standardised, ce=0.1, soft=True),
         Term(name="dkd-ls", weight=9, make=decoupled_standardised, warm_up=1 / 12, soft=True),

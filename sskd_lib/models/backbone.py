@@ -129,9 +129,15 @@ class Backbone(nn.Module):
         check_images(x, self.in_channels)
         return tuple(stage.before if pre_activation else stage.after for stage in self.stages(x))
 
-    def features_and_maps(self, x: Tensor, pre_activation: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return `features` [N, D] and `stage_maps` of the same images from one pass; errors as theirs."""
+    def features_and_maps(
+        self, x: Tensor, pre_activation: bool = False
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """Return `features` [N, D], `stage_maps`, and the last activations [N, D, h, w], from one pass.
+
+        Errors as theirs.
+        """
         check_images(x, self.in_channels)
         stages = self.stages(x)
-        features = self.finish(stages[-1]).mean((2, 3))
-        return features, tuple(stage.before if pre_activation else stage.after for stage in stages)
+        last = self.finish(stages[-1])
+        maps = tuple(stage.before if pre_activation else stage.after for stage in stages)
+        return last.mean((2, 3)), maps, last

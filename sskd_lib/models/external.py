@@ -194,7 +194,13 @@ class ExternalBackbone(Backbone):
     def feature_maps(self, x: Tensor) -> Tensor:
         return self.stage_maps(x)[-1]
 
-    def features_and_maps(self, x: Tensor, pre_activation: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def features_and_maps(
+        self, x: Tensor, pre_activation: bool = False
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """As `Backbone.features_and_maps`; the last activations are those of the last stage.
+
+        Their mean is `features` only where nothing but the pooling stands between, as in ResNets.
+        """
         check_images(x, self.in_channels)
         if pre_activation:
             raise ValueError(
@@ -204,7 +210,8 @@ class ExternalBackbone(Backbone):
         if self.places is None:
             self.places = find_stages(self.net, self.in_channels)
         features, kept = self._run(x, self.places)
-        return features, tuple(kept[place.name] for place in self.places)
+        maps = tuple(kept[place.name] for place in self.places)
+        return features, maps, maps[-1]
 
     def stage_maps(self, x: Tensor, pre_activation: bool = False) -> tuple[Tensor, ...]:
         """Return the maps [N, c, h, w] that leave the stem and each stage; of a transformer, its patches'.
