@@ -150,12 +150,13 @@ def looks_at(name: str) -> str:
 
 
 def zoo_table(names: Iterable[str] = METHODS) -> str:
-    """The methods as lines of text: name, year, views, what it looks at, its weight, its formula."""
-    lines = [f"{'method':14}{'year':>5} {'views':>5}  {'looks at':15}{'weight':>7}  {'its term'}"]
+    """The methods as lines of text: name, year and arXiv number, views, its term's weight and formula."""
+    lines = [f"{'method':14}{'year':>5}  {'arXiv':11}{'views':>5}{'weight':>7}  its term"]
     for name in names:
         card, method = zoo_card(name), create_method(name)
+        number = card.paper.partition("arXiv ")[2].partition(",")[0] or "–"
         weight = f"{method.extra[0].weight:g}" if method.extra else ""
         lines.append(
-            f"{name:14}{card.year or '–':>5} {method.views:5}  {looks_at(name):15}{weight:>7}  {card.formula}"
+            f"{name:14}{card.year or '–':>5}  {number:11}{method.views:5}{weight:>7}  {card.formula}"
         )
     return "\n".join(lines)

@@ -63,12 +63,14 @@ def method_rows(
     labels: Mapping[str, str] | None = None,
     level: float | None = None,
     whiskers: bool = True,
+    missing: str = "not run",
 ) -> Figure:
     """Many methods in rows, panels side by side: single values as dots, their mean, its 95 % interval.
 
     panels: title → method → values, one a seed. order: of the rows, from above; without it that of the means
     in the first panel, the highest above. shapes: title → method → "" (a hollow ring), "told" (a diamond) or
     "corrected" (a star). labels: method → its text. level: a vertical line. whiskers: draw the intervals.
+    missing: what stands where a panel has no values of a method.
     All panels have one scale, wide enough for all values; a whisker that leaves it ends in an arrow.
     """
     names = list(order or _by_mean(panels))
@@ -81,7 +83,11 @@ def method_rows(
     for axes, (title, rows) in zip(grid, panels.items(), strict=True):
         for y, name in enumerate(names):
             shape = (shapes or {}).get(title, {}).get(name, "")
-            _row(axes, y, rows.get(name, ()), SHAPES[shape], limits, whiskers)
+            if len(rows.get(name, ())):
+                _row(axes, y, rows[name], SHAPES[shape], limits, whiskers)
+            else:
+                middle = {"ha": "center", "va": "center", "bbox": WHITE}
+                axes.text(sum(limits) / 2, y, missing, fontsize=SMALL, color=QUIET, **middle)
         if level is not None:
             axes.axvline(level, color=INK, linewidth=1, zorder=0)
         axes.set_title(title)
@@ -109,12 +115,7 @@ def _row(
     limits: tuple[float, float],
     whiskers: bool,
 ) -> None:
-    """One method: dots, whisker, mean; a dash where it was not run."""
-    if not len(values):
-        axes.text(
-            np.mean(limits), y, "not run", ha="center", va="center", fontsize=SMALL, color=QUIET, bbox=WHITE
-        )
-        return
+    """One method: dots, whisker, mean."""
     mean, half = interval(values)
     if whiskers and not np.isnan(half):
         ends = np.clip([mean - half, mean + half], *limits)
@@ -151,7 +152,7 @@ def change_table(changes: Mapping[str, Mapping[str, float]], title: str = "") ->
     """
     columns = list(next(iter(changes.values())))
     table = np.array([[changes[name][column] for column in columns] for name in changes])
-    figure = new_figure(WIDTH, ROW * 1.1 * len(changes) + 1.7)
+    figure = new_figure(WIDTH, 1.1 * ROW * len(changes) + 1.5)
     axes = figure.subplots()
     depth = np.log10(np.clip(table, 1e-3, 1))
     axes.imshow(depth, cmap=HEAT, aspect="auto", vmin=-3, vmax=0, interpolation="nearest")
