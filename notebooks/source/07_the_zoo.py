@@ -385,7 +385,8 @@ for pair in names:
     of_gaps = [np.std(d, ddof=1) for d in gaps[pair].values()]
     half = [lab.interval(d)[1] for d in gaps[pair].values()]
     print(
-        f"{pair}: spread between seeds, of the accuracy {np.median(spread):.2f}, of the difference to KD {np.median(of_gaps):.2f}"
+        f"{pair}: spread between seeds, of the accuracy {np.median(spread):.2f},",
+        f"of the difference to KD {np.median(of_gaps):.2f}",
     )
     print(
         f"  so half of all intervals are wider than ±{np.median(half):.2f} points (medians over the methods)"
@@ -595,7 +596,8 @@ for row in ("teacher", "ce", "kd", "crd"):
     both = [(printed("A", row, pair), printed("B", row, pair)) for pair in PAIRS]
     apart = [b.value - a.value for a, b in both if a and b]
     print(
-        f"{row:8} B minus A on {len(apart)} pairs: {np.mean(apart):+.2f} on average, from {min(apart):+.2f} to {max(apart):+.2f}"
+        f"{row:8} B minus A on {len(apart)} pairs: {np.mean(apart):+.2f} on average,",
+        f"from {min(apart):+.2f} to {max(apart):+.2f}",
     )
 
 # %% [markdown]
@@ -605,11 +607,14 @@ for row in ("teacher", "ce", "kd", "crd"):
 # figures (of the methods here, on the paper's pairs) that fall into each:
 
 # %%
+import textwrap
+
 figures = [figure for pair in PAIRS for m in sskd.METHODS for figure in published(pair.kind, pair, m)]
 for key, text in FOOTNOTES.items():
     caught = sum(key in figure.notes for figure in figures)
     if caught:
-        print(f"{caught:3} of {len(figures)}  {key}: {text}")
+        told = f"{caught:3} of {len(figures)}  {key}: {text}"
+        print(textwrap.fill(told, 100, subsequent_indent=" " * 12))
 
 # %% [markdown]
 # ### Which printed gaps are larger than the noise?
@@ -627,7 +632,8 @@ spreads = [
 ]
 rough = 2 * math.sqrt(2) * np.median(spreads)
 print(
-    f"{len(spreads)} of {len(figures)} figures have a ±: from {min(spreads):.2f} to {max(spreads):.2f}, median {np.median(spreads):.2f}"
+    f"{len(spreads)} of {len(figures)} figures have a ±:",
+    f"from {min(spreads):.2f} to {max(spreads):.2f}, median {np.median(spreads):.2f}",
 )
 print(f"rough half width of a difference: {rough:.2f} points")
 for group, rows in print_gaps.items():
@@ -635,7 +641,8 @@ for group, rows in print_gaps.items():
     for m, d in sorted(rows.items(), key=lambda row: -np.mean(row[1])):
         above, below = sum(x > rough for x in d), sum(x < -rough for x in d)
         print(
-            f"  {mark.get(m, m):16} above KD by more on {above:2} of {len(d):2} pairs, below by more on {below}, within on {len(d) - above - below}"
+            f"  {mark.get(m, m):16} above KD by more on {above:2} of {len(d):2} pairs,",
+            f"below by more on {below:2}, within on {len(d) - above - below:2}",
         )
 
 # %% [markdown]
@@ -653,7 +660,8 @@ for kind in ("similar", "cross"):
     ours, crd = ([printed("B", m, pair).value for pair in here] for m in ("sskd", "crd"))
     ahead = sum(a >= b for a, b in zip(ours, best, strict=True))
     print(
-        f"{kind}: sskd highest or equal on {ahead} of {len(here)} pairs; mean over crd {np.mean(ours) - np.mean(crd):+.2f} points"
+        f"{kind}: sskd highest or equal on {ahead} of {len(here)} pairs;",
+        f"mean over crd {np.mean(ours) - np.mean(crd):+.2f} points",
     )
 
 # %% [markdown]
@@ -675,11 +683,12 @@ for m in sskd.METHODS:
 for m, found in roofs.items():
     theirs, one_roof = (found[group] - roofs["kd"][group] for group in ("published", "torchdistill"))
     print(
-        f"{m:6} published {found['published']:.2f}, {theirs:+.2f} to KD   one roof {found['torchdistill']:.2f}, {one_roof:+.2f} to KD"
+        f"{m:9} published {found['published']:.2f}, {theirs:+.2f} to KD  ",
+        f"one roof {found['torchdistill']:.2f}, {one_roof:+.2f} to KD",
     )
 
 # %% [markdown]
-# One run each, and the recipe of the re-run is not always the paper's (SSKD's for ImageNet was never
+# Single runs, as far as is known, and the recipe of the re-run is not always the paper's (SSKD's for ImageNet was never
 # published). Still: a gap between two papers is not a gap between two methods.
 #
 # ## 6. Make your own
@@ -693,15 +702,13 @@ for m, found in roofs.items():
 for name in ("kd+sp", "sskd+dkd", "dkd+dist"):
     try:
         method = create_method(name)
-        print(
-            f"{name}: {method.views} view(s), recipe {dataclasses.asdict(method.recipe)['kd']:g} on L_kd, further: {method.plan()}"
-        )
+        print(f"{name}: {method.views} view(s), weight {method.recipe.kd:g} on L_kd, further:", method.plan())
     except ValueError as error:
         print(f"{name}: {error}")
 print("other numbers:", create_method("dkd", dkd={"beta": 2.0}).plan())
 
 # %% [markdown]
-# Train a few of them: 300 labels, 10 epochs, one seed. That is a demonstration that they train, no comparison:
+# Train a few of them: 300 labels, 10 epochs, seed 0 alone. That is a demonstration that they train, no comparison:
 # with so few epochs the order means nothing, as section 4 should make you suspect.
 
 # %%
@@ -711,7 +718,7 @@ for method in ("kd", "kd+sp", create_method("dkd", dkd={"beta": 2.0}), "sskd+dkd
     asked = create_method(method) if isinstance(method, str) else method
     network = sskd.create_network("resnet8", like=few, projection=asked.needs_projection, seed=0)
     run = sskd.distill(network, networks["teacher"], few, kit.test, method=asked, **options)
-    print(f"{asked.name:9} {run.summary['last']['test_accuracy']:5.1f} % of the test images right (one seed)")
+    print(f"{asked.name:9} {run.summary['last']['test_accuracy']:5.1f} % of the test images right")
 
 # %% [markdown]
 # ### A term of your own
@@ -749,7 +756,7 @@ def examine(loss):
     return sum(found.values())
 
 
-examine(mine)
+passed = examine(mine)
 
 # %% [markdown]
 # <details><summary>A solution</summary>
