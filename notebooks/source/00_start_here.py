@@ -74,6 +74,7 @@ ready = lab.doctor()
 # | [04 selective transfer](04_selective_transfer.ipynb) | Which of the teacher's answers are worth imitating? The full student | 45 min |
 # | [05 dark knowledge, t-SNE](05_dark_knowledge_tsne.ipynb) | Do students resemble their teacher inside? | 40 min |
 # | [06 train on a GPU](06_train_on_gpu.ipynb) | The same at the paper's size: what it costs, how to run it | 25 min |
+# | [07 the zoo](07_the_zoo.ipynb) | What do two dozen methods compare, and which gaps between them are larger than the noise? | 45 min |
 # | [08 the time machine](08_time_machine.ipynb) | What do recorded trainings say, epoch by epoch, and what can a few seeds show? | 45 min |
 #
 # Every notebook runs alone, in any order, from a fresh kernel, in under two minutes on two CPU cores. Short of

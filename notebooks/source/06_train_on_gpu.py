@@ -466,4 +466,4 @@ for setting in ("fashion", "cifar10"):
 #   seeds, and draw `lab.bars_with_intervals` of the *last* epochs and of the paired differences. How many
 #   hours will that be? Compute it first.
 #
-# Next: [08 · The time machine](08_time_machine.ipynb).
+# Next: [07 · The zoo](07_the_zoo.ipynb).
