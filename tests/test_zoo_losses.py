@@ -170,7 +170,7 @@ def loop_congruence(s: Array, t: Array) -> float:
     return total / len(s) ** 2
 
 
-def loop_wttm(s: Array, t: Array, gamma: float = 0.1) -> float:
+def loop_wttm(s: Array, t: Array, gamma: float = 0.2) -> float:
     total = 0.0
     for row_s, row_t in zip(s, t, strict=True):
         power = [p**gamma for p in softmax(row_t)]
