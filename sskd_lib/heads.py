@@ -33,8 +33,8 @@ class StageClassifiers(nn.Module):
     convolution, BatchNorm and ReLU for each later stage, of that stage's width and size; then the mean over
     the pixels and a linear layer.
 
-    stages: [c, h, w] of each stage, without the stem. Source: Yang et al. 2021 (HSAKD), section 3.1, where
-    each auxiliary classifier copies the network's later stages whole.
+    stages: [c, h, w] of each stage, without the stem. Source: Yang et al. 2021 (HSAKD), where each auxiliary
+    classifier copies the network's later stages whole.
     """
 
     def __init__(self, stages: Sequence[Sequence[int]], classes: int) -> None:

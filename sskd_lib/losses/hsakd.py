@@ -1,8 +1,9 @@
 """HSAKD: the student imitates, at every stage, what the teacher says of class and angle together.
 
-Source: Yang et al. 2021, "Hierarchical Self-supervised Augmented Knowledge Distillation" (IJCAI), Eqs. 8-10.
-Its auxiliary classifiers copy the later stages whole and all views share one crop; here one convolution
-stands for each later stage (heads.StageClassifiers), and each view has its own crop, as in SSKD.
+Source: Yang et al. 2021, "Hierarchical Self-supervised Augmented Knowledge Distillation" (arXiv 2107.13715);
+the sum of terms is that of its published code. Its auxiliary classifiers copy the later stages whole and all
+views share one crop; here one convolution stands for each later stage (heads.StageClassifiers), and each view
+has its own crop, as in SSKD.
 """
 
 from __future__ import annotations
