@@ -10,6 +10,9 @@ import pytest
 
 import sskd_lib as sskd
 from sskd_lib.data import DATA_FOLDER
+from sskd_lib.lab.zoo import FOLDER, zoo_runs
+from sskd_lib.losses import METHODS
+from sskd_lib.results import as_csv, as_markdown, result_rows
 from sskd_lib.table import table_bytes, views_an_image
 
 ROOT = DATA_FOLDER.parent
@@ -162,3 +165,31 @@ def test_shipped_accuracy_holds_on_the_embedded_test_images(path: Path):
     )
     if path.stem.startswith("teacher"):
         assert card["images"] == 10_000 and card["accuracy"] >= 93
+
+
+def test_the_recorded_zoo_is_the_mean_of_its_runs_and_what_readme_shows():
+    """Every method with three seeds at least, on both pairs but where its maps do not fit."""
+    runs = zoo_runs()
+    rows = result_rows(runs)
+    assert (FOLDER / "results.csv").read_text(encoding="utf-8") == as_csv(rows)
+    text = (FOLDER / "results.md").read_text(encoding="utf-8")
+    assert text.partition("\n")[2] == as_markdown(rows, "").partition("\n")[2]  # but for the command
+    pairs = {row["pair"]: {} for row in rows}
+    for row in rows:
+        assert row["seeds"] >= 3
+        pairs[row["pair"]][row["method"]] = row
+    similar, cross = pairs.values()
+    assert set(similar) == set(METHODS) and set(METHODS) - set(cross) == {"fsp", "kdsvd"}
+    cells = readme_cells()
+    for method in METHODS:
+        expected = [cell for pair in (similar, cross) for cell in shown(pair.get(method))]
+        assert cells[f"`{method}`"] == expected
+
+
+def shown(row: dict | None) -> list[str]:
+    """Accuracy and difference to KD of one row of the results, as README writes them."""
+    if row is None:
+        return ["", ""]
+    last = f"{row['last']:.2f} ± {row['last ±']:.2f}"
+    gap = "" if row["method"] == "kd" else f"{row['minus kd']:+.2f} ± {row['minus kd ±']:.2f}"
+    return [last, gap]

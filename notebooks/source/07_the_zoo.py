@@ -108,7 +108,8 @@ for name, loss in made.items():
         own = sum(p.numel() for p in loss.parameters())
         kept = sum(b.numel() for b in loss.buffers())
         print(f"{name:10} {own:9,} parameters of its own, {kept:9,} numbers kept")
-print("these need maps of equal width, which these two networks have not:", ", ".join(refused))
+for name, error in refused.items():
+    print(f"{name:10} not for these two networks: {str(error).partition('. ')[0]}")
 
 # %% [markdown]
 # What CRD keeps is a memory: two vectors for every training image, here for as many as the batch has.
