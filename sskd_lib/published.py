@@ -115,6 +115,8 @@ def find_pair(name: str) -> Pair:
 # Source: mdistiller's published settings of DKD (Zhao et al. 2022).
 TUNED: dict[tuple[str, str], dict[str, float]] = {
     ("wrn_40_2→wrn_16_2", "dkd"): {"beta": 6.0},
+    ("wrn_40_2→wrn_40_1", "dkd"): {"beta": 6.0},
+    ("vgg13→vgg8", "dkd"): {"beta": 6.0},
     ("vgg13→MobileNetV2", "dkd"): {"beta": 6.0},
     ("resnet56→resnet20", "dkd"): {"beta": 2.0},
 }
