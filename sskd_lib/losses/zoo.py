@@ -1,8 +1,8 @@
 """The methods SSKD was compared with, and those that came after, as weighted terms: one entry a paper.
 
-Weights are those of the comparisons (RepDistiller's published commands) and, after 2020, each paper's own,
-beside cross-entropy with weight 1 unless `ce` says another. Three are the kit's choice, because none was
-found that holds for CIFAR-100 in general: those of kdsvd, dist and dkd-ls. ReviewKD's and WTTM's were tuned
+Weights are those of the comparisons (RepDistiller's published commands; kdsvd: mdistiller's) and, after 2020,
+each paper's own, beside cross-entropy with weight 1 unless `ce` says another. Two are the kit's choice, as
+none was found that holds for CIFAR-100 in general: those of dist and dkd-ls. ReviewKD's and WTTM's were tuned
 by the pair. Stages are counted as in `Backbone.stage_maps`: 0 the stem, 1 the first stage. Networks with
 different numbers of stages are compared in those that both have.
 """
