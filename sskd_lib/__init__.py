@@ -7,7 +7,7 @@ from . import losses
 from .checkpoints import CheckpointError, load_checkpoint, read_card, save_checkpoint
 from .data import ImageSet, load_images
 from .estimate import estimate
-from .evaluation import agreement, contrastive_accuracy, evaluate, linear_cka, predict
+from .evaluation import agreement, contrastive_accuracy, evaluate, linear_cka, predict, pretext_accuracy
 from .losses import METHODS, create_method
 from .models import MODELS, create_model
 from .network import Network, Output
@@ -57,6 +57,7 @@ __all__ = [
     "one_view",
     "open_table",
     "predict",
+    "pretext_accuracy",
     "read_card",
     "save_checkpoint",
     "train_head",

@@ -145,6 +145,24 @@ def test_evaluate_prints_the_card_and_the_recorded_accuracy(trained, command):
     assert found["by_chance"] == "10.000" and 0 <= float(found["contrastive_accuracy"]) <= 100
 
 
+def test_a_head_for_another_task_is_trained_imitated_and_measured(trained, command, tmp_path):
+    data = ["--data", f"folder:{trained / 'images'}"]
+    teacher = trained / "teacher" / "teacher.safetensors"
+    words = ["head", "--teacher", teacher, "--task", "rotation", "--out", tmp_path / "head"]
+    status, _, err = command(*words, *data, *QUICK)
+    assert status == 0, err
+    made = tmp_path / "head" / "teacher.safetensors"
+    words = ["distill", "--teacher", made, "--out", tmp_path / "student", *data, *QUICK]
+    status, _, err = command(*words, "--method", "sskd-rotation")
+    assert status == 0, err
+    status, _, err = command(*words, "--method", "hsakd")
+    assert status == 2 and "python -m sskd_lib head --task joint" in err
+    status, out, err = command("evaluate", made, *data, "--device", "cpu")
+    found = dict(line.strip().split(": ", 1) for line in out.splitlines())
+    assert found["rotation_accuracy"] == f"{metrics(tmp_path / 'head')[-1]['test_accuracy']:.3f}"
+    assert found["by_chance"] == "25.000"
+
+
 def test_asked_again_a_command_tells_the_same_and_trains_nothing(trained, command):
     words = ["teacher", "--model", "resnet8", "--out", trained / "teacher"]
     status, out, err = command(*words, "--data", f"folder:{trained / 'images'}", *QUICK)
