@@ -146,7 +146,7 @@ def looks_at(name: str) -> str:
     if not method.needs_teacher:
         return "labels"
     further = [layer for layer in LAYERS if layer in method.looks_at]
-    return further[-1] if further else "projection" if method.needs_projection else "logits"
+    return further[-1] if further else "projection" if method.task else "logits"
 
 
 def zoo_table(names: Iterable[str] = METHODS) -> str:

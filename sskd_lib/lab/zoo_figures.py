@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ WIDTH = 9.0  # inches
 ROW = 0.26  # inches a method: room for 11 points
 COLOUR = "#00639C"
 WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-SPOKEN = {"pre_activation": "maps before\nthe ReLU"}
+SPOKEN = {"pre_activation": "maps before\nthe ReLU", "projection": "answers of\na pretext head"}
 SHAPES = {"": ("o", "white"), "told": ("D", COLOUR), "corrected": ("*", COLOUR)}  # marker, its face
 
 
@@ -31,7 +32,8 @@ def zoo_map(names: Iterable[str] = METHODS) -> Figure:
         label = f"{name}{views} {year}" if year else f"{name}{views}"
         cells.setdefault((looks_at(name), zoo_card(name).among), []).append(label)
     rows = [layer for layer in LAYERS if any(key[0] == layer for key in cells)]
-    lines = {key: [", ".join(some) for some in _split(names, 2)] for key, names in cells.items()}
+    whole = {key: ", ".join(label.replace(" ", "\xa0") for label in cells[key]) for key in cells}
+    lines = {key: textwrap.wrap(text, 34, break_on_hyphens=False) for key, text in whole.items()}
     tall = [max(len(lines.get((row, column), "")) for column in columns) + 0.9 for row in rows]
     figure = new_figure(WIDTH, 0.24 * sum(tall) + 0.6)
     axes = figure.subplots()
@@ -49,10 +51,6 @@ def zoo_map(names: Iterable[str] = METHODS) -> Figure:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
-
-
-def _split(names: Sequence[str], count: int) -> list[Sequence[str]]:
-    return [names[i : i + count] for i in range(0, len(names), count)]
 
 
 def method_rows(
