@@ -24,10 +24,10 @@ from timing import start_record, write_record
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import sskd_lib as sskd
+from sskd_lib.heads import give_head
 from sskd_lib.jobs import prepare
 from sskd_lib.loop import Step, sgd
 from sskd_lib.losses import PRETEXTS, TERMS, create_method
-from sskd_lib.training import give_head
 
 WHY = {  # methods whose papers ask for more than a quarter of the step
     "ft": "its first stage: the autoencoder's 3 x 3 convolutions of the teacher's maps and their gradients",

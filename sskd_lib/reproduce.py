@@ -20,11 +20,12 @@ from typing import Any
 from .checkpoints import load_checkpoint
 from .data import ImageSet
 from .estimate import estimate
+from .heads import give_head
 from .losses import METHODS, create_method
 from .published import IMAGENET_PAIR, PAIRS, Pair, find_pair, numbers_for, schedule_for
 from .recipes import HEAD, Schedule
 from .results import file_name
-from .training import create_network, distill, give_head, train_head, train_teacher
+from .training import create_network, distill, train_head, train_teacher
 
 PAPERS_ROWS = ("ce", "kd", "fitnet", "at", "sp", "vid", "rkd", "pkt", "ab", "ft", "crd", "sskd")
 OF_PRETEXTS = ("ce", "kd", "sskd-exemplar", "sskd-jigsaw", "sskd-rotation", "sskd")

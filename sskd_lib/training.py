@@ -16,11 +16,11 @@ from .data import ImageSet
 from .distributed import world
 from .evaluation import pretext_accuracy
 from .feed import Batch, Feed
-from .heads import TASKS, make_head
+from .heads import give_head
 from .jobs import prepare
 from .loop import Job, Lesson, Watch, fit
 from .losses import Method, pretext_loss
-from .losses.pretext import pretext_classes, rows_judged
+from .losses.pretext import rows_judged
 from .network import Network, check_fits
 from .recipes import HEAD, STUDENT, Recipe, Schedule
 from .records import Run, make_card
@@ -102,7 +102,7 @@ def train_head(
     The backbone stays in eval mode and gets no gradient. Accuracies in the history are those of the
     contrastive task, where chance is 100 / batch_size percent; the loss says less, for its floor is high.
     task: one of heads.TASKS; for another than the contrastive one the teacher gets a fresh head, drawn from
-    `seed`, in place of the one it has, unless that is for this task and these images already.
+    `seed`, in place of the one it has, unless that is for this task and of this shape already.
     out, and errors: as in `train_teacher`. Source: Xu et al. 2020, section 3.2 (stage 1).
     """
     for data in (train, test):
@@ -154,39 +154,6 @@ def train_head(
         save_seconds=save_seconds,
     )
     return fit(lesson, [job])[0]
-
-
-def give_head(teacher: Network, task: str, train: ImageSet, seed: int) -> None:
-    """Put a fresh head for a pretext task on a network, unless it has one for this task and these images.
-
-    Raises ValueError for an unknown task, and for a network without the contrastive task's head.
-    """
-    if task not in TASKS:
-        raise ValueError(f"there is no pretext task {task!r}; the tasks are: {', '.join(TASKS)}.")
-    if task == "contrastive":
-        if teacher.head is None or teacher.task != task:
-            raise ValueError(
-                "this teacher has no projection head; make it with projection=True, or load one that has."
-            )
-        return
-    wanted = {"task": task, "outputs": pretext_classes(task, len(train), train.num_classes)}
-    if task == "joint":
-        side = train.window or train.images.shape[-1]
-        wanted["stages"] = stage_shapes(teacher, side)
-    if teacher.spec["projection"] == wanted:
-        return
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        head = make_head(teacher.backbone.feature_dim, wanted)
-    teacher.head, teacher.task = head.to(teacher.mean.device), task
-    teacher.spec = teacher.spec | {"projection": wanted}
-
-
-@torch.no_grad()
-def stage_shapes(network: Network, side: int) -> list[list[int]]:
-    """[c, h, w] of each stage of a network, the stem left out, for square images of this side."""
-    blank = torch.zeros(1, network.spec["in_channels"], side, side, device=network.mean.device)
-    return [list(found.shape[1:]) for found in network.eval()(blank, maps=True).maps[1:]]
 
 
 def distill(

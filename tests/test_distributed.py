@@ -16,11 +16,12 @@ from torch import nn
 
 from sskd_lib.checkpoints import load_checkpoint
 from sskd_lib.distributed import World, local_device, processes, world
+from sskd_lib.heads import give_head
 from sskd_lib.losses import create_method
 from sskd_lib.models import MODELS, Backbone
 from sskd_lib.recipes import Schedule
 from sskd_lib.runtime import Runtime
-from sskd_lib.training import create_network, distill, give_head
+from sskd_lib.training import create_network, distill
 from sskd_lib.views import draw
 
 torchrun = pytest.mark.skipif(sys.platform != "linux", reason="two processes over gloo are tried on Linux")

@@ -13,10 +13,10 @@ import torch
 
 import sskd_lib as sskd
 from sskd_lib.checkpoints import load_checkpoint
-from sskd_lib.heads import TASKS, StageClassifiers
+from sskd_lib.heads import TASKS, StageClassifiers, pretext_classes
 from sskd_lib.losses import PRETEXTS, PairOutputs, create_method, pretext_loss, pretext_targets
 from sskd_lib.losses.hsakd import HSAKD
-from sskd_lib.losses.pretext import Imitated, pretext_classes
+from sskd_lib.losses.pretext import Imitated
 from sskd_lib.reproduce import make_teacher, plan_cells, read_results, teacher_file, train_cell
 from sskd_lib.table import cache_teacher
 from sskd_lib.views import Draws, centre, cut_jigsaw, frame

@@ -14,13 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..heads import TASKS, two_layers
+from ..heads import ANGLES, TASKS, two_layers
 from ..network import Output
 from .kd import kl_rows
 from .method import PairOutputs
 from .sskd import contrastive_loss
-
-ANGLES = 4
 
 
 def pretext_targets(task: str, labels: Tensor, index: Tensor, order: Tensor) -> Tensor:
@@ -40,11 +38,6 @@ def pretext_targets(task: str, labels: Tensor, index: Tensor, order: Tensor) -> 
     if task not in answers:
         raise ValueError(f"the task {task!r} has no classes; those that classify are: {', '.join(answers)}.")
     return answers[task]
-
-
-def pretext_classes(task: str, images: int, classes: int) -> int:
-    """How many answers a task that classifies has, for so many training images of so many classes."""
-    return {"exemplar": images, "jigsaw": 24, "rotation": ANGLES, "joint": ANGLES * classes}[task]
 
 
 def pretext_loss(
