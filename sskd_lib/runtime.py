@@ -54,10 +54,14 @@ class Runtime:
         """
         if self.channels_last:
             views = views.contiguous(memory_format=torch.channels_last)
-        half = self.dtype != torch.float32
-        # A recorded step must not find weights that an earlier step has rounded: no cache.
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=half, cache_enabled=False):
+        with self.autocast():
             return network(views, **asked).to(torch.float32)
+
+    def autocast(self, wanted: bool = True) -> torch.autocast:
+        """What runs inside computes in this format's numbers, if wanted."""
+        half = wanted and self.dtype != torch.float32
+        # A recorded step must not find weights that an earlier step has rounded: no cache.
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=half, cache_enabled=False)
 
     def describe(self) -> dict[str, Any]:
         """What a card says of the machine."""

@@ -118,7 +118,8 @@ def train_head(
         with torch.no_grad():
             output = runtime.run(teacher, views, maps=task == "joint", head=False)
         head.train()  # the head alone: a joint one has BatchNorm
-        said = head(output.features if output.maps is None else output.maps)
+        with runtime.autocast(task == "joint"):  # convolutions; the small heads stay in float32
+            said = head(output.features if output.maps is None else output.maps).float()
         loss, hits = pretext_loss(task, said, batch.labels, batch.index, batch.order)
         return {task: loss, "total": loss}, hits
 
