@@ -168,7 +168,7 @@ def test_shipped_accuracy_holds_on_the_embedded_test_images(path: Path):
 
 
 def test_the_recorded_zoo_is_the_mean_of_its_runs_and_what_readme_shows():
-    """Every method with three seeds at least, on both pairs but where its maps do not fit."""
+    """Every method with three seeds at least, on both pairs but for those that README names."""
     runs = zoo_runs()
     rows = result_rows(runs)
     assert (FOLDER / "results.csv").read_text(encoding="utf-8") == as_csv(rows)
@@ -179,7 +179,8 @@ def test_the_recorded_zoo_is_the_mean_of_its_runs_and_what_readme_shows():
         assert row["seeds"] >= 3
         pairs[row["pair"]][row["method"]] = row
     similar, cross = pairs.values()
-    assert set(similar) == set(METHODS) and set(METHODS) - set(cross) == {"fsp", "kdsvd"}
+    assert set(similar) == set(METHODS)
+    assert set(METHODS) - set(cross) == {"fsp", "kdsvd", "sskd-exemplar", "hsakd"}  # README says why
     cells = readme_cells()
     for method in METHODS:
         expected = [cell for pair in (similar, cross) for cell in shown(pair.get(method))]
