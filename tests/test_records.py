@@ -10,7 +10,7 @@ import pytest
 
 import sskd_lib as sskd
 from sskd_lib.data import DATA_FOLDER
-from sskd_lib.lab.zoo import FOLDER, zoo_runs
+from sskd_lib.lab.zoo import FOLDER, by_method, holm, p_value, paired, zoo_runs
 from sskd_lib.losses import METHODS
 from sskd_lib.results import as_csv, as_markdown, result_rows
 from sskd_lib.table import table_bytes, views_an_image
@@ -181,6 +181,14 @@ def test_the_recorded_zoo_is_the_mean_of_its_runs_and_what_readme_shows():
     similar, cross = pairs.values()
     assert set(similar) == set(METHODS)
     assert set(METHODS) - set(cross) == {"fsp", "kdsvd", "sskd-exemplar", "hsakd"}  # README says why
+    p_values = [{m: p_value(gaps) for m, gaps in paired(by_method(runs, pair)).items()} for pair in pairs]
+    alone, holmed = (
+        [sum(p <= 0.05 for p in change(values).values()) for values in p_values] for change in (dict, holm)
+    )
+    words = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    of = [len(values) for values in p_values]
+    assert f"{alone[0]} of {of[0]} gaps to KD on the first pair and {alone[1]} of {of[1]} on the" in words
+    assert f"(Holm), {holmed[0]} and {holmed[1]} are left" in words
     cells = readme_cells()
     for method in METHODS:
         expected = [cell for pair in (similar, cross) for cell in shown(pair.get(method))]

@@ -378,7 +378,7 @@ lab.show(
 #
 # The whiskers are long. With three seeds the interval is $\bar a \pm t_2\, s / \sqrt 3$, and $t_2 = 4.30$. In
 # words: three runs say so little about their own spread $s$ that the interval must be two and a half times
-# $s$ to each side. But much of that spread is common to all methods: a seed with lucky images is lucky for
+# $s$ to each side. But some of that spread may be common to all methods: a seed with lucky images is lucky for
 # everyone. Notebook 08 takes that out by **pairs**, and so do we.
 #
 # ## 4. Which gaps are larger than the noise?
@@ -403,6 +403,10 @@ for pair in names:
 # %% [markdown]
 # The last number is what this experiment can see. A gain of half of it may well be there; three seeds do not
 # tell.
+#
+# **Look.** Two runs that share nothing differ with $\sqrt 2 = 1.41$ times the spread of one. Where the second
+# number is not well below 1.41 times the first, a seed was not much the same luck for KD and its rivals, and
+# pairs took little out.
 #
 # ### Many comparisons at once
 #
@@ -494,6 +498,9 @@ for pair in names:
 
 # %% [markdown]
 # "Not told apart" is no proof of equality; look at the width of each whisker.
+#
+# **Look.** Which methods stand at the top on the left and far below on the right? Find them on the map of
+# section 1. What do the maps of `resnet20` and `resnet8` have in common that those of `vgg8` lack?
 #
 # ### Compute is part of the comparison
 #
