@@ -30,8 +30,8 @@ class Batch(NamedTuple):
 
     pixels: uint8 [B, C, P, P']; labels: int64 [B]; flip: bool [B]; corner: int64 [B, 4, 2]; index: int64 [B],
     the place of each image in the training set; order: int64 [B, 3], how the quarters of its shuffled views
-    lie (views.cut_jigsaw); logits: float [V·B, K] and projection: float [V·B, D] of the teacher, or None
-    without a table.
+    lie (views.cut_jigsaw), or None; logits: float [V·B, K] and projection: float [V·B, D] of the teacher, or
+    None without a table.
     """
 
     pixels: Tensor
@@ -66,6 +66,7 @@ class Feed:
     """The images of a training, on its device or streamed to it, and the batches of each epoch.
 
     batch_size: images a process takes at a step; all processes of `world` share out the same epoch.
+    shuffled: whether the orders of jigsaws are drawn too.
     table: outputs of a frozen teacher for `views` views an image, in place of the teacher.
     """
 
@@ -75,6 +76,7 @@ class Feed:
     device: torch.device
     world: World
     views: int = 4
+    shuffled: bool = False
     table: TeacherTable | None = None
 
     def __post_init__(self) -> None:
@@ -102,7 +104,9 @@ class Feed:
             draws, entry = self.table.draw(self.rows[order], generator)
         else:
             draws, entry = draw(len(order), generator, self.slack), None
-        pieces = self._send(torch.randint(0, 24, (len(order), 3), generator=generator))  # drawn last
+        pieces = None
+        if self.shuffled:  # drawn last: the other draws are those of a training without jigsaws
+            pieces = self._send(torch.randint(0, 24, (len(order), 3), generator=generator))
         here = self._send(order)
         flip, corner, labels = self._send(draws.flip), self._send(draws.corner), self.labels[here]
         for part in self.world.shares(len(order), self.batch_size):
@@ -110,7 +114,9 @@ class Feed:
                 pixels = self._send(frame(self.framed[order[part]], self.train.window))
             else:
                 pixels = self.framed[here[part]]
-            batch = Batch(pixels, labels[part], flip[part], corner[part], here[part], pieces[part])
+            batch = Batch(pixels, labels[part], flip[part], corner[part], here[part])
+            if pieces is not None:
+                batch = batch._replace(order=pieces[part])
             if self.table:
                 taught = self.table.outputs(self.rows[order[part]], entry[part], self.views)
                 projection = None if taught.projection is None else self._send(taught.projection)

@@ -77,6 +77,7 @@ def prepare(
         device=runtime.device,
         world=world(),
         views=max(m.views for m in made),
+        shuffled=any(m.shuffled for m in made),
         table=table,
     )
     lesson = Lesson(

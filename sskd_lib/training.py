@@ -142,7 +142,13 @@ def train_head(
         judged=rows_judged(task),
     )
     feed = Feed(
-        train=train, batch_size=schedule.batch_size, seed=seed, device=runtime.device, world=here, views=4
+        train=train,
+        batch_size=schedule.batch_size,
+        seed=seed,
+        device=runtime.device,
+        world=here,
+        views=4,
+        shuffled=task == "jigsaw",
     )
     lesson = Lesson(
         feed=feed,

@@ -21,27 +21,28 @@ from .method import PairOutputs
 from .sskd import contrastive_loss
 
 
-def pretext_targets(task: str, labels: Tensor, index: Tensor, order: Tensor) -> Tensor:
+def pretext_targets(task: str, labels: Tensor, index: Tensor, order: Tensor | None = None) -> Tensor:
     """The right answers of a task that classifies, for the last rows of a batch: int64 [4B]; jigsaw [3B].
 
-    labels, index: int64 [B], class and place in the training set; order: int64 [B, 3], see
+    labels, index: int64 [B], class and place in the training set; order: int64 [B, 3] of a jigsaw, see
     `views.cut_jigsaw`. Upright views are no puzzle. Raises ValueError for a task without such answers.
     """
-    images = len(labels)
-    angle = torch.arange(ANGLES, device=labels.device).repeat_interleave(images)
-    answers = {
-        "exemplar": index.repeat(4),
-        "jigsaw": order.T.flatten(),
-        "rotation": angle,
-        "joint": ANGLES * labels.repeat(4) + angle,
-    }
-    if task not in answers:
-        raise ValueError(f"the task {task!r} has no classes; those that classify are: {', '.join(answers)}.")
-    return answers[task]
+    if task == "exemplar":
+        return index.repeat(4)
+    if task == "jigsaw":
+        return order.T.flatten()
+    angle = torch.arange(ANGLES, device=labels.device).repeat_interleave(len(labels))
+    if task == "rotation":
+        return angle
+    if task == "joint":
+        return ANGLES * labels.repeat(4) + angle
+    raise ValueError(
+        f"the task {task!r} has no classes; those that classify are: exemplar, jigsaw, rotation, joint."
+    )
 
 
 def pretext_loss(
-    task: str, said: Tensor, labels: Tensor, index: Tensor, order: Tensor
+    task: str, said: Tensor, labels: Tensor, index: Tensor, order: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """What a head is taught: (loss, hits), cross-entropy with the right answers, and how many rows have them.
 
