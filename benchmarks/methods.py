@@ -75,7 +75,8 @@ def time_method(
     said = leaf(kit.run(student, views, **job.asked))
 
     def own() -> None:
-        _, loss = job.own(said, taught, batch.labels, batch.index)
+        with kit.autocast():
+            _, loss = job.own(said, taught, batch.labels, batch.index)
         loss.backward()
 
     def timed(call: Any, *arguments: Any) -> float:
@@ -88,7 +89,7 @@ def time_method(
     for _ in range(2):
         step.take(batch), own()
     times = [(timed(step.take, batch), timed(own)) for _ in range(rounds)]
-    with Largest() as largest:
+    with Largest() as largest, kit.autocast():
         job.own(said, taught, batch.labels, batch.index)
     steps, owns = zip(*times, strict=True)
     shares = [a / b for a, b in zip(owns, steps, strict=True)]

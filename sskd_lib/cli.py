@@ -26,6 +26,7 @@ from .reproduce import (
     describe_plan,
     make_teacher,
     plan_cells,
+    read_diverged,
     read_results,
     teacher_file,
     teachers_of,
@@ -313,8 +314,12 @@ def reproduce_command(
     for cell in cells:
         train_cell(cell, train, test, out, schedule_for(cell.pair.student, epochs), **options)
         command = shlex.join(["python", "-m", "sskd_lib", *sys.argv[1:]])
-        write_results(read_results(out), out, command)
-    print(f"results of {len(read_results(out))} runs: {out / 'results.md'}")
+        write_results(read_results(out), out, command, read_diverged(out))
+    lost = len(read_diverged(out))
+    print(
+        f"results of {len(read_results(out))} runs: {out / 'results.md'}"
+        + (f"; {lost} diverged and were given up (diverged.txt in their folders says why)" if lost else "")
+    )
 
 
 def doctor_command() -> None:

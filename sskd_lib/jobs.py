@@ -213,7 +213,8 @@ def _student_learn(
     def learn(views: Tensor, taught: Output | None, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         output, labels = runtime.run(student, views, **made.asked), batch.labels
         hits = (output.logits[: len(labels)].argmax(1) == labels).sum()
-        return made(output, taught, labels, own, batch.index), hits
+        with runtime.autocast(own is not None):  # layers of the terms, as the networks; losses see to theirs
+            return made(output, taught, labels, own, batch.index), hits
 
     return learn
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +23,14 @@ class TrainingError(RuntimeError):
     """A training cannot go on; the message says why and what to do."""
 
 
+class Diverged(TrainingError):
+    """A student's numbers have become NaN or infinite. `out` is that student's folder, or None."""
+
+    def __init__(self, message: str, out: Path | None) -> None:
+        super().__init__(message)
+        self.out = out
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A finished training: the network after the LAST epoch, one record an epoch, and the summary."""
@@ -31,14 +40,15 @@ class Run:
     summary: dict[str, Any]
 
 
-def not_finite(job: Job, lesson: Lesson, epoch: int, what: str, where: str = "") -> TrainingError:
+def not_finite(job: Job, lesson: Lesson, epoch: int, what: str, where: str = "") -> Diverged:
     """The error that stops a run whose numbers have become NaN or infinite."""
     saved = job.out and (job.out / RESUME_FILE).exists()
     kept = f" The last good state is kept in {job.out}." if saved else ""
-    return TrainingError(
+    return Diverged(
         f"{what} stopped being a finite number in epoch {epoch + 1}{where} (learning rate "
         f"{lesson.schedule.lr_at(epoch):g}).{kept} Usual cures, in a new output folder: a lower lr, a "
-        "smaller weight on that term, or exact=True (float32) if it happens only in bfloat16."
+        "smaller weight on that term, or exact=True (float32) if it happens only in bfloat16.",
+        job.out,
     )
 
 

@@ -6,27 +6,30 @@ forward pass of the teacher. Everything lies below one folder:
     teachers/TEACHER/head/teacher.safetensors    after train_teacher and train_head, seed 0, for all students
     teachers/TEACHER/head-TASK/…                 the same with a head for another pretext task
     runs/PAIR/CONDITION/METHOD/SEED/             as `distill` leaves it; what is done is not trained again
+    runs/PAIR/CONDITION/METHOD/SEED/diverged.txt why this run was given up; without the folder it begins anew
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import load_checkpoint
+from .checkpoints import load_checkpoint, write_atomically
 from .data import ImageSet
 from .estimate import estimate
 from .heads import give_head
 from .losses import METHODS, create_method
 from .published import IMAGENET_PAIR, PAIRS, Pair, find_pair, numbers_for, schedule_for
 from .recipes import HEAD, Schedule
+from .records import Diverged
 from .results import file_name
 from .training import create_network, distill, train_head, train_teacher
 
+DIVERGED = "diverged.txt"
 PAPERS_ROWS = ("ce", "kd", "fitnet", "at", "sp", "vid", "rkd", "pkt", "ab", "ft", "crd", "sskd")
 OF_PRETEXTS = ("ce", "kd", "sskd-exemplar", "sskd-jigsaw", "sskd-rotation", "sskd")
 IN_IMAGENET = ("ce", "kd", "at", "cc", "sp", "rkd", "crd", "sskd")
@@ -76,8 +79,16 @@ class Cell:
         return out.joinpath("runs", *names)
 
     def missing(self, out: Path) -> tuple[str, ...]:
-        """The methods that are not trained to the end yet."""
-        return tuple(m for m in self.methods if not (self.folder(out, m) / "summary.json").exists())
+        """The methods that are still to be trained, to the end or at all."""
+        done = (*self.diverged(out), *self._with(out, "summary.json"))
+        return tuple(m for m in self.methods if m not in done)
+
+    def diverged(self, out: Path) -> tuple[str, ...]:
+        """The methods whose numbers became NaN or infinite, and that were given up."""
+        return self._with(out, DIVERGED)
+
+    def _with(self, out: Path, file: str) -> tuple[str, ...]:
+        return tuple(m for m in self.methods if (self.folder(out, m) / file).exists())
 
     def images(self, train: ImageSet) -> ImageSet:
         """The training images under this condition, drawn from `seed`."""
@@ -135,11 +146,12 @@ def describe_plan(cells: Sequence[Cell], out: Path) -> str:
     """The plan in lines: what is left of each cell, and the teachers that are still to be trained."""
     lines = []
     for cell in cells:
-        left = cell.missing(out)
-        done = len(cell.methods) - len(left)
+        left, lost = cell.missing(out), cell.diverged(out)
+        done = len(cell.methods) - len(left) - len(lost)
         lines.append(
             f"{cell.pair.name}, {cell.condition}, seed {cell.seed}: {done} done, "
             f"{', '.join(left) + ' to train' if left else 'nothing to train'}"
+            f"{', diverged: ' + ', '.join(lost) if lost else ''}"
         )
     lacking = [
         name if task == "contrastive" else f"{name} with a head for the task {task}"
@@ -211,22 +223,43 @@ def train_cell(
 ) -> None:
     """Train what a cell lacks: finished methods are left as they are, others go on.
 
-    Methods that want another head of their teacher are trained by themselves.
+    Methods that want another head of their teacher are trained by themselves. A method that diverges is given
+    up, with a note in its folder, and the others of its cell go on from what they saved last.
     Raises CheckpointError if a folder holds a run with other settings.
     """
     for task, methods in by_task(cell.methods).items():
-        students, ordered, images = students_of(cell, train, methods)
-        distill(
-            students,
-            load_checkpoint(teacher_file(out, cell.pair.teacher, task)),
-            images,
-            test,
-            method=[create_method(name, **numbers_for(cell.pair, name)) for name in ordered],
-            schedule=schedule,
-            seed=cell.seed,
-            out=[cell.folder(out, method) for method in ordered],
-            **options,
-        )
+        while going := [method for method in methods if method not in cell.diverged(out)]:
+            try:
+                train_together(cell, going, task, train, test, out, schedule, **options)
+                break
+            except Diverged as error:
+                write_atomically(error.out / DIVERGED, f"{error}\n".encode())
+                print(f"given up: {error.out}: {error}")
+
+
+def train_together(
+    cell: Cell,
+    methods: Sequence[str],
+    task: str,
+    train: ImageSet,
+    test: ImageSet,
+    out: Path,
+    schedule: Schedule,
+    **options: Any,
+) -> None:
+    """Train methods of one cell that look at the same teacher, the one whose head knows `task`."""
+    students, ordered, images = students_of(cell, train, methods)
+    distill(
+        students,
+        load_checkpoint(teacher_file(out, cell.pair.teacher, task)),
+        images,
+        test,
+        method=[create_method(name, **numbers_for(cell.pair, name)) for name in ordered],
+        schedule=schedule,
+        seed=cell.seed,
+        out=[cell.folder(out, method) for method in ordered],
+        **options,
+    )
 
 
 def cost(
@@ -263,21 +296,33 @@ def cost(
     )
 
 
+def read_diverged(out: Path) -> list[str]:
+    """One line a run below `out` that was given up: pair, condition, method, seed, and why."""
+    return [
+        "{pair}, {condition}: {method}, seed {seed}: ".format_map(place) + path.read_text().strip()
+        for path, place in _runs(out, DIVERGED)
+    ]
+
+
+def _runs(out: Path, file: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """This file of each run that has it, and which run it is."""
+    for path in sorted((out / "runs").glob(f"*/*/*/*/{file}")):
+        pair, condition, method, seed = path.parent.relative_to(out / "runs").parts
+        pair, condition = pair.replace("%2F", "/"), condition.replace("_", " ")
+        yield path, {"pair": pair, "condition": condition, "method": method, "seed": int(seed)}
+
+
 def read_results(out: Path) -> list[dict[str, Any]]:
     """One record a finished run below `out`: pair, condition, method, seed, last and best accuracy.
 
     In the order of METHODS, joined ones last; conditions by their number.
     """
     records = []
-    for path in sorted((out / "runs").glob("*/*/*/*/summary.json")):
-        pair, condition, method, seed = path.parent.relative_to(out / "runs").parts
+    for path, place in _runs(out, "summary.json"):
         summary = json.loads(path.read_text())
         records.append(
-            {
-                "pair": pair.replace("%2F", "/"),
-                "condition": condition.replace("_", " "),
-                "method": method,
-                "seed": int(seed),
+            place
+            | {
                 "last": summary["last"]["test_accuracy"],
                 "best": summary["best"]["test_accuracy"],
                 "epochs": summary["epochs"],
@@ -285,14 +330,14 @@ def read_results(out: Path) -> list[dict[str, Any]]:
                 "data": summary["card"]["train"]["name"],
             }
         )
-    place = {method: number for number, method in enumerate(METHODS)}
+    order = {method: number for number, method in enumerate(METHODS)}
     return sorted(
         records,
         key=lambda r: (
             r["pair"],
             len(r["condition"]),
             r["condition"],
-            place.get(r["method"], len(place)),
+            order.get(r["method"], len(order)),
             r["method"],
         ),
     )

@@ -76,8 +76,11 @@ def _rounded(value: Any) -> Any:
     return "" if math.isnan(value) else round(value, 2)
 
 
-def as_markdown(rows: Sequence[dict[str, Any]], command: str) -> str:
-    """One table a pair and condition, with the traps of the printed figures as footnotes."""
+def as_markdown(rows: Sequence[dict[str, Any]], command: str, diverged: Sequence[str] = ()) -> str:
+    """One table a pair and condition, with the traps of the printed figures as footnotes.
+
+    diverged: a line for each run that was given up, and so is in none of the means.
+    """
     lines = [f"Measured with `{command}`. Accuracy on the test images in per cent, mean ± 95 % interval."]
     lines += ["The result is the LAST epoch; the best one on the test images is shown for comparison only."]
     keys = list(FOOTNOTES)
@@ -101,6 +104,8 @@ def as_markdown(rows: Sequence[dict[str, Any]], command: str) -> str:
     lines += ["", *(f"[{keys.index(note) + 1}] {FOOTNOTES[note]}" for note in used)]
     sources = dict.fromkeys(row["source"] for row in rows if row["source"])
     lines += ["", f"Printed figures: {'; '.join(sources) or 'none for these pairs'}."]
+    if diverged:
+        lines += ["", "**Diverged, and in no mean above:**", "", *(f"- {line}" for line in diverged)]
     return "\n".join(lines) + "\n"
 
 
@@ -113,13 +118,18 @@ def file_name(text: str) -> str:
     return text.replace("/", "%2F").replace(" ", "_")
 
 
-def write_results(records: Sequence[dict[str, Any]], out: Path, command: str) -> list[Path]:
-    """Write runs.csv (one line a run), results.csv and results.md (their means), and a figure a pair."""
+def write_results(
+    records: Sequence[dict[str, Any]], out: Path, command: str, diverged: Sequence[str] = ()
+) -> list[Path]:
+    """Write runs.csv (one line a run), results.csv and results.md (their means), and a figure a pair.
+
+    diverged: see `as_markdown`.
+    """
     rows = result_rows(records)
     paths = [out / "runs.csv", out / "results.csv", out / "results.md"]
     write_atomically(paths[0], as_csv(records, RUN_COLUMNS).encode())
     write_atomically(paths[1], as_csv(rows).encode())
-    write_atomically(paths[2], as_markdown(rows, command).encode())
+    write_atomically(paths[2], as_markdown(rows, command, diverged).encode())
     for place in dict.fromkeys((row["pair"], row["condition"]) for row in rows):
         here = [record for record in records if (record["pair"], record["condition"]) == place]
         paths.append(out / f"results_{file_name('_'.join(place))}.png")

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 import sskd_lib as sskd
+from sskd_lib import reproduce
 from sskd_lib.losses import PairOutputs, create_method
 from sskd_lib.reproduce import (
     TABLES,
@@ -22,6 +24,7 @@ from sskd_lib.reproduce import (
     describe_plan,
     make_teacher,
     plan_cells,
+    read_diverged,
     read_results,
     train_cell,
 )
@@ -121,6 +124,33 @@ def test_what_is_done_is_not_trained_again_and_other_settings_are_refused(finish
     assert [path.read_text() for path in sorted(out.rglob("metrics.jsonl"))] == histories
     with pytest.raises(sskd.checkpoints.CheckpointError, match="epochs"):
         train_cell(cells[0], *images, out, replace(SCHEDULE, epochs=3), **OPTIONS)
+
+
+def test_a_method_that_diverges_is_given_up_and_the_others_end_as_without_it(
+    finished, images, tmp_path, monkeypatch, capsys
+):
+    out, cells = finished
+    shutil.copytree(out / "teachers", tmp_path / "teachers")
+    huge = {"at": {"at": {"weight": 1e38}}}
+    monkeypatch.setattr(reproduce, "numbers_for", lambda pair, method: huge.get(method, {}))
+    cell = replace(cells[0], methods=("ce", "at", "kd"))
+    train_cell(cell, *images, tmp_path, SCHEDULE, **OPTIONS)
+    assert (cell.diverged(tmp_path), cell.missing(tmp_path)) == (("at",), ())
+    assert "given up" in capsys.readouterr().out
+    assert "2 done, nothing to train, diverged: at" in describe_plan([cell], tmp_path)
+    expected = {(r["method"], r["seed"]): r["last"] for r in read_results(out)}
+    found = {(r["method"], r["seed"]): r["last"] for r in read_results(tmp_path)}
+    assert found == {run: expected[run] for run in (("ce", 0), ("kd", 0))}
+
+    (line,) = read_diverged(tmp_path)
+    assert line.startswith("resnet14→resnet8, 20 labels: at, seed 0: ") and "finite number" in line
+    text = write_results(read_results(tmp_path), tmp_path, "…", [line])[2].read_text()
+    assert f"- {line}" in text
+
+    huge.clear()  # with the cause gone and its folder deleted, the method is trained again
+    shutil.rmtree(cell.folder(tmp_path, "at"))
+    train_cell(cell, *images, tmp_path, SCHEDULE, **OPTIONS)
+    assert next(r["last"] for r in read_results(tmp_path) if r["method"] == "at") == expected["at", 0]
 
 
 def test_the_plan_says_what_is_left(finished, tmp_path):

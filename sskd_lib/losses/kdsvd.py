@@ -71,6 +71,9 @@ def singular_vectors(maps: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     x = maps.flatten(2)
     x = x / x.detach().square().sum((1, 2), keepdim=True).sqrt().clamp(min=torch.finfo(x.dtype).tiny)
+    if not x.requires_grad and k <= x.shape[2] < x.shape[1]:  # X Xᵀ is smaller and has the same values
+        values, left = (part.flip(-1)[..., :k] for part in torch.linalg.eigh(x.mT @ x))
+        return unit((x @ left).mT).mT, values.clamp(min=0).sqrt()
     gram = x @ x.mT
     values, basis = (part.flip(-1) for part in torch.linalg.eigh(gram.detach()))
     first = basis[..., :k]

@@ -66,9 +66,12 @@ class Fusion(nn.Module):
     def forward(self, maps: Tensor, residual: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = self.enter(maps)
         if self.attention is not None:
-            residual = F.interpolate(residual, x.shape[2:], mode="nearest")
-            own, other = self.attention(torch.cat((x, residual), 1)).sigmoid().split(1, 1)
-            x = own * x + other * residual
+            # conv([x, r]) = conv_x(x) + conv_r(r), and 1 x 1 before it is enlarged: [x, r] is never formed
+            of_x, of_r = self.attention.weight.split(x.shape[1], 1)
+            asked = F.conv2d(x, of_x, self.attention.bias)
+            asked = asked + F.interpolate(F.conv2d(residual, of_r), x.shape[2:], mode="nearest")
+            own, other = asked.sigmoid().split(1, 1)
+            x = own * x + other * F.interpolate(residual, x.shape[2:], mode="nearest")
         if x.shape[2:] != self.size:
             x = F.interpolate(x, self.size, mode="nearest")
         return self.leave(x), x
