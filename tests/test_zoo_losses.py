@@ -214,7 +214,7 @@ def loop_kdsvd(s: list[Array], t: list[Array], k: int = 1) -> float:
         now = []
         for image_s, image_t in zip(a, b, strict=True):
             _, values, v_t = np.linalg.svd(image_t.reshape(len(image_t), -1).T)
-            _, _, v_s = np.linalg.svd(image_s.reshape(len(image_s), -1).T)
+            _, _, v_s = np.linalg.svd(image_s.reshape(len(image_s), -1).T, full_matrices=False)
             weight = values[:k] / np.linalg.norm(values[:k])
             rows_s, rows_t = [], []
             for r in range(k):
@@ -234,8 +234,8 @@ def loop_kdsvd(s: list[Array], t: list[Array], k: int = 1) -> float:
 
 # ---- values and gradients ------------------------------------------------------------------------
 
-STAGES = [normal(2, 2, 4, 4, seed=5), normal(2, 3, 2, 2, seed=6), normal(2, 4, 2, 2, seed=7)]
-OTHER_STAGES = [normal(2, 2, 4, 4, seed=8), normal(2, 3, 2, 2, seed=9), normal(2, 4, 2, 2, seed=10)]
+STAGES = [normal(2, 2, 4, 4, seed=5), normal(2, 3, 2, 2, seed=6), normal(2, 5, 2, 2, seed=7)]
+OTHER_STAGES = [normal(2, 2, 4, 4, seed=8), normal(2, 3, 2, 2, seed=9), normal(2, 5, 2, 2, seed=10)]
 VARIANCE = torch.tensor([0.5, 2.0, 1.3], dtype=torch.float64)
 LOGITS = normal(3, 5, seed=1) * 3, normal(3, 5, seed=2) * 3
 FEATURES = normal(4, 3, seed=3), normal(4, 5, seed=4)

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 import sskd_lib as sskd
 from sskd_lib.checkpoints import CheckpointError
+from sskd_lib.jobs import prepare
 from sskd_lib.losses import (
     TERMS,
     FurtherTerms,
@@ -310,6 +312,31 @@ def test_one_pass_of_the_teacher_serves_all_who_look_alike(images):
     sskd.distill(students, teacher, images, method=names, **{**PLAIN, "schedule": schedule})
     made = 3  # one look to make the terms of at, fitnet and ab
     assert len(passes) == 2 * 2 + made
+
+
+@pytest.mark.parametrize("name", ["fitnet", "vid", "ft", "reviewkd"])
+def test_the_layers_of_a_term_compute_as_the_networks_do_and_its_loss_in_single_precision(name, images):
+    """Next to plain float32, on the same first step: other formats inside, nearly the same loss."""
+    formats, losses = {}, {}
+    for dtype in (torch.float32, torch.bfloat16):
+        student, teacher = networks(images)
+        kit = sskd.Runtime(dtype=dtype)
+        lesson, (job,) = prepare([student], teacher, images, method=name, **PLAIN | {"runtime": kit})
+        seen = formats[dtype] = set()
+        for layer in job.own.modules():
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+                layer.register_forward_hook(lambda layer, given, out, seen=seen: seen.add(out.dtype))
+        batch = next(iter(lesson.feed.epoch(0)))
+        views = batch.views(lesson.feed.size, 1)
+        with torch.no_grad():
+            taught = kit.run(teacher, views, **job.asked)
+        terms, _ = job.learn(views, taught, batch)
+        terms["total"].backward()
+        losses[dtype] = terms[name]
+        assert terms[name].dtype == torch.float32
+        assert {p.grad.dtype for p in job.own.parameters() if p.grad is not None} == {torch.float32}
+    assert formats == {torch.float32: {torch.float32}, torch.bfloat16: {torch.bfloat16}}
+    torch.testing.assert_close(losses[torch.bfloat16], losses[torch.float32], rtol=0.03, atol=0)
 
 
 # ---- what does not fit ----------------------------------------------------------------------------
