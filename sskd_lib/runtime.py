@@ -19,7 +19,9 @@ KEPT = 1 << 30  # bytes: blocks up to this size stay with the process
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """Where and in which format the networks compute. The losses are in float32 in any case.
+    """Where and in which format the networks compute, and the layers that a method's terms train.
+
+    The losses are in float32 in any case.
 
     threads: of the CPU; None leaves the number torch has. capture: the whole step as one CUDA graph, on CUDA.
     keep_memory: see `keep_freed_memory`. why: for people; two runtimes that differ only in it are equal.

@@ -64,17 +64,24 @@ def _vectors(student: Tensor, teacher: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def singular_vectors(maps: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """First k right singular vectors [N, C, k] and values [N, k] of each image's [H W, C] matrix X.
 
-    They are the eigenvectors of A = Xᵀ X. The exact derivative, dv_j = Σ_i v_i ⟨v_i, dA v_j⟩ / (λ_j - λ_i),
-    has a pole where two singular values are equal; here g / (g² + GAP²) stands for 1 / g, so that the
-    gradient stays finite and vectors that cannot be told apart do not move. It flows to the vectors, not to
-    the values.
+    They are the eigenvectors of Xᵀ X. Where there are fewer pixels than channels, X Xᵀ is the smaller matrix:
+    then its eigenvectors u are taken, and v = Xᵀ u / ‖Xᵀ u‖.
     """
     x = maps.flatten(2)
     x = x / x.detach().square().sum((1, 2), keepdim=True).sqrt().clamp(min=torch.finfo(x.dtype).tiny)
-    if not x.requires_grad and k <= x.shape[2] < x.shape[1]:  # X Xᵀ is smaller and has the same values
-        values, left = (part.flip(-1)[..., :k] for part in torch.linalg.eigh(x.mT @ x))
-        return unit((x @ left).mT).mT, values.clamp(min=0).sqrt()
-    gram = x @ x.mT
+    if not k <= x.shape[2] < x.shape[1]:
+        return leading(x @ x.mT, k)
+    left, values = leading(x.mT @ x, k)
+    return unit((x @ left).mT).mT, values
+
+
+def leading(gram: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """First k eigenvectors v [N, n, k] of A [N, n, n], of trace 1, and the roots of their eigenvalues [N, k].
+
+    The exact derivative, dv_j = Σ_i v_i ⟨v_i, dA v_j⟩ / (λ_j - λ_i), has a pole where two eigenvalues λ are
+    equal; here g / (g² + GAP²) stands for 1 / g, so that the gradient stays finite and vectors that cannot be
+    told apart do not move. It flows to the vectors, not to the roots.
+    """
     values, basis = (part.flip(-1) for part in torch.linalg.eigh(gram.detach()))
     first = basis[..., :k]
     gap = values[:, None, :k] - values[:, :, None]  # [N, C, k], λ_j - λ_i
