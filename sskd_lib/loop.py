@@ -31,6 +31,8 @@ from .runtime import Runtime
 
 # (views float [V·B, C, H, W], the teacher's Output or None, the batch) → terms by name with "total", hits
 Learn = Callable[[Tensor, Output | None, Batch], tuple[dict[str, Tensor], Tensor]]
+# A pass of the teacher: (views an image, whether they are shuffled, whether its maps are those before the ReLUs)
+Look = tuple[int, bool, bool]
 # (epochs done, the students that have done them, in eval mode)
 Watch = Callable[[int, list[Network]], None]
 
@@ -79,8 +81,8 @@ class Job:
         self.plan = json.loads(json.dumps(self.plan))  # as it will be read: lists for tuples
 
     @property
-    def look(self) -> tuple[int, bool, bool]:
-        """Which pass of the teacher serves it: views an image, whether shuffled, whether before the ReLUs."""
+    def look(self) -> Look:
+        """Which pass of the teacher serves it."""
         return self.views, self.shuffled, self.asked.get("pre_activation", False)
 
     def state(self) -> dict[str, Tensor]:
@@ -184,9 +186,7 @@ class Step:
     def __init__(self, lesson: Lesson, jobs: list[Job]) -> None:
         self.lesson, self.jobs = lesson, jobs
         self.learning_rate = None
-        self.asked: dict[
-            tuple[int, bool, bool], dict[str, bool]
-        ] = {}  # of the teacher, in each of its passes
+        self.asked: dict[Look, dict[str, bool]] = {}  # of the teacher, in each of its passes
         for job in jobs:
             if job.taught:  # the most that a job of this pass asks for; the others look at less of it
                 self.asked[job.look] = max(self.asked.get(job.look, {}), job.asked, key=len)
@@ -228,7 +228,7 @@ class Step:
             results.append(torch.stack([*(term.detach() for term in terms.values()), hits]))
         return results
 
-    def teach(self, batch: Batch, views: Tensor, look: tuple[int, bool, bool]) -> Output:
+    def teach(self, batch: Batch, views: Tensor, look: Look) -> Output:
         """What the teacher (or its table) says of these views."""
         taught = batch.taught(look[0])
         if taught is None:
