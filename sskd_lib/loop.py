@@ -31,7 +31,7 @@ from .runtime import Runtime
 
 # (views float [V·B, C, H, W], the teacher's Output or None, the batch) → terms by name with "total", hits
 Learn = Callable[[Tensor, Output | None, Batch], tuple[dict[str, Tensor], Tensor]]
-# A pass of the teacher: (views an image, whether they are shuffled, whether its maps are those before the ReLUs)
+# A pass of the teacher: (views an image, whether shuffled, whether its maps are those before the ReLUs)
 Look = tuple[int, bool, bool]
 # (epochs done, the students that have done them, in eval mode)
 Watch = Callable[[int, list[Network]], None]
