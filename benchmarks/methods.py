@@ -3,7 +3,7 @@
     python benchmarks/methods.py --out benchmarks/results/methods_cpu.json
 
 Own time: the further terms of a method and their backward pass down to the student's outputs, with the
-terms' own parameters, on outputs of the two networks for one batch. Share: own time over the time of the
+terms' own parameters, on outputs of the two networks for one batch, in the format that a training takes. Share: own time over the time of the
 whole training step of that method, both timed in this process, in turn, over several rounds. The first stage
 of AB, FSP and FT is the one that is timed. Largest tensor: elements of the largest one that an operation of
 the terms returns (forward). For comparison: [3B, D, B] with B = 64 and D = 128 would have 1.57 million, the
@@ -30,8 +30,7 @@ from sskd_lib.jobs import prepare
 from sskd_lib.loop import Step, sgd
 from sskd_lib.losses import PRETEXTS, TERMS, create_method
 
-WHY = {  # methods whose papers ask for more than a quarter of the step
-    "ft": "its first stage: the autoencoder's 3 x 3 convolutions of the teacher's maps and their gradients",
+WHY = {  # methods whose papers ask for a quarter of the step or more
     "kdsvd": "a decomposition of every image's maps in every stage, in float32",
     "reviewkd": "convolutions that fuse all stages of the student, at the first stage's full size",
 }

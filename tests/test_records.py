@@ -10,8 +10,9 @@ import pytest
 
 import sskd_lib as sskd
 from sskd_lib.data import DATA_FOLDER
-from sskd_lib.lab.zoo import FOLDER, by_method, holm, p_value, paired, zoo_runs
-from sskd_lib.losses import METHODS
+from sskd_lib.evaluation import interval
+from sskd_lib.lab.zoo import FOLDER, LONGER, by_method, holm, p_value, paired, zoo_runs
+from sskd_lib.losses import BASES, METHODS
 from sskd_lib.results import as_csv, as_markdown, result_rows
 from sskd_lib.table import table_bytes, views_an_image
 
@@ -99,6 +100,23 @@ def test_readme_says_what_holds_the_ratio():
     assert f"would have to run at {100 * needed:.0f} %" in readme
 
 
+def test_readme_and_benchmarks_show_the_further_records():
+    results = ROOT / "benchmarks" / "results"
+    pairs = json.loads((results / "step_cpu_more.json").read_text(encoding="utf-8"))["pairs"]
+    vgg, shuffle = (pair["ratios"]["published / kit"]["median"] for pair in pairs.values())
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"`vgg13` → `vgg8` gains {vgg:.2f} and `wrn_40_2` → `ShuffleV1`" in readme
+    assert f"makes fast, {shuffle:.2f} (`" in readme
+
+    methods = json.loads((results / "methods_cpu.json").read_text(encoding="utf-8"))["methods"]
+    share = {name: 100 * found["share"]["median"] for name, found in methods.items()}
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert {name for name, percent in share.items() if percent > 25} == {"reviewkd"}
+    assert f"All but `reviewkd` ({share['reviewkd']:.0f} %) stay below a quarter" in text
+    assert f"`kdsvd` ({share['kdsvd']:.0f} %) just" in text
+    assert set(methods) == set(METHODS) - set(BASES)
+
+
 def test_readme_shows_what_the_fast_formats_change(capsys):
     results = ROOT / "benchmarks" / "results"
     few_labels.compare(results / "formats_fast.jsonl", results / "formats_exact.jsonl")
@@ -167,13 +185,39 @@ def test_shipped_accuracy_holds_on_the_embedded_test_images(path: Path):
         assert card["images"] == 10_000 and card["accuracy"] >= 93
 
 
-def test_the_recorded_zoo_is_the_mean_of_its_runs_and_what_readme_shows():
+@pytest.mark.parametrize(("folder", "epochs"), [(FOLDER, 24), (LONGER, 60)])
+def test_the_recorded_zoos_are_the_means_of_their_runs(folder, epochs):
+    runs = zoo_runs(folder)
+    rows = result_rows(runs)
+    assert {run["epochs"] for run in runs} == {epochs}
+    assert (folder / "results.csv").read_text(encoding="utf-8") == as_csv(rows)
+    text = (folder / "results.md").read_text(encoding="utf-8")
+    assert f" --epochs {epochs} " in text.partition("\n")[0]
+    assert text.partition("\n")[2] == as_markdown(rows, "").partition("\n")[2]  # but for the command
+
+
+def test_readme_shows_what_longer_training_changed():
+    """The same seeds of one pair, beside its KD, after 24 and after 60 epochs."""
+    longer = {r["method"]: r for r in result_rows(zoo_runs(LONGER))}
+    pair = longer["kd"]["pair"]
+    short = {r["method"]: r for r in result_rows(zoo_runs()) if r["pair"] == pair}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    for method, row in longer.items():
+        last, gap = shown(row)
+        assert row["seeds"] == short[method]["seeds"] == 3
+        assert f"| {method} | {shown(short[method])[1]} | {last} | {gap} |" in readme
+    runs = by_method(zoo_runs(LONGER), pair)
+    p_values = {method: p_value(gaps) for method, gaps in paired(runs).items()}
+    assert len(p_values) == 9 and max(p_values.values()) <= 0.05
+    assert {m for m, p in holm(p_values).items() if p <= 0.05} == {"fitnet", "reviewkd", "crd"}
+    mean, half = interval(paired(runs, "kd+rotations")["sskd"])
+    assert any(f"`sskd` is {mean:+.2f} ± {half:.2f} points from `kd+rotations`" in line for line in readme)
+
+
+def test_the_recorded_zoo_is_what_readme_shows():
     """Every method with three seeds at least, on both pairs but for those that README names."""
     runs = zoo_runs()
     rows = result_rows(runs)
-    assert (FOLDER / "results.csv").read_text(encoding="utf-8") == as_csv(rows)
-    text = (FOLDER / "results.md").read_text(encoding="utf-8")
-    assert text.partition("\n")[2] == as_markdown(rows, "").partition("\n")[2]  # but for the command
     pairs = {row["pair"]: {} for row in rows}
     for row in rows:
         assert row["seeds"] >= 3

@@ -14,6 +14,7 @@ from ..losses import METHODS
 from ..results import RUN_COLUMNS
 
 FOLDER = DATA_FOLDER.parent / "benchmarks" / "results" / "zoo"
+LONGER = FOLDER.with_name("zoo_60")  # some of the methods, for 60 epochs
 NUMBERS = {"seed": int, "last": float, "best": float, "epochs": int, "images": int}
 BACK = "`git checkout -- benchmarks/results/zoo` brings the recorded one back"
 
