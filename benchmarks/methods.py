@@ -3,12 +3,13 @@
     python benchmarks/methods.py --out benchmarks/results/methods_cpu.json
 
 Own time: the further terms of a method and their backward pass down to the student's outputs, with the
-terms' own parameters, on outputs of the two networks for one batch, in the format that a training takes. Share: own time over the time of the
-whole training step of that method, both timed in this process, in turn, over several rounds. The first stage
-of AB, FSP and FT is the one that is timed. Largest tensor: elements of the largest one that an operation of
-the terms returns (forward). For comparison: [3B, D, B] with B = 64 and D = 128 would have 1.57 million, the
-first stage's maps of this student have 2.10, CRD's memory of 50,000 images, which it updates, has 6.40, and
-the exemplar task's answers for 256 views have 12.80.
+terms' own parameters, on outputs of the two networks for one batch, in the format that a training takes.
+Share: own time over the time of the whole training step of that method, both timed in this process, in
+turn, over several rounds. The first stage of AB, FSP and FT is the one that is timed. Largest tensor:
+elements of the largest one that an operation of the terms returns (forward). For comparison: [3B, D, B]
+with B = 64 and D = 128 would have 1.57 million, the first stage's maps of this student have 2.10, CRD's
+memory of 50,000 images, which it updates, has 6.40, and the exemplar task's answers for 256 views have
+12.80.
 """
 
 from __future__ import annotations
