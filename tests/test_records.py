@@ -116,6 +116,10 @@ def test_readme_and_benchmarks_show_the_further_records():
     assert f"All but `reviewkd` ({share['reviewkd']:.0f} %) stay below a quarter" in text
     assert f"`kdsvd` ({share['kdsvd']:.0f} %) just" in text
     assert set(methods) == set(METHODS) - set(BASES)
+    too_large = 3 * 64 * 128 * 64  # [3B, D, B]
+    sizes = {n: f["largest tensor"] for n, f in methods.items() if f["largest tensor"] >= too_large}
+    assert set(sizes) == set("at vid ab nst fsp kdsvd reviewkd crd sskd-exemplar hsakd".split())
+    assert [size for size in sizes.values() if f"{size / 1e6:.2f}" not in text] == []
 
 
 def test_readme_shows_what_the_fast_formats_change(capsys):

@@ -92,7 +92,7 @@ def method_rows(
         axes.set_xlabel(xlabel)
         axes.grid(axis="x", color="#E5E5E5", linewidth=0.8)
         axes.set(xlim=limits, ylim=(len(names) - 0.4, -0.6))
-        axes.tick_params(axis="y", length=0)
+        axes.tick_params(axis="y", length=0, pad=8)  # beside the arrows
     grid[0].set_yticks(range(len(names)), [(labels or {}).get(name, name) for name in names])
     return figure
 
