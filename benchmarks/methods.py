@@ -75,8 +75,7 @@ def time_method(
     said = leaf(kit.run(student, views, **job.asked))
 
     def own() -> None:
-        with kit.autocast():
-            _, loss = job.own(said, taught, batch.labels, batch.index)
+        _, loss = job.own(said, taught, batch.labels, batch.index)
         loss.backward()
 
     def timed(call: Any, *arguments: Any) -> float:
@@ -89,7 +88,7 @@ def time_method(
     for _ in range(2):
         step.take(batch), own()
     times = [(timed(step.take, batch), timed(own)) for _ in range(rounds)]
-    with Largest() as largest, kit.autocast():
+    with Largest() as largest:
         job.own(said, taught, batch.labels, batch.index)
     steps, owns = zip(*times, strict=True)
     shares = [a / b for a, b in zip(owns, steps, strict=True)]

@@ -197,6 +197,7 @@ def _further_terms(made: Method, student: Network, lesson: Lesson) -> FurtherTer
     own = made.fit_to(
         PairOutputs(student=said[0], teacher=said[1], labels=feed.train.labels.cpu()), lesson.seed
     )
+    own.autocast = runtime.autocast
     return runtime.place(own)
 
 
@@ -213,8 +214,7 @@ def _student_learn(
     def learn(views: Tensor, taught: Output | None, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         output, labels = runtime.run(student, views, **made.asked), batch.labels
         hits = (output.logits[: len(labels)].argmax(1) == labels).sum()
-        with runtime.autocast(own is not None):  # layers of the terms, as the networks; losses see to theirs
-            return made(output, taught, labels, own, batch.index), hits
+        return made(output, taught, labels, own, batch.index), hits
 
     return learn
 

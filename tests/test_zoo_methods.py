@@ -17,8 +17,10 @@ from sskd_lib.losses import (
     FurtherTerms,
     PairOutputs,
     Recipe,
+    Term,
     create_method,
     kd_loss,
+    kl_rows,
     sskd_terms,
 )
 from sskd_lib.losses.at import at_loss
@@ -337,6 +339,31 @@ def test_the_layers_of_a_term_compute_as_the_networks_do_and_its_loss_in_single_
         assert {p.grad.dtype for p in job.own.parameters() if p.grad is not None} == {torch.float32}
     assert formats == {torch.float32: {torch.float32}, torch.bfloat16: {torch.bfloat16}}
     torch.testing.assert_close(losses[torch.bfloat16], losses[torch.float32], rtol=0.03, atol=0)
+
+
+def test_a_loss_without_layers_is_computed_in_single_precision(images):
+    """One that multiplies matrices: autocast would round them, and says nothing of it."""
+    seen = []
+
+    def likeness(student, teacher, labels, index):
+        table = student.features @ teacher.features.T
+        seen.append((table.dtype, torch.is_autocast_enabled("cpu")))
+        return table.mean()
+
+    term = Term(name="mine", weight=1.0, looks_at="features", make=lambda pair: likeness)
+    method = replace(create_method("kd"), extra=(term,))
+    kit = sskd.Runtime(dtype=torch.bfloat16)
+    student, teacher = networks(images)
+    sskd.distill(student, teacher, images, method=method, **PLAIN | {"runtime": kit})
+    assert set(seen) == {(torch.float32, False)}
+
+
+def test_divergences_of_what_a_layer_says_in_half_precision_are_single():
+    """As the heads for pretext tasks say it: only what comes in was rounded."""
+    s, t = (outputs(6, seed).logits.bfloat16() for seed in (1, 2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = kl_rows(s, t, 4.0)
+    assert found.dtype == torch.float32 and torch.equal(found, kl_rows(s.float(), t.float(), 4.0))
 
 
 # ---- what does not fit ----------------------------------------------------------------------------

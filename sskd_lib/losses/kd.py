@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from .pairs import precise
+
 
 def soften(logits: Tensor, temperature: float) -> Tensor:
     """Turn logits into probabilities at a temperature: p_k = exp(z_k / τ) / Σ_j exp(z_j / τ).
@@ -22,11 +24,11 @@ def kl_rows(student_logits: Tensor, teacher_logits: Tensor, temperature: float) 
 
     The factor τ² keeps the gradient's size about the same at any temperature (Hinton et al., section 2).
 
-    student_logits, teacher_logits: float [N, K]. Returns float [N]. The gradient flows to both; callers
-    hold the teacher's logits without one.
+    student_logits, teacher_logits: float [N, K]. Returns [N], at least float32. The gradient flows to both;
+    callers hold the teacher's logits without one.
     """
-    log_p = F.log_softmax(student_logits / _checked(temperature), dim=-1)
-    log_q = F.log_softmax(teacher_logits / temperature, dim=-1)
+    log_p = F.log_softmax(precise(student_logits) / _checked(temperature), dim=-1)
+    log_q = F.log_softmax(precise(teacher_logits) / temperature, dim=-1)
     return temperature**2 * F.kl_div(log_p, log_q, reduction="none", log_target=True).sum(-1)
 
 

@@ -69,10 +69,10 @@ def singular_vectors(maps: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     x = maps.flatten(2)
     x = x / x.detach().square().sum((1, 2), keepdim=True).sqrt().clamp(min=torch.finfo(x.dtype).tiny)
-    if not k <= x.shape[2] < x.shape[1]:
-        return leading(x @ x.mT, k)
-    left, values = leading(x.mT @ x, k)
-    return unit((x @ left).mT).mT, values
+    if k <= x.shape[2] < x.shape[1]:
+        left, values = leading(x.mT @ x, k)
+        return unit((x @ left).mT).mT, values
+    return leading(x @ x.mT, k)
 
 
 def leading(gram: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,7 +37,8 @@ class PairOutputs:
 class Term:
     """One further term of a method: L += weight · loss, with the loss made for a pair of networks.
 
-    make: (pair, **numbers) → Loss, an nn.Module where the term has parameters or a memory.
+    make: (pair, **numbers) → Loss, an nn.Module where the term has parameters or a memory. The layers of such
+    a module compute in the networks' number format: it lifts what it compares to float32 (`pairs.precise`).
     numbers: those that differ from make's defaults.
     looks_at: what it needs of both networks: "logits", "features", "maps" or "pre_activation" (maps before
     the ReLU).
@@ -167,7 +169,7 @@ class FurtherTerms(nn.Module):
 
     Called with (student, teacher, labels, index) it returns the terms that are on in this epoch, unweighted,
     and their weighted sum. Terms compare the upright views, the first B rows of both outputs, unless they
-    want all.
+    want all. autocast: what the terms with layers are computed under (Runtime.autocast); others are not.
     """
 
     def __init__(self, terms: tuple[Term, ...], pair: PairOutputs) -> None:
@@ -176,6 +178,7 @@ class FurtherTerms(nn.Module):
         self.losses = {term.name: term.make(pair, **term.numbers) for term in terms}
         self.trained = nn.ModuleDict({n: m for n, m in self.losses.items() if isinstance(m, nn.Module)})
         self.first, self.weights = False, {}
+        self.autocast: Callable[[bool], AbstractContextManager] = lambda wanted: nullcontext()
         self.begin(0, 1)
 
     def begin(self, epoch: int, epochs: int) -> bool:
@@ -204,7 +207,8 @@ class FurtherTerms(nn.Module):
             loss = self.losses[term.name]
             loss = getattr(loss, "first", loss) if self.first else loss
             both = (student, teacher) if term.all_views else upright
-            found[term.name] = loss(*both, labels, index)
+            with self.autocast(term.name in self.trained):
+                found[term.name] = loss(*both, labels, index)
             total = total + self.weights[term.name] * found[term.name]
         return found, total
 
