@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ WEIGHTS = sorted((DATA_FOLDER / "weights").rglob("*.safetensors"))
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import few_labels  # noqa: E402
+import zoo_tables  # noqa: E402
 
 
 def test_readme_shows_the_recorded_table(capsys):
@@ -201,25 +203,39 @@ def test_the_recorded_zoos_are_the_means_of_their_runs(folder, epochs):
     assert text.partition("\n")[2] == as_markdown(rows, "").partition("\n")[2]  # but for the command
 
 
-def test_readme_shows_what_longer_training_changed():
-    """The same seeds of one pair, beside its KD, after 24 and after 60 epochs."""
-    longer = {r["method"]: r for r in result_rows(zoo_runs(LONGER))}
-    pair = longer["kd"]["pair"]
-    short = {r["method"]: r for r in result_rows(zoo_runs()) if r["pair"] == pair}
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    for method, row in longer.items():
-        last, gap = shown(row)
-        assert row["seeds"] == short[method]["seeds"] == 3
-        assert f"| {method} | {shown(short[method])[1]} | {last} | {gap} |" in readme
-    runs = by_method(zoo_runs(LONGER), pair)
-    p_values = {method: p_value(gaps) for method, gaps in paired(runs).items()}
+def test_readme_shows_both_tables_of_the_zoo():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert zoo_tables.every_method() in readme and zoo_tables.longer() in readme
+
+
+def test_readme_says_what_longer_training_changed():
+    runs = zoo_runs(LONGER)
+    (pair,) = {run["pair"] for run in runs}
+    accuracy = by_method(runs, pair)
+    assert {tuple(seeds) for seeds in accuracy.values()} == {(0, 1, 2)}
+    p_values = {method: p_value(gaps) for method, gaps in paired(accuracy).items()}
     assert len(p_values) == 9 and max(p_values.values()) <= 0.05
     assert {m for m, p in holm(p_values).items() if p <= 0.05} == {"fitnet", "reviewkd", "crd"}
-    mean, half = interval(paired(runs, "kd+rotations")["sskd"])
-    assert any(f"`sskd` is {mean:+.2f} ± {half:.2f} points from `kd+rotations`" in line for line in readme)
+    mean, half = interval(paired(accuracy, "kd+rotations")["sskd"])
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"`sskd` is {mean:+.2f} ± {half:.2f} points from `kd+rotations`" in readme
 
 
-def test_the_recorded_zoo_is_what_readme_shows():
+def test_what_the_format_of_the_layers_changed():
+    pair = "resnet20→resnet8"
+    before = by_method(zoo_runs(), pair)
+    with (FOLDER / "again.csv").open(encoding="utf-8", newline="") as text:
+        again = [row for row in csv.DictReader(text) if row["pair"] == pair]
+    moved = {m: [] for m in ("kd", "fitnet", "reviewkd")}
+    for row in again:
+        moved[row["method"]].append(float(row["last"]) - before[row["method"]][int(row["seed"])])
+    assert {len(values) for values in moved.values()} == {3} and set(moved["kd"]) == {0.0}
+    others = moved["fitnet"] + moved["reviewkd"]
+    text = " ".join((ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").split())
+    assert f"between {-min(others):.1f} points below and {max(others):.1f} above" in text
+
+
+def test_the_recorded_zoo_is_whole_and_readme_counts_it():
     """Every method with three seeds at least, on both pairs but for those that README names."""
     runs = zoo_runs()
     rows = result_rows(runs)
@@ -238,16 +254,3 @@ def test_the_recorded_zoo_is_what_readme_shows():
     of = [len(values) for values in p_values]
     assert f"{alone[0]} of {of[0]} gaps to KD on the first pair and {alone[1]} of {of[1]} on the" in words
     assert f"(Holm), {holmed[0]} and {holmed[1]} are left" in words
-    cells = readme_cells()
-    for method in METHODS:
-        expected = [cell for pair in (similar, cross) for cell in shown(pair.get(method))]
-        assert cells[f"`{method}`"] == expected
-
-
-def shown(row: dict | None) -> list[str]:
-    """Accuracy and difference to KD of one row of the results, as README writes them."""
-    if row is None:
-        return ["", ""]
-    last = f"{row['last']:.2f} ± {row['last ±']:.2f}"
-    gap = "" if row["method"] == "kd" else f"{row['minus kd']:+.2f} ± {row['minus kd ±']:.2f}"
-    return [last, gap]
