@@ -21,8 +21,8 @@ from rows import Setting, builders, random_images
 from timing import runtime_from_text, runtime_to_text
 
 import sskd_lib as sskd
-from sskd_lib.capture import WARM_UP
-from sskd_lib.estimate import peak_memory
+from sskd_lib.runtime.cuda_graph import WARM_UP
+from sskd_lib.training.estimate import peak_memory
 
 NOTHING = "nothing"
 ROWS = ("kit, exact", "networks, exact", "kit", "networks, kit", "three students")

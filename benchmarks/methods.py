@@ -26,10 +26,10 @@ from timing import start_record, write_record
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import sskd_lib as sskd
-from sskd_lib.heads import give_head
-from sskd_lib.jobs import prepare
-from sskd_lib.loop import Step, sgd
 from sskd_lib.losses import PRETEXTS, TERMS, create_method
+from sskd_lib.models.heads import give_head
+from sskd_lib.training.jobs import prepare
+from sskd_lib.training.loop import Step, sgd
 
 WHY = {  # methods whose papers ask for a quarter of the step or more
     "kdsvd": "a decomposition of every image's maps in every stage, in float32",

@@ -37,11 +37,11 @@ from torch import Tensor
 
 import sskd_lib as sskd
 from sskd_lib import ImageSet, Network, Output, Runtime, Schedule
-from sskd_lib.capture import CapturedStep
-from sskd_lib.feed import Batch
-from sskd_lib.jobs import prepare
-from sskd_lib.loop import Job, Lesson, Step, sgd
-from sskd_lib.table import cache_teacher
+from sskd_lib.runtime.cuda_graph import CapturedStep
+from sskd_lib.training.jobs import prepare
+from sskd_lib.training.loader import Batch
+from sskd_lib.training.loop import Job, Lesson, Step, sgd
+from sskd_lib.training.table import cache_teacher
 
 LR = 1e-4  # a tiny rate, so that hundreds of steps on noise stay finite
 BATCHES = {"cpu": 8, "cuda": 64}  # an epoch of the kit's rows; a new one begins where it ends

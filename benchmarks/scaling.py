@@ -40,10 +40,10 @@ from timing import (
 
 import sskd_lib as sskd
 from sskd_lib import ImageSet, Network, Runtime
-from sskd_lib.distributed import World
-from sskd_lib.distributed import processes as joined
-from sskd_lib.loop import Step
-from sskd_lib.runtime import usable_cores
+from sskd_lib.runtime.device import usable_cores
+from sskd_lib.runtime.distributed import World
+from sskd_lib.runtime.distributed import processes as joined
+from sskd_lib.training.loop import Step
 
 Table = dict[str, list[float]]  # row → one figure a round
 BATCH, CLASSES, CYCLE = 64, 100, 16  # CYCLE: steps an epoch where the number of images is not asked about

@@ -21,9 +21,9 @@ import torch
 
 import sskd_lib as sskd
 from sskd_lib import Runtime
-from sskd_lib.capture import WARM_UP
-from sskd_lib.checkpoints import write_atomically
-from sskd_lib.runtime import cpu_name, keep_freed_memory, usable_cores
+from sskd_lib.files import write_atomically
+from sskd_lib.runtime.cuda_graph import WARM_UP
+from sskd_lib.runtime.device import cpu_name, keep_freed_memory, usable_cores
 
 WIDE = 1.25  # highest over lowest of the rounds, from which the machine was not idle
 LEAST, LEAST_ON_GPU = 1.0, 0.3  # seconds of steps that one timing takes the mean of

@@ -12,7 +12,7 @@ from typing import Any
 
 from sskd_lib.lab.zoo import FOLDER, LONGER, zoo_runs
 from sskd_lib.losses import METHODS
-from sskd_lib.results import result_rows
+from sskd_lib.reproduce.results import result_rows
 
 Rows = dict[str, dict[str, Any]]  # method → its row of the results
 

@@ -12,7 +12,7 @@ import json
 from importlib.metadata import version
 
 import sskd_lib as sskd
-from sskd_lib.checkpoints import write_atomically
+from sskd_lib.files import write_atomically
 from sskd_lib.lab import mapping as maps
 from sskd_lib.lab.doctor import TEACHER, student_file, weights_folder
 

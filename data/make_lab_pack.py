@@ -22,7 +22,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from sskd_lib.archives import FASHION_CLASSES, FASHION_SHA256, read_fashion_mnist  # noqa: E402
+from sskd_lib.data.archives import FASHION_CLASSES, FASHION_SHA256, read_fashion_mnist  # noqa: E402
 
 SEED = 2006_07114  # the number of the paper on arXiv
 PER_CLASS = {"train": 1000, "test": 200}

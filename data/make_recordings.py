@@ -28,7 +28,7 @@ import torch
 import tyro
 
 import sskd_lib as sskd
-from sskd_lib.checkpoints import write_atomically
+from sskd_lib.files import write_atomically
 from sskd_lib.lab import recordings
 from sskd_lib.lab.recordings import Settings, recipe_of
 

@@ -4,20 +4,22 @@ images → views → teacher and student → a weighted sum of loss terms. Start
 """
 
 from . import losses
-from .checkpoints import CheckpointError, load_checkpoint, read_card, save_checkpoint
-from .data import ImageSet, load_images
-from .estimate import estimate
+from .data.images import ImageSet
+from .data.load import load_images
+from .data.sharding import make_shards
+from .data.views import four_views, one_view
 from .evaluation import agreement, contrastive_accuracy, evaluate, linear_cka, predict, pretext_accuracy
+from .files import CheckpointError
 from .losses import METHODS, create_method
 from .models import MODELS, create_model
-from .network import Network, Output
+from .models.checkpoint import load_checkpoint, read_card, save_checkpoint
+from .models.network import Network, Output
 from .recipes import HEAD, IMAGENET, PRESETS, STUDENT, Recipe, Schedule
-from .records import Run, TrainingError
-from .runtime import Runtime, choose_runtime
-from .sharding import make_shards
-from .table import TeacherTable, cache_teacher, open_table
-from .training import create_network, distill, train_head, train_teacher
-from .views import four_views, one_view
+from .runtime.device import Runtime, choose_runtime
+from .training.estimate import estimate
+from .training.records import Run, TrainingError
+from .training.table import TeacherTable, cache_teacher, open_table
+from .training.train import create_network, distill, train_head, train_teacher
 
 __version__ = "0.1.0"
 

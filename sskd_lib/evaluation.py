@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .data import ImageSet
+from .data.images import ImageSet
+from .data.views import four_views, one_view
 from .losses import pretext_loss
 from .losses.pretext import rows_judged
-from .network import Network, Output
-from .runtime import Runtime
-from .views import four_views, one_view
+from .models.network import Network, Output
+from .runtime.device import Runtime
 
 BATCH = 500  # images a forward pass of a plain evaluation
 

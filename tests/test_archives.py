@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sskd_lib import archives, data
-from sskd_lib.archives import CifarArchive, parse_batch, parse_idx
-from sskd_lib.data import load_images
-from sskd_lib.downloads import DownloadError, RemoteFile, cache_folder
+from sskd_lib.data import archives
+from sskd_lib.data import load as data
+from sskd_lib.data.archives import CifarArchive, parse_batch, parse_idx
+from sskd_lib.data.download import DownloadError, RemoteFile
+from sskd_lib.data.load import load_images
+from sskd_lib.files import cache_folder
 
 CLOSED = "http://127.0.0.1:9"  # nobody listens there
 

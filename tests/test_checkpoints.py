@@ -16,19 +16,10 @@ import torch
 from test_training import SETTINGS, one_thread, pictures, same  # noqa: F401 - a fixture
 
 import sskd_lib
-from sskd_lib.checkpoints import (
-    FORMAT,
-    CheckpointError,
-    build_network,
-    load_checkpoint,
-    read_card,
-    read_tensors,
-    save_checkpoint,
-    tensors_hash,
-    write_atomically,
-    write_tensors,
-)
-from sskd_lib.network import Network
+from sskd_lib.files import CheckpointError, read_tensors, tensors_hash, write_atomically, write_tensors
+from sskd_lib.models.build import build_network
+from sskd_lib.models.checkpoint import FORMAT, load_checkpoint, read_card, save_checkpoint
+from sskd_lib.models.network import Network
 
 LIBRARY = Path(sskd_lib.__file__).parent
 SPEC = {"model": "resnet8", "num_classes": 3, "in_channels": 1, "projection": True}

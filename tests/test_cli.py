@@ -21,9 +21,9 @@ from PIL import Image
 from test_training import metrics, same, state
 
 import sskd_lib
-from sskd_lib import cli
-from sskd_lib.checkpoints import load_checkpoint, read_card
-from sskd_lib.downloads import cache_folder
+from sskd_lib import __main__ as cli
+from sskd_lib.files import cache_folder
+from sskd_lib.models.checkpoint import load_checkpoint, read_card
 
 ROOT = Path(sskd_lib.__file__).parents[1]
 QUICK = ["--epochs", "2", "--batch-size", "16", "--lr", "0.02", "--device", "cpu"]

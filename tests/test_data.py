@@ -16,8 +16,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sskd_lib import archives, data
-from sskd_lib.data import ImageSet, load_images
+from sskd_lib.data import archives
+from sskd_lib.data import load as data
+from sskd_lib.data.images import ImageSet
+from sskd_lib.data.load import load_images
 
 DEBIAN = archives.DEBIAN_FASHION_MNIST
 

@@ -14,15 +14,15 @@ import torch
 from test_training import metrics, one_thread, pictures, same, state, views_by_hand  # noqa: F401 - a fixture
 from torch import nn
 
-from sskd_lib.checkpoints import load_checkpoint
-from sskd_lib.distributed import World, local_device, processes, world
-from sskd_lib.heads import give_head
+from sskd_lib.data.views import draw
 from sskd_lib.losses import create_method
 from sskd_lib.models import MODELS, Backbone
+from sskd_lib.models.checkpoint import load_checkpoint
+from sskd_lib.models.heads import give_head
 from sskd_lib.recipes import Schedule
-from sskd_lib.runtime import Runtime
-from sskd_lib.training import create_network, distill
-from sskd_lib.views import draw
+from sskd_lib.runtime.device import Runtime
+from sskd_lib.runtime.distributed import World, local_device, processes, world
+from sskd_lib.training.train import create_network, distill
 
 torchrun = pytest.mark.skipif(sys.platform != "linux", reason="two processes over gloo are tried on Linux")
 SCHEDULE = Schedule(epochs=3, batch_size=8, lr=0.05, milestones=(0.5,))
@@ -69,7 +69,7 @@ def main() -> None:
     method, model, out, dies = sys.argv[1:5]
     MODELS["Plain"] = Plain
     if int(dies):
-        from sskd_lib import loop
+        from sskd_lib.training import loop
 
         run_epoch = loop.run_epoch
 

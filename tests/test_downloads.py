@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from sskd_lib import downloads
-from sskd_lib.archives import CIFAR
-from sskd_lib.downloads import FILES, DownloadError, RemoteFile, cache_folder, data_folders, fetch, find
+from sskd_lib.data import download as downloads
+from sskd_lib.data.archives import CIFAR
+from sskd_lib.data.download import FILES, DownloadError, RemoteFile, data_folders, fetch, find
+from sskd_lib.files import cache_folder
 
 CONTENT = bytes(range(256)) * 2000 + b"the end"
 HALF = len(CONTENT) // 2

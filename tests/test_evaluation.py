@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from sskd_lib import evaluation
-from sskd_lib.data import ImageSet
+from sskd_lib.data.images import ImageSet
 from sskd_lib.evaluation import agreement, contrastive_accuracy, evaluate, linear_cka, predict
-from sskd_lib.network import Network
-from sskd_lib.runtime import Runtime
+from sskd_lib.models.network import Network
+from sskd_lib.runtime.device import Runtime
 
 
 class LookUp(nn.Module):

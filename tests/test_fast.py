@@ -21,20 +21,22 @@ from test_resume import Stop
 from test_training import SETTINGS, metrics, networks, one_thread, pictures, same, state  # noqa: F401 - a fixture
 from torch import Tensor
 
-from sskd_lib.checkpoints import CheckpointError, load_checkpoint
-from sskd_lib.data import DATA_FOLDER, ImageSet, load_images
-from sskd_lib.estimate import estimate
-from sskd_lib.feed import Feed
-from sskd_lib.jobs import prepare
-from sskd_lib.loop import Step, sgd
+from sskd_lib.data.images import ImageSet
+from sskd_lib.data.load import DATA_FOLDER, load_images
+from sskd_lib.data.sharding import make_shards
+from sskd_lib.data.shards import Shards
+from sskd_lib.data.views import four_views
+from sskd_lib.files import CheckpointError
 from sskd_lib.losses import own_image, similarity_matrix, transfer_mask
+from sskd_lib.models.checkpoint import load_checkpoint
 from sskd_lib.recipes import Recipe, Schedule
-from sskd_lib.runtime import Runtime
-from sskd_lib.sharding import make_shards
-from sskd_lib.shards import Shards
-from sskd_lib.table import cache_teacher
-from sskd_lib.training import create_network, distill
-from sskd_lib.views import four_views
+from sskd_lib.runtime.device import Runtime
+from sskd_lib.training.estimate import estimate
+from sskd_lib.training.jobs import prepare
+from sskd_lib.training.loader import Feed
+from sskd_lib.training.loop import Step, sgd
+from sskd_lib.training.table import cache_teacher
+from sskd_lib.training.train import create_network, distill
 
 FORMATS = {
     # first step, and the total of ten: small differences grow from step to step

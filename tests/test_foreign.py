@@ -12,7 +12,8 @@ import torchvision
 from test_models import PLAIN, TABLE, Plain
 from torch import Tensor
 
-from sskd_lib.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from sskd_lib.files import CheckpointError
+from sskd_lib.models.checkpoint import load_checkpoint, save_checkpoint
 
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
 

@@ -12,12 +12,9 @@ import pytest
 import torch
 from test_views import explain_batch, random_images
 
-from sskd_lib.capture import CapturedStep
-from sskd_lib.checkpoints import load_checkpoint, read_card
-from sskd_lib.data import ImageSet
+from sskd_lib.data.images import ImageSet
+from sskd_lib.data.views import four_views, one_view
 from sskd_lib.evaluation import predict
-from sskd_lib.feed import Batch, Feed
-from sskd_lib.loop import Step
 from sskd_lib.losses import (
     contrastive_loss,
     create_method,
@@ -27,12 +24,15 @@ from sskd_lib.losses import (
     sskd_terms,
     transfer_mask,
 )
-from sskd_lib.network import Network, Output
+from sskd_lib.models.checkpoint import load_checkpoint, read_card
+from sskd_lib.models.network import Network, Output
 from sskd_lib.recipes import PRESETS, Schedule
-from sskd_lib.records import Run, TrainingError
-from sskd_lib.runtime import Runtime, choose_runtime
-from sskd_lib.training import create_network, distill, train_head
-from sskd_lib.views import four_views, one_view
+from sskd_lib.runtime.cuda_graph import CapturedStep
+from sskd_lib.runtime.device import Runtime, choose_runtime
+from sskd_lib.training.loader import Batch, Feed
+from sskd_lib.training.loop import Step
+from sskd_lib.training.records import Run, TrainingError
+from sskd_lib.training.train import create_network, distill, train_head
 
 pytestmark = pytest.mark.gpu
 DEVICE = "cuda"

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from sskd_lib import image_folder
-from sskd_lib.data import load_images
-from sskd_lib.downloads import cache_folder
+from sskd_lib.data import image_folder
+from sskd_lib.data.load import load_images
+from sskd_lib.files import cache_folder
 
 pytestmark = pytest.mark.usefixtures("own_home")
 

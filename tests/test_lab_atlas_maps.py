@@ -15,9 +15,9 @@ import torch
 
 import sskd_lib as sskd
 from sskd_lib import lab
-from sskd_lib.checkpoints import build_network
 from sskd_lib.lab import mapping as maps
 from sskd_lib.lab.doctor import TEACHER, student_file, weights_folder
+from sskd_lib.models.build import build_network
 
 SPEC = {"model": "resnet8", "num_classes": 4, "in_channels": 1, "projection": False}
 COUNT = 24

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from sskd_lib import lab, load_images
-from sskd_lib.checkpoints import save_checkpoint
 from sskd_lib.lab import doctor as function  # the package's name is the function, not the module
-from sskd_lib.training import create_network
+from sskd_lib.models.checkpoint import save_checkpoint
+from sskd_lib.training.train import create_network
 
 module = sys.modules["sskd_lib.lab.doctor"]
 

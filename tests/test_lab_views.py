@@ -17,11 +17,11 @@ from test_lab_explorers import live, picture, static  # noqa: F401 - fixtures
 from test_lab_pages import Reader
 
 import sskd_lib as sskd
+from sskd_lib.data.views import Draws
 from sskd_lib.lab.explorers import explore_views, project_draws
 from sskd_lib.lab.explorers.page import MOST, explorer_html
 from sskd_lib.lab.explorers.views import APART, FIRST, FRAMED, OUTLINES, PITCH, TAKEN, VIEWS
-from sskd_lib.network import Network
-from sskd_lib.views import Draws
+from sskd_lib.models.network import Network
 
 BATCH, SIDE, WIDTH = 6, 20, 5
 NAMES = [f"thing {k}" for k in "ABCDEF"]

@@ -11,7 +11,7 @@ from scipy import stats
 from sskd_lib import METHODS, lab
 from sskd_lib.lab import zoo_figures
 from sskd_lib.lab.zoo_cards import CARDS
-from sskd_lib.results import RUN_COLUMNS, write_results
+from sskd_lib.reproduce.results import RUN_COLUMNS, write_results
 
 
 def record(pair: str, method: str, seed: int, last: float, condition: str = "1000 labels") -> dict:

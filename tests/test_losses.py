@@ -15,6 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sskd_lib.data.views import four_views
 from sskd_lib.losses import (
     contrastive_floor,
     contrastive_loss,
@@ -27,9 +28,8 @@ from sskd_lib.losses import (
     sskd_terms,
     transfer_mask,
 )
-from sskd_lib.network import Output
+from sskd_lib.models.network import Output
 from sskd_lib.recipes import PRESETS, Recipe
-from sskd_lib.views import four_views
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 SEEDS = st.integers(0, 10_000)

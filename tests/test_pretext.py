@@ -13,16 +13,16 @@ import pytest
 import torch
 
 import sskd_lib as sskd
-from sskd_lib import loop
-from sskd_lib.checkpoints import load_checkpoint
+from sskd_lib.data.views import Draws, centre, cut_jigsaw, frame
 from sskd_lib.evaluation import pretext_accuracy
-from sskd_lib.heads import TASKS, StageClassifiers, pretext_classes
 from sskd_lib.losses import PRETEXTS, PairOutputs, create_method, pretext_loss, pretext_targets
 from sskd_lib.losses.hsakd import HSAKD
 from sskd_lib.losses.pretext import Imitated
-from sskd_lib.reproduce import make_teacher, plan_cells, read_results, teacher_file, train_cell
-from sskd_lib.table import cache_teacher
-from sskd_lib.views import Draws, centre, cut_jigsaw, frame
+from sskd_lib.models.checkpoint import load_checkpoint
+from sskd_lib.models.heads import TASKS, StageClassifiers, pretext_classes
+from sskd_lib.reproduce.cells import make_teacher, plan_cells, read_results, teacher_file, train_cell
+from sskd_lib.training import loop
+from sskd_lib.training.table import cache_teacher
 
 CLASSIFYING = tuple(task for task in TASKS if task != "contrastive")
 SHORT = sskd.Schedule(epochs=3, batch_size=8, lr=0.02)

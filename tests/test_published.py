@@ -10,10 +10,10 @@ from statistics import mean
 
 import pytest
 
-from sskd_lib import published as module
 from sskd_lib.models import MODELS
-from sskd_lib.published import FOOTNOTES, IMAGENET_PAIR, PAIRS, Pair, find_pair, published, schedule_for
 from sskd_lib.recipes import IMAGENET, STUDENT
+from sskd_lib.reproduce import paper as module
+from sskd_lib.reproduce.paper import FOOTNOTES, IMAGENET_PAIR, PAIRS, Pair, find_pair, published, schedule_for
 
 EVERY = (*PAIRS, IMAGENET_PAIR)
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sskd_lib.data import ImageSet
+from sskd_lib.data.images import ImageSet
+from sskd_lib.data.views import four_views
 from sskd_lib.losses import BASES, METHODS, create_method, sskd_terms
-from sskd_lib.network import Network, Output
+from sskd_lib.models.network import Network, Output
 from sskd_lib.recipes import HEAD, PRESETS, STUDENT, Recipe, Schedule
-from sskd_lib.runtime import Runtime
-from sskd_lib.training import create_network, distill
-from sskd_lib.views import four_views
+from sskd_lib.runtime.device import Runtime
+from sskd_lib.training.train import create_network, distill
 
 # ---- published numbers ---------------------------------------------------------------------------
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import sskd_lib as sskd
-from sskd_lib.data import DATA_FOLDER
+from sskd_lib.data.load import DATA_FOLDER
 from sskd_lib.evaluation import interval
 from sskd_lib.lab.zoo import FOLDER, LONGER, by_method, holm, p_value, paired, zoo_runs
 from sskd_lib.losses import BASES, METHODS
-from sskd_lib.results import as_csv, as_markdown, result_rows
-from sskd_lib.table import table_bytes, views_an_image
+from sskd_lib.reproduce.results import as_csv, as_markdown, result_rows
+from sskd_lib.training.table import table_bytes, views_an_image
 
 ROOT = DATA_FOLDER.parent
 WEIGHTS = sorted((DATA_FOLDER / "weights").rglob("*.safetensors"))

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 import sskd_lib as sskd
-from sskd_lib import reproduce
 from sskd_lib.losses import PairOutputs, create_method
-from sskd_lib.reproduce import (
+from sskd_lib.reproduce import cells as reproduce
+from sskd_lib.reproduce.cells import (
     TABLES,
     cost,
     describe_plan,
@@ -28,7 +28,7 @@ from sskd_lib.reproduce import (
     read_results,
     train_cell,
 )
-from sskd_lib.results import as_csv, as_markdown, printed, result_rows, write_results
+from sskd_lib.reproduce.results import as_csv, as_markdown, printed, result_rows, write_results
 
 METHODS = ("sskd", "ce", "at", "kd")  # not in the order of the results
 OPTIONS = {"runtime": sskd.Runtime(), "progress": False, "save_seconds": 0}

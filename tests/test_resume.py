@@ -15,13 +15,14 @@ import pytest
 import torch
 from test_training import metrics, one_thread, pictures, same, state, train  # noqa: F401 - a fixture
 
-from sskd_lib import resume
-from sskd_lib.checkpoints import CheckpointError, load_checkpoint, read_card, read_tensors, write_tensors
-from sskd_lib.feed import Feed
+from sskd_lib.files import CheckpointError, read_tensors, write_tensors
+from sskd_lib.models.checkpoint import load_checkpoint, read_card
 from sskd_lib.recipes import Recipe, Schedule
-from sskd_lib.resume import RESUME_FILE
-from sskd_lib.runtime import Runtime, choose_runtime
-from sskd_lib.training import create_network, distill, train_teacher
+from sskd_lib.runtime.device import Runtime, choose_runtime
+from sskd_lib.training import resume
+from sskd_lib.training.loader import Feed
+from sskd_lib.training.resume import RESUME_FILE
+from sskd_lib.training.train import create_network, distill, train_teacher
 
 FILES = {"teacher": "teacher.safetensors", "head": "teacher.safetensors"}  # else student.safetensors
 EPOCHS = 8

@@ -19,14 +19,14 @@ import pytest
 import torch
 from test_recipes import few_images, pixel_network
 
-from sskd_lib import choice, probe
-from sskd_lib import runtime as runtime_module
+from sskd_lib.data.views import four_views
 from sskd_lib.lab import doctor as function  # noqa: F401 - the package's name is the function, not the module
 from sskd_lib.losses import sskd_terms
 from sskd_lib.recipes import Recipe
-from sskd_lib.runtime import Runtime, choose_runtime, cpu_has_bfloat16, keep_freed_memory, usable_cores
-from sskd_lib.training import create_network
-from sskd_lib.views import four_views
+from sskd_lib.runtime import choice, probe
+from sskd_lib.runtime import device as runtime_module
+from sskd_lib.runtime.device import Runtime, choose_runtime, cpu_has_bfloat16, keep_freed_memory, usable_cores
+from sskd_lib.training.train import create_network
 
 CPU = torch.device("cpu")
 PLAIN = Runtime()

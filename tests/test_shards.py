@@ -21,11 +21,11 @@ import torch
 from PIL import Image
 from test_resume import die_while_writing
 
-from sskd_lib import sharding
-from sskd_lib.data import load_images
-from sskd_lib.feed import prefetch
-from sskd_lib.sharding import estimate_shards, make_shards
-from sskd_lib.shards import Shards, npy_header, open_shards
+from sskd_lib.data import sharding
+from sskd_lib.data.load import load_images
+from sskd_lib.data.sharding import estimate_shards, make_shards
+from sskd_lib.data.shards import Shards, npy_header, open_shards
+from sskd_lib.training.loader import prefetch
 
 pytestmark = pytest.mark.usefixtures("own_home")
 unix = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL, a fork server or limits of unix")

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 import sskd_lib as sskd
-from sskd_lib.checkpoints import CheckpointError, read_tensors
-from sskd_lib.estimate import estimate
+from sskd_lib.files import CheckpointError, read_tensors
 from sskd_lib.losses import create_method
 from sskd_lib.losses.simkd import simkd_loss
 from sskd_lib.models import create_model
-from sskd_lib.models.reused import ReusedClassifier, find_classifier
-from sskd_lib.reuse import reuse_classifier
+from sskd_lib.models.simkd import ReusedClassifier, find_classifier, reuse_classifier
+from sskd_lib.training.estimate import estimate
 
 SHORT = sskd.Schedule(epochs=2, batch_size=10, lr=0.05)  # with weight decay
 PLAIN = {"method": "simkd", "runtime": sskd.Runtime(), "progress": False, "schedule": SHORT}

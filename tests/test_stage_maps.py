@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sskd_lib.models import Backbone, create_model
 from sskd_lib.models.external import ExternalBackbone, find_stages
-from sskd_lib.network import Network
+from sskd_lib.models.network import Network
 
 QUICK = [name for name in SMALL if name != "ResNet50"]  # which is built of the same parts as resnet8
 # (channels, pixels a side) of stem and stages for 32 x 32 pixels

@@ -18,14 +18,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from sskd_lib import table as writing
-from sskd_lib import table_files
-from sskd_lib.data import ImageSet
-from sskd_lib.network import Network
-from sskd_lib.runtime import Runtime
-from sskd_lib.table import TeacherTable, cache_teacher, open_table, table_bytes, views_an_image
-from sskd_lib.training import create_network
-from sskd_lib.views import Draws, cut, draw, frame
+from sskd_lib.data.images import ImageSet
+from sskd_lib.data.views import Draws, cut, draw, frame
+from sskd_lib.models.network import Network
+from sskd_lib.runtime.device import Runtime
+from sskd_lib.training import table as writing
+from sskd_lib.training import table_files
+from sskd_lib.training.table import TeacherTable, cache_teacher, open_table, table_bytes, views_an_image
+from sskd_lib.training.train import create_network
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL, or a limit on file sizes")
 PLAIN = Runtime()

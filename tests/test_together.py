@@ -7,11 +7,12 @@ import torch
 from test_resume import Stop
 from test_training import SETTINGS, metrics, networks, one_thread, pictures, same, state  # noqa: F401 - a fixture
 
-from sskd_lib.checkpoints import load_checkpoint, read_tensors
 from sskd_lib.evaluation import predict
+from sskd_lib.files import read_tensors
+from sskd_lib.models.checkpoint import load_checkpoint
 from sskd_lib.recipes import Recipe
-from sskd_lib.resume import RESUME_FILE
-from sskd_lib.training import create_network, distill
+from sskd_lib.training.resume import RESUME_FILE
+from sskd_lib.training.train import create_network, distill
 
 CLASS = ["sskd", "kd", "sskd", "ce", "kd+rotations"]
 RECIPES = [None, Recipe(kd_temperature=2.0), Recipe(ss_keep_wrong=0.2), None, None]

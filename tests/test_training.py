@@ -13,16 +13,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sskd_lib import jobs, training
-from sskd_lib.checkpoints import CheckpointError, load_checkpoint, read_card
-from sskd_lib.data import ImageSet
+from sskd_lib.data.images import ImageSet
+from sskd_lib.data.views import draw
+from sskd_lib.files import CheckpointError
 from sskd_lib.losses import contrastive_loss, create_method, pretext_loss, sskd_terms
-from sskd_lib.network import Network
+from sskd_lib.models.checkpoint import load_checkpoint, read_card
+from sskd_lib.models.network import Network
 from sskd_lib.recipes import Recipe, Schedule
-from sskd_lib.records import Run, TrainingError
-from sskd_lib.runtime import Runtime
-from sskd_lib.training import create_network, distill, train_head, train_teacher
-from sskd_lib.views import draw
+from sskd_lib.runtime.device import Runtime
+from sskd_lib.training import jobs
+from sskd_lib.training import train as training
+from sskd_lib.training.records import Run, TrainingError
+from sskd_lib.training.train import create_network, distill, train_head, train_teacher
 
 SETTINGS = {
     "schedule": Schedule(epochs=3, batch_size=8, lr=0.02),

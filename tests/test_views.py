@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sskd_lib.views import PADDING, centre, cut, draw, four_views, frame, one_view, rotate
+from sskd_lib.data.views import PADDING, centre, cut, draw, four_views, frame, one_view, rotate
 
 OFFSETS = 2 * PADDING + 1  # a window's offset is one of 0 .. 8 in each direction
 

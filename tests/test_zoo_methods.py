@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import sskd_lib as sskd
-from sskd_lib.checkpoints import CheckpointError
-from sskd_lib.jobs import prepare
+from sskd_lib.files import CheckpointError
 from sskd_lib.losses import (
     TERMS,
     FurtherTerms,
@@ -25,6 +24,7 @@ from sskd_lib.losses import (
 )
 from sskd_lib.losses.at import at_loss
 from sskd_lib.losses.dkd import dkd_loss, dkd_rows
+from sskd_lib.training.jobs import prepare
 
 ZOO = tuple(TERMS)
 SHORT = sskd.Schedule(epochs=4, batch_size=10, lr=0.01)

@@ -32,8 +32,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from sskd_lib.data.views import rotate
 from sskd_lib.losses import contrastive_floor, contrastive_loss, own_image, similarity_matrix
-from sskd_lib.views import rotate
 
 teacher = kit.teacher()
 

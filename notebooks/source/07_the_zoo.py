@@ -601,7 +601,7 @@ for title, keep in (
 # expect?
 
 # %%
-from sskd_lib.published import FOOTNOTES, PAIRS, published
+from sskd_lib.reproduce.paper import FOOTNOTES, PAIRS, published
 
 
 def printed(group, method, pair):
@@ -714,7 +714,7 @@ for kind in ("similar", "cross"):
 # **Predict.** Do the gaps to KD stay, shrink or turn over?
 
 # %%
-from sskd_lib.published import IMAGENET_PAIR
+from sskd_lib.reproduce.paper import IMAGENET_PAIR
 
 roofs = {}
 for m in sskd.METHODS:

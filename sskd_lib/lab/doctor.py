@@ -13,9 +13,10 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints import CheckpointError, load_checkpoint
-from ..data import DATA_FOLDER, load_images
-from ..runtime import choose_runtime
+from ..data.load import DATA_FOLDER, load_images
+from ..files import CheckpointError
+from ..models.checkpoint import load_checkpoint
+from ..runtime.device import choose_runtime
 
 TEACHER = "teacher_wrn_16_2.safetensors"
 STUDENTS = ("ce", "kd", "kd+rotations", "sskd")  # methods of the shipped students

@@ -17,13 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..checkpoints import tensors_hash, write_atomically
-from ..data import DATA_FOLDER
-from ..downloads import cache_folder
+from ..data.load import DATA_FOLDER
 from ..evaluation import predict
+from ..files import cache_folder, tensors_hash, write_atomically
 from ..losses import soften
-from ..network import Network
-from ..runtime import Runtime
+from ..models.network import Network
+from ..runtime.device import Runtime
 from .tsne import align, embed
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from ..views import four_views
+from ..data.views import four_views
 from .style import INK, METHOD_STYLES, QUIET, pixels
 
 WIDE, HIGH = 98.0, 50.0  # the drawing's own units, a tenth of an inch each

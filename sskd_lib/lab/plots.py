@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from ..data.views import rotate
 from ..losses import error_rank
-from ..views import rotate
 from .explorers.softened import entropy_bits, soft
 from .style import (
     CLASS_COLOURS,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from ..checkpoints import write_atomically
+from ..files import write_atomically
 from .canvas import DPI, INK, Canvas, font
 
 SCALE = 3  # 100 dots an inch on the screen, 300 on paper

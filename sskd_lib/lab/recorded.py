@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..data import DATA_FOLDER
+from ..data.load import DATA_FOLDER
 from ..losses import METHODS
 
 RESULTS = DATA_FOLDER.parent / "benchmarks" / "results" / "few_labels.jsonl"

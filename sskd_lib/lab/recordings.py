@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints import write_atomically
-from ..data import DATA_FOLDER, ImageSet
-from ..network import Network
+from ..data.images import ImageSet
+from ..data.load import DATA_FOLDER
+from ..files import write_atomically
+from ..models.network import Network
 from ..recipes import PRESETS, Recipe
-from ..training import create_network
+from ..training.train import create_network
 
 FOLDER = DATA_FOLDER / "recordings"
 TERMS = ("ce", "kd", "tf", "ss")

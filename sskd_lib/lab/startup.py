@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from ..checkpoints import load_checkpoint
-from ..data import ImageSet, load_images
-from ..network import Network
-from ..runtime import Runtime, choose_runtime
+from ..data.images import ImageSet
+from ..data.load import load_images
+from ..models.checkpoint import load_checkpoint
+from ..models.network import Network
+from ..runtime.device import Runtime, choose_runtime
 from .doctor import (
     STUDENTS,
     TEACHER,

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data import DATA_FOLDER
+from ..data.load import DATA_FOLDER
 from ..losses import METHODS
-from ..results import RUN_COLUMNS
+from ..reproduce.results import RUN_COLUMNS
 
 FOLDER = DATA_FOLDER.parent / "benchmarks" / "results" / "zoo"
 LONGER = FOLDER.with_name("zoo_60")  # some of the methods, for 60 epochs

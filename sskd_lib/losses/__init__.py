@@ -10,7 +10,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..network import Output
+from ..models.network import Output
 from ..recipes import Recipe
 from .hsakd import HSAKD
 from .kd import kd_loss, kl_rows, soften

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..heads import StageClassifiers
-from ..network import Output
+from ..models.heads import StageClassifiers
+from ..models.network import Output
 from .kd import kl_rows
 from .method import PairOutputs
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..network import Output
+from ..models.network import Output
 from ..recipes import Recipe
 
 Terms = dict[str, Tensor]

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..heads import ANGLES, TASKS, two_layers
-from ..network import Output
+from ..models.heads import ANGLES, TASKS, two_layers
+from ..models.network import Output
 from .kd import kl_rows
 from .method import PairOutputs
 from .sskd import contrastive_loss

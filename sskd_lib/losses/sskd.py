@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..network import Output
+from ..models.network import Output
 from ..recipes import Recipe
 from .kd import kd_loss, kl_rows
 

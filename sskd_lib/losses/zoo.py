@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ..network import Output
+from ..models.network import Output
 from .ab import ab_loss, connector
 from .at import at_loss
 from .cc import CC

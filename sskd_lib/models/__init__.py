@@ -1,75 +1,18 @@
-"""Backbones, named and shaped like those of the published CIFAR zoo (RepDistiller), and those of others."""
-
-from __future__ import annotations
-
-from collections.abc import Callable
-from difflib import get_close_matches
-from functools import partial
+"""Backbones, the network around one, its heads, and networks on disk."""
 
 from .backbone import Backbone
-from .external import SOURCES, ExternalBackbone
-from .mobilenetv2 import MobileNetV2
-from .resnet import ResNet, ResNet50
-from .shufflenetv1 import ShuffleNetV1
-from .shufflenetv2 import ShuffleNetV2
-from .vgg import VGG
-from .wrn import WideResNet
+from .build import MODELS, build_network, create_model
+from .checkpoint import load_checkpoint, read_card, save_checkpoint
+from .network import Network, Output
 
-__all__ = ["MODELS", "Backbone", "create_model"]
-
-MODELS: dict[str, Callable[..., Backbone]] = {
-    "resnet8": partial(ResNet, depth=8),
-    "resnet14": partial(ResNet, depth=14),
-    "resnet20": partial(ResNet, depth=20),
-    "resnet32": partial(ResNet, depth=32),
-    "resnet44": partial(ResNet, depth=44),
-    "resnet56": partial(ResNet, depth=56),
-    "resnet110": partial(ResNet, depth=110),
-    "resnet14x05": partial(ResNet, depth=14, widths=(8, 8, 16, 32)),
-    "resnet20x05": partial(ResNet, depth=20, widths=(8, 8, 16, 32)),
-    "resnet20x0375": partial(ResNet, depth=20, widths=(6, 6, 12, 24)),
-    "resnet8x4": partial(ResNet, depth=8, widths=(32, 64, 128, 256)),
-    "resnet32x4": partial(ResNet, depth=32, widths=(32, 64, 128, 256)),
-    "ResNet50": ResNet50,
-    "wrn_16_1": partial(WideResNet, depth=16, widen=1),
-    "wrn_16_2": partial(WideResNet, depth=16, widen=2),
-    "wrn_40_1": partial(WideResNet, depth=40, widen=1),
-    "wrn_40_2": partial(WideResNet, depth=40, widen=2),
-    "vgg8": partial(VGG, depth=8),
-    "vgg11": partial(VGG, depth=11),
-    "vgg13": partial(VGG, depth=13),
-    "vgg16": partial(VGG, depth=16),
-    "vgg19": partial(VGG, depth=19),
-    "MobileNetV2": MobileNetV2,
-    "ShuffleV1": ShuffleNetV1,
-    "ShuffleV2": ShuffleNetV2,
-    "torchvision/resnet18": partial(ExternalBackbone, name="torchvision/resnet18"),
-    "torchvision/resnet34": partial(ExternalBackbone, name="torchvision/resnet34"),
-}
-
-
-def create_model(name: str, num_classes: int = 100, in_channels: int = 3) -> Backbone:
-    """Return a freshly initialised backbone: float images [N, C, H, W] to logits [N, K].
-
-    name: one of MODELS, torchvision/NAME for any of torchvision's classifiers, or timm/NAME where timm is
-    installed. `features(x)` gives the penultimate [N, D], `classify(features)` the logits, `feature_dim` is
-    D, `stage_maps(x)` the maps of stem and stages. The weights come from torch's global generator.
-    Raises ValueError for a name that nobody has and for counts below 1.
-
-    >>> create_model("resnet8", num_classes=10, in_channels=1).feature_dim
-    64
-    """
-    for argument, count in (("num_classes", num_classes), ("in_channels", in_channels)):
-        if count < 1:
-            raise ValueError(f"{argument} must be at least 1, but got {count}.")
-    if name in MODELS:
-        return MODELS[name](num_classes=num_classes, in_channels=in_channels)
-    if str(name).partition("/")[0] in SOURCES:
-        return ExternalBackbone(num_classes, in_channels, name=name)
-    spelled = {known.lower(): known for known in MODELS}
-    close = get_close_matches(str(name).lower().replace("-", "_"), spelled, n=1)
-    hint = f" Did you mean '{spelled[close[0]]}'?" if close else ""
-    raise ValueError(
-        f"There is no model '{name}'.{hint} The models are: {', '.join(MODELS)}; and torchvision/NAME and "
-        "timm/NAME for theirs."
-    )
+__all__ = [
+    "MODELS",
+    "Backbone",
+    "Network",
+    "Output",
+    "build_network",
+    "create_model",
+    "load_checkpoint",
+    "read_card",
+    "save_checkpoint",
+]

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...checkpoints import load_checkpoint
-from ...data import ImageSet, load_images
+from ...data.images import ImageSet
+from ...data.load import load_images
 from ...evaluation import evaluate, predict
-from ...network import Network
+from ...models.checkpoint import load_checkpoint
+from ...models.network import Network
 from ...recipes import Recipe, Schedule
-from ...runtime import Runtime, choose_runtime
-from ...training import distill
+from ...runtime.device import Runtime, choose_runtime
+from ...training.train import distill
 from ..doctor import TEACHER, weights_folder
 from ..recordings import Recording, Settings, fresh_student, recipe_of
 

@@ -12,10 +12,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from ...data.views import PADDING, Draws, centre, cut, draw, four_views, frame
 from ...losses import error_rank, own_image, similarity_matrix
-from ...network import Network
-from ...runtime import Runtime
-from ...views import PADDING, Draws, centre, cut, draw, four_views, frame
+from ...models.network import Network
+from ...runtime.device import Runtime
 from ..canvas import Canvas
 from ..style import DROPPED, INK, RIGHT, WRONG, pixels, short
 from .base import FONT, Control, Explorer

@@ -1,0 +1,1 @@
+"""The tables of the paper: their cells, their printed figures, and what was measured here."""

@@ -1,0 +1,5 @@
+"""Train teachers, heads and students."""
+
+from .train import create_network, distill, train_head, train_teacher
+
+__all__ = ["create_network", "distill", "train_head", "train_teacher"]
