@@ -37,7 +37,7 @@ from torch import Tensor
 
 import sskd_lib as sskd
 from sskd_lib import ImageSet, Network, Output, Runtime, Schedule
-from sskd_lib.runtime.cuda_graph import CapturedStep
+from sskd_lib.runtime.cuda_graph import GraphedStep
 from sskd_lib.training.jobs import prepare
 from sskd_lib.training.loader import Batch
 from sskd_lib.training.loop import Job, Lesson, Step, sgd
@@ -77,7 +77,7 @@ class Setting:
     def float32(self) -> Runtime:
         cuda = self.kit.device.type == "cuda"
         return replace(
-            self.kit, dtype=torch.float32, channels_last=True, capture=cuda, keep_memory=not cuda, why=""
+            self.kit, dtype=torch.float32, channels_last=True, cuda_graph=cuda, keep_memory=not cuda, why=""
         )
 
     def teacher(self, pair: tuple[str, str] | None = None) -> Network:
@@ -188,7 +188,7 @@ def networks_row(setting: Setting, runtime: Runtime, teacher: bool = True) -> Ro
         optimizer.step()
         return [loss.detach()]
 
-    return Row(take=partial(CapturedStep(step) if runtime.capture else step, given), runtime=runtime)
+    return Row(take=partial(GraphedStep(step) if runtime.cuda_graph else step, given), runtime=runtime)
 
 
 def published_row(setting: Setting, runtime: Runtime, ready: bool) -> Row:

@@ -41,7 +41,7 @@ from timing import (
 import sskd_lib as sskd
 from sskd_lib import ImageSet, Network, Runtime
 from sskd_lib.runtime.device import usable_cores
-from sskd_lib.runtime.distributed import World
+from sskd_lib.runtime.distributed import Distributed
 from sskd_lib.runtime.distributed import processes as joined
 from sskd_lib.training.loop import Step
 
@@ -95,19 +95,19 @@ def worker(pair: tuple[str, str], runtime: str, batch: int = BATCH, steps: int =
     format_.prepare()
     with joined("cpu") as world:
         seconds = time_together(world, pair, format_, batch, steps)
-        if world.leads:
-            print(world.size * batch * steps / seconds)
+        if world.is_main:
+            print(world.world_size * batch * steps / seconds)
 
 
-def time_together(world: World, pair: tuple[str, str], runtime: Runtime, batch: int, steps: int) -> float:
+def time_together(world: Distributed, pair: tuple[str, str], runtime: Runtime, batch: int, steps: int) -> float:
     """Seconds that all processes need for so many steps, after a first one."""
-    _, row = new_step(pair, runtime, CYCLE * batch * world.size, batch, CLASSES)
+    _, row = new_step(pair, runtime, CYCLE * batch * world.world_size, batch, CLASSES)
     row.take()
-    world.tell(None)  # all start together
+    world.broadcast_object(None)  # all start together
     start = time.perf_counter()
     for _ in range(steps):
         row.take()
-    world.tell(None)
+    world.broadcast_object(None)
     return time.perf_counter() - start
 
 

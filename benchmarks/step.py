@@ -74,7 +74,7 @@ def time_pair(setting: Setting, names: tuple[str, ...], rounds: int) -> tuple[di
     """(seconds a step by row, seconds a phase of the kit's step), one figure a round."""
     made = builders(setting)
     rows = {name: made[name]() for name in names or made}
-    eager = replace(setting.kit, capture=False)
+    eager = replace(setting.kit, cuda_graph=False)
     step, batches = real_step(setting.students(), setting.teacher(), setting.data, setting.batch, eager)
     phased = phased_step(step.lesson, step.jobs[0], batches, split=True)
     phases: dict[str, list[float]] = {}

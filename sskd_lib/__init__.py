@@ -17,9 +17,9 @@ from .models.network import Network, Output
 from .recipes import HEAD, IMAGENET, PRESETS, STUDENT, Recipe, Schedule
 from .runtime.device import Runtime, choose_runtime
 from .training.estimate import estimate
-from .training.records import Run, TrainingError
-from .training.table import TeacherTable, cache_teacher, open_table
-from .training.train import create_network, distill, train_head, train_teacher
+from .training.state import Run, TrainingError
+from .training.teacher_cache import TeacherTable, cache_teacher, open_table
+from .training import create_network, distill, train_head, train_teacher
 
 __version__ = "0.1.0"
 

@@ -1,68 +1,75 @@
-"""The command line: python -m sskd_lib teacher | head | distill | evaluate | table | shards |
-reproduce | doctor."""
+"""Commands: python -m sskd_lib teacher | head | distill | evaluate | table | shards | reproduce | doctor."""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
 import sys
-from dataclasses import field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import tyro
 
 from .data.images import ImageSet
 from .data.load import load_images
 from .data.sharding import estimate_shards, make_shards
-from .data.shards import Shards
-from .evaluation import evaluate, pretext_accuracy
+from .evaluation import evaluate, pretext_figures
 from .files import CheckpointError
 from .losses import create_method
 from .models.checkpoint import load_checkpoint, read_card
-from .recipes import HEAD, PRESETS, STUDENT, Recipe, Schedule
-from .reproduce.cells import (
-    cost,
-    describe_plan,
-    make_teacher,
-    plan_cells,
-    read_diverged,
-    read_results,
-    teacher_file,
-    teachers_of,
-    train_cell,
-)
-from .reproduce.paper import schedule_for
-from .reproduce.results import write_results
-from .runtime.device import Runtime, choose_runtime
-from .runtime.distributed import local_device, processes, world
+from .recipes import HEAD, STUDENT, Schedule, make_recipe
+from .reproduce.cells import cost, train_cells
+from .reproduce.plan import Plan, describe_plan
+from .reproduce.results import read_diverged, read_results, write_results
+from .runtime.device import Runtime, choose_runtime, find_device
+from .runtime.distributed import current, local_device, processes
 from .training.estimate import estimate
-from .training.records import Run, TrainingError
-from .training.table import cache_teacher
-from .training.train import create_network, distill, train_head, train_teacher
+from .training.head import train_head
+from .training.state import Run, TrainingError
+from .training.teacher_cache import cache_teacher
+from .training.train import create_network, distill, train_teacher
 
-Flat = tyro.conf.arg(name="")  # its fields become plain options: --epochs, --lr, …
+Flat = tyro.conf.arg(name="")  # the fields of a dataclass become plain options: --epochs, --lr, …
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Common:
-    """Options every training takes."""
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Images, machine and pace: options of every command that trains."""
 
     # fashion-mnist-lab, fashion-mnist, cifar10, cifar100, folder:PATH or shards:PATH
     data: str = "fashion-mnist-lab"
-    root: Path | None = None  # where the original archives lie; else SSKD_DATA, else downloaded
-    labels: int | None = None  # use only this many training images, the same number of each class
-    label_noise: float = 0.0  # share of the training labels that is replaced by a wrong one
-    held_out: float = 0.0  # share of the training images set aside and tested on INSTEAD of the test set
-    seed: int = 0  # initial weights, subset, order and augmentation
+    root: Path | None = None  # folder of the original archives; default: SSKD_DATA, else a download
     device: str = "auto"  # auto, cpu, cuda, mps
     exact: bool = False  # plain float32, the slow reference
     evaluate_every: int = 1  # epochs between tests
     save_seconds: float = 10.0  # least time between two saves of the state that a killed run resumes from
-    schedule: Annotated[Schedule, Flat] = field(default=STUDENT)
+
+    def runtime(self) -> Runtime:
+        """Choose the format for this machine: that of the main process, on this process's device."""
+        device = local_device(self.device)
+        chosen = choose_runtime(device, exact=self.exact) if current().is_main else None
+        return dataclasses.replace(current().broadcast_object(chosen), device=find_device(device))
+
+    def keywords(self) -> dict[str, Any]:
+        """Return the keywords that every training function takes."""
+        pace = {"evaluate_every": self.evaluate_every, "save_seconds": self.save_seconds}
+        return {"runtime": self.runtime(), **pace}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(RunOptions):
+    """Options of one training."""
+
+    labels: int | None = None  # use only this many training images, the same number of each class
+    label_noise: float = 0.0  # fraction of the training labels that is replaced by a wrong one
+    held_out: float = 0.0  # fraction of the training images set aside and tested on INSTEAD of the test set
+    seed: int = 0  # initial weights, subset, order and augmentation
+    schedule: Annotated[Schedule, Flat] = STUDENT
 
     def images(self) -> tuple[ImageSet, ImageSet]:
-        """(train, test) as the options ask for."""
+        """Load (train, test)."""
         train = load_images(self.data, "train", self.root)
         if self.held_out:
             train, test = train.split(self.held_out, seed=0)
@@ -74,133 +81,128 @@ class Common:
             train = train.with_label_noise(self.label_noise, seed=self.seed)
         return train, test
 
-
-def teacher(common: Annotated[Common, Flat], *, out: Path, model: str = "wrn_16_2") -> None:
-    """Train a teacher on labels; its projection head stays untrained until `head`."""
-    with processes(common.device):
-        train, test = common.images()
-        network = create_network(model, train, projection=True, seed=common.seed)
-        report(train_teacher(network, train, test, out=out, **_options(common)), out)
+    def keywords(self) -> dict[str, Any]:
+        """Return the keywords that every training function takes."""
+        return super().keywords() | {"schedule": self.schedule, "seed": self.seed}
 
 
-def head(
-    teacher: Path,
-    common: Annotated[Common, Flat] = Common(schedule=HEAD),  # noqa: B008 - frozen
+def teacher_command(options: Annotated[TrainingOptions, Flat], *, out: Path, model: str = "wrn_16_2") -> None:
+    """Train a teacher on labels; its projection head stays untrained until `head`.
+
+    Args:
+        options: images, schedule and machine.
+        out: folder of the result; an interrupted training resumes there.
+        model: name of the backbone.
+    """
+    with processes(options.device):
+        train, test = options.images()
+        network = create_network(model, train, projection=True, seed=options.seed)
+        report(train_teacher(network, train, test, out=out, **options.keywords()), out)
+
+
+def head_command(
+    options: Annotated[TrainingOptions, Flat] = TrainingOptions(schedule=HEAD),
     *,
+    teacher: Path,
     out: Path,
     task: str = "contrastive",
 ) -> None:
-    """Train the head of a frozen teacher by a pretext task.
+    """Train the head of a frozen teacher on a pretext task.
 
     Args:
-        teacher: checkpoint of a teacher; for another task than the contrastive one it gets a fresh head.
-        out: folder for the teacher with its head; the training resumes there.
-        task: contrastive, exemplar, jigsaw, rotation (the methods sskd, sskd-exemplar, …), or joint (hsakd).
+        options: images, schedule and machine.
+        teacher: checkpoint of a teacher; for another task than contrastive it gets a fresh head.
+        out: folder of the teacher with its head; an interrupted training resumes there.
+        task: contrastive, exemplar, jigsaw, rotation (methods sskd, sskd-exemplar, …) or joint (hsakd).
     """
-    with processes(common.device):
-        train, test = common.images()
-        report(train_head(load_checkpoint(teacher), train, test, out=out, task=task, **_options(common)), out)
+    with processes(options.device):
+        train, test = options.images()
+        network = load_checkpoint(teacher)
+        report(train_head(network, train, test, out=out, task=task, **options.keywords()), out)
 
 
-def distill_command(
-    common: Annotated[Common, Flat],
-    *,
-    out: Path,
-    teacher: Path | None = None,
-    table: Path | None = None,
-    student: tuple[str, ...] = ("resnet8",),
-    method: tuple[str, ...] = ("sskd",),
-    first_weights: tuple[int, ...] = (),
-    preset: str = "official-code",
-    override: dict[str, float] = {},  # noqa: B006 - never changed
-    dry_run: bool = False,
-) -> None:
-    """Train a student, or several that share their teacher's forward passes.
+@dataclass(frozen=True, kw_only=True)
+class DistillOptions(TrainingOptions):
+    """Options of the command distill."""
 
-    Args:
-        out: folder for the result, with sub-folders 1, 2, … for several students; it resumes there.
-        teacher: checkpoint of a teacher with a trained head (not needed for ce, nor with a table).
-        table: folder of a teacher table made by the command `table`, in place of the teacher.
-        student: names of the backbones; one for all students or one each.
-        method: ce, kd, kd+rotations, sskd, or one of the zoo (fitnet, at, dkd, …; an unknown name lists all),
-            also joined, as in sskd+dkd; one for all students or one each. sskd-exemplar, sskd-jigsaw,
-            sskd-rotation and hsakd want a teacher from `head --task`.
-        first_weights: seeds of the students' first weights, one each; else all take --seed.
-        preset: weights of the terms: official-code, arxiv or eccv-supp.
-        override: numbers of the preset to change, for example --override ss 5 ss_keep_wrong 0.5
-        dry_run: time a few steps and say what the whole training would take; write nothing.
-    """
-    recipe = make_recipe(preset, override)
-    plans = line_up(student, method, first_weights or (common.seed,))
-    made = [create_method(name, recipe) for _, name, _ in plans]
-    taught_by = load_checkpoint(teacher) if teacher else None
-    if taught_by is not None and any(m.needs_projection for m in made):
-        check_head_is_trained(teacher)
-    with processes(common.device):
-        train, test = common.images()
+    # folder of the result, with sub-folders 1, 2, … for several students; an interrupted run resumes there
+    out: Path
+    teacher: Path | None = None  # checkpoint of a teacher with a trained head (not for ce, nor with a table)
+    table: Path | None = None  # folder of a teacher table made by the command table, in place of the teacher
+    student: tuple[str, ...] = ("resnet8",)  # names of the backbones; one for all students or one each
+    # ce, kd, kd+rotations, sskd, fitnet, at, dkd, … (an unknown name lists all), also joined, as in sskd+dkd;
+    # one for all students or one each. sskd-exemplar, sskd-jigsaw, sskd-rotation and hsakd need a teacher
+    # from `head --task`.
+    method: tuple[str, ...] = ("sskd",)
+    first_weights: tuple[int, ...] = ()  # seeds of the students' first weights, one each; default: --seed
+    preset: str = "official-code"  # weights of the terms: official-code, arxiv or eccv-supp
+    # numbers of the preset to change, for example --override ss 5 ss_keep_wrong 0.5
+    override: dict[str, float] = dataclasses.field(default_factory=dict)
+    dry_run: bool = False  # time a few steps, print the cost of the whole training, and write nothing
+
+    def students(self) -> list[tuple[str, str, int]]:
+        """Return (backbone, method, seed of the first weights) of each student."""
+        seeds = self.first_weights or (self.seed,)
+        columns = {"--student": self.student, "--method": self.method, "--first-weights": seeds}
+        count = max(map(len, columns.values()))
+        for name, values in columns.items():
+            if len(values) not in (1, count):
+                raise ValueError(
+                    f"{name} has {len(values)} entries for {count} students: give one each, or one for all."
+                )
+        return list(zip(*(values * (count // len(values)) for values in columns.values()), strict=True))
+
+
+def distill_command(options: Annotated[DistillOptions, Flat]) -> None:
+    """Train a student, or several that share their teacher's forward passes."""
+    recipe, rows = make_recipe(options.preset, options.override), options.students()
+    methods = [create_method(name, recipe) for _, name, _ in rows]
+    teacher = load_checkpoint(options.teacher) if options.teacher else None
+    if options.teacher and any(method.needs_projection for method in methods):
+        check_head_is_trained(options.teacher)
+    with processes(options.device):
+        train, test = options.images()
         students = [
-            create_network(name, train, projection=m.needs_projection, seed=seed)
-            for (name, _, seed), m in zip(plans, made, strict=True)
+            create_network(name, train, projection=method.needs_projection, seed=seed)
+            for (name, _, seed), method in zip(rows, methods, strict=True)
         ]
-        options = {"method": [m.name for m in made], "recipe": recipe, "table": table, **_options(common)}
-        if dry_run and world().size > 1:
+        keywords = options.keywords() | {"recipe": recipe, "table": options.table}
+        keywords["method"] = [method.name for method in methods]
+        if options.dry_run and current().world_size > 1:
             raise ValueError("a dry run times one process; call it without torchrun.")
-        if dry_run or (isinstance(train.images, Shards) and world().size == 1):
-            print(estimate(students, taught_by, train, **options))
-        if dry_run:
+        if options.dry_run or (train.on_disk and current().world_size == 1):
+            print(estimate(students, teacher, train, **keywords))
+        if options.dry_run:
             return
-        several = len(students) > 1
-        runs = distill(students, taught_by, train, test, out=out if several else [out], **options)
-        for number, run in enumerate(runs, start=1):
-            report(run, out / str(number) if several else out)
-
-
-def line_up(
-    students: tuple[str, ...], methods: tuple[str, ...], seeds: tuple[int, ...]
-) -> list[tuple[str, str, int]]:
-    """(backbone, method, seed of the first weights) of each student: single entries serve all of them."""
-    count = max(len(students), len(methods), len(seeds))
-    columns = []
-    for name, values in (("--student", students), ("--method", methods), ("--first-weights", seeds)):
-        if len(values) not in (1, count):
-            raise ValueError(
-                f"{name} has {len(values)} entries for {count} students: give one each, or one for all."
-            )
-        columns.append(values * (count // len(values)))
-    return list(zip(*columns, strict=True))
+        numbered = [options.out / str(number) for number in range(1, len(students) + 1)]
+        folders = numbered if len(students) > 1 else [options.out]
+        runs = cast("list[Run]", distill(students, teacher, train, test, out=folders, **keywords))
+        for run, folder in zip(runs, folders, strict=True):
+            report(run, folder)
 
 
 def table_command(
-    teacher: Path,
-    common: Annotated[Common, Flat],
-    *,
-    out: Path,
-    draws: str = "8",
+    options: Annotated[TrainingOptions, Flat], *, teacher: Path, out: Path, draws: str = "8"
 ) -> None:
-    """Write a teacher's outputs for a finite set of views to disk, for `distill --table`.
+    """Write a teacher's outputs for a number of random views to disk, for `distill --table`.
 
     Args:
+        options: images and machine.
         teacher: checkpoint of a teacher (with a trained head, for sskd).
-        out: folder of the table; the same command goes on with one that was cut off.
-        draws: random draws an image, each of four views, or "all" for every view there is.
+        out: folder of the table; the same command continues one that was interrupted.
+        draws: random draws of each image, each of four views.
     """
-    if draws != "all" and not draws.isdecimal():
-        raise ValueError(f"--draws is a number of draws an image, or all, not {draws!r}.")
-    train, _ = common.images()
-    made = cache_teacher(
-        load_checkpoint(teacher),
-        train,
-        out,
-        draws="all" if draws == "all" else int(draws),
-        seed=common.seed,
-        runtime=_runtime(common),
-    )
-    print(f"{made}; written to {out}")
+    if not draws.isdecimal():
+        raise ValueError(f"--draws is a number of draws of each image, for example 8, not {draws!r}.")
+    train, _ = options.images()
+    network, runtime = load_checkpoint(teacher), options.runtime()
+    table = cache_teacher(network, train, out, draws=int(draws), seed=options.seed, runtime=runtime)
+    print(f"{table}; written to {out}")
 
 
 def shards_command(
-    folder: Path,
     *,
+    folder: Path,
     out: Path,
     side: int = 256,
     images_a_shard: int = 1024,
@@ -210,17 +212,21 @@ def shards_command(
     """Resize a folder of images once, into uint8 files that a training maps into memory (--data shards:OUT).
 
     Args:
-        folder: a sub-folder of images for each class, below train/ and val/ or test/ if wished.
-        out: folder of the shards; the same command goes on with one that was cut off.
+        folder: a sub-folder of images for each class, below train/ and val/ or test/ if there are splits.
+        out: folder of the result; the same command continues one that was interrupted.
         side: pixels of the square that is kept of each image; views show 7/8 of it (256: 224).
-        skip_unreadable: leave images that cannot be read out, instead of stopping at them.
-        dry_run: only say how long it would take and how much disk.
+        images_a_shard: images in one file.
+        skip_unreadable: leave out images that cannot be read, instead of stopping at them.
+        dry_run: only print how long it would take and how much disk.
     """
     if dry_run:
         print(estimate_shards(folder, out, side=side, images_a_shard=images_a_shard))
         return
     make_shards(folder, out, side=side, images_a_shard=images_a_shard, skip_unreadable=skip_unreadable)
     print(f"train with --data shards:{out}")
+
+
+CARD = ("kind", "model", "method", "teacher", "train", "seed", "recipe", "versions", "runtime", "date")
 
 
 def evaluate_command(
@@ -231,119 +237,58 @@ def evaluate_command(
     split: str = "test",
     device: str = "auto",
 ) -> None:
-    """Measure a checkpoint on a set of images and print its card."""
+    """Measure a checkpoint on a set of images (train or test) and print its card."""
     network, card = load_checkpoint(checkpoint), read_card(checkpoint)
     images, runtime = load_images(data, split, root), choose_runtime(device)
     facts = {"model": card["network"]["model"], **card.get("plan", {}), **card}
-    for name in (
-        "kind",
-        "model",
-        "method",
-        "teacher",
-        "train",
-        "seed",
-        "recipe",
-        "versions",
-        "runtime",
-        "date",
-    ):
+    figures = evaluate(network, images, runtime) | pretext_figures(network, images, runtime)
+    for name in CARD:
         if facts.get(name) is not None:
             print(f"{name:>20}: {facts[name]}")
-    figures = evaluate(network, images, runtime)
-    if network.head is not None and network.task != "exemplar":
-        size = min(64, len(images))
-        figures[f"{network.task}_accuracy"] = pretext_accuracy(network, images, size, runtime)
-        classes = size if network.task == "contrastive" else network.spec["projection"]["outputs"]
-        figures["by_chance"] = 100 / classes
     for name, value in figures.items():
         print(f"{name:>20}: {value:.3f}")
 
 
 def reproduce_command(
+    plan: Annotated[Plan, Flat],
+    options: Annotated[RunOptions, Flat] = RunOptions(data="cifar100", evaluate_every=10),
     *,
     out: Path,
-    table: str,
-    pairs: tuple[str, ...] = (),
-    methods: tuple[str, ...] = (),
-    seeds: int = 3,
-    shard: str = "1/1",
-    data: str = "cifar100",
-    root: Path | None = None,
-    labels: int | None = None,
-    epochs: int | None = None,
-    teacher_epochs: int | None = None,
-    device: str = "auto",
-    exact: bool = False,
-    evaluate_every: int = 10,
-    save_seconds: float = 10.0,
     dry_run: bool = False,
 ) -> None:
     """Train the cells of one of the paper's tables and write runs.csv, results.csv, results.md and figures.
 
     Args:
-        out: folder of all runs; the same command goes on there and leaves alone what is done. A teacher of
-            one's own goes to OUT/teachers/NAME/head/teacher.safetensors.
-        table: similar, cross, imagenet, pretext, few-shot or noisy.
-        pairs: TEACHER:STUDENT, in place of the table's pairs.
-        methods: in place of the table's methods; names as in distill.
-        seeds: trainings a cell gets: first weights, order, subset, noise. The teacher is the same for all.
-        shard: i/n, the i-th of n parts of the cells, for several machines with one folder; train the teachers
-            first, by one machine (n = 1 does both).
-        data: what to train on; the table's own is cifar100, or shards:PATH for imagenet.
-        labels: so many labelled images for the students, the same number of each class; the teacher has all.
-        epochs: of the students, in place of the published number; cuts of the rate keep their shares.
-        teacher_epochs: of the teachers, in place of the published number.
-        evaluate_every: epochs between tests.
-        dry_run: print the plan and what it would cost, timed on this machine; train and write nothing.
+        plan: cells and epochs.
+        options: images and machine; the table imagenet needs shards:PATH.
+        out: folder of all runs; the same command continues there and leaves finished runs as they are. A
+            teacher from elsewhere goes to OUT/teachers/NAME/head/teacher.safetensors.
+        dry_run: print the plan and its cost, timed on this machine; train and write nothing.
     """
-    cells = plan_cells(table, pairs, methods, seeds, labels, shard)
-    train, test = (load_images(data, split, root) for split in ("train", "test"))
-    print(describe_plan(cells, out))
-    runtime = choose_runtime(device, exact=exact)
+    from .lab.curves import results_figure  # imports matplotlib, which no other command needs
+
+    train, test = (load_images(options.data, split, options.root) for split in ("train", "test"))
+    print(describe_plan(plan.cells(), out))
     if dry_run:
-        cost(cells, train, out, epochs, runtime=runtime)
+        cost(plan.cells(), train, out, plan.epochs, runtime=options.runtime())
         return
-    options = {"runtime": runtime, "evaluate_every": evaluate_every, "save_seconds": save_seconds}
-    for name, task in teachers_of(cells):
-        path = teacher_file(out, name, task)
-        if shard != "1/1" and not path.exists():
-            raise ValueError(
-                f"the teacher {name} with a head for the task {task} is not in {out} yet, and {shard} is one "
-                f"of several machines. Put a checkpoint at {path}, or run the command once without --shard, "
-                "which begins with the teachers."
-            )
-        make_teacher(name, train, test, out, teacher_epochs, task, **options)
-    for cell in cells:
-        train_cell(cell, train, test, out, schedule_for(cell.pair.student, epochs), **options)
-        command = shlex.join(["python", "-m", "sskd_lib", *sys.argv[1:]])
-        write_results(read_results(out), out, command, read_diverged(out))
-    lost = len(read_diverged(out))
-    print(
-        f"results of {len(read_results(out))} runs: {out / 'results.md'}"
-        + (f"; {lost} diverged and were given up (diverged.txt in their folders says why)" if lost else "")
-    )
+    command = shlex.join(["python", "-m", "sskd_lib", *sys.argv[1:]])
+    for _ in train_cells(plan, train, test, out, **options.keywords()):
+        write_results(read_results(out), out, command, read_diverged(out), results_figure)
+    print(f"results of {len(read_results(out))} runs: {out / 'results.md'}")
+    if diverged := read_diverged(out):
+        print(f"{len(diverged)} diverged and were given up; diverged.txt in their folders gives the reason")
 
 
 def doctor_command() -> None:
-    """Check this machine: versions, device, data, weights; say what to do about each problem."""
+    """Check this machine: versions, device, data, weights; explain each problem and its cure."""
     from .lab.doctor import doctor
 
     sys.exit(0 if doctor() else 1)
 
 
-def make_recipe(preset: str, override: dict[str, float]) -> Recipe:
-    """A preset with some of its numbers replaced. Raises ValueError for an unknown preset or number."""
-    if preset not in PRESETS:
-        raise ValueError(f"there is no preset {preset!r}; the presets are: {', '.join(PRESETS)}.")
-    known = [f.name for f in dataclasses.fields(Recipe)]
-    unknown = [name for name in override if name not in known]
-    if unknown:
-        raise ValueError(f"a recipe has no number {', '.join(unknown)}; it has: {', '.join(known)}.")
-    return dataclasses.replace(PRESETS[preset], **override)
-
-
 def check_head_is_trained(teacher: Path) -> None:
-    """Raise ValueError for a checkpoint of the command `teacher`: L_ss would imitate its untrained head."""
+    """Raise ValueError for a checkpoint of the command teacher: L_ss would imitate its untrained head."""
     card = read_card(teacher)
     if card.get("kind") == "teacher" and "head" not in card.get("stages", {}):
         raise ValueError(
@@ -354,7 +299,7 @@ def check_head_is_trained(teacher: Path) -> None:
 
 def report(run: Run, out: Path) -> None:
     """Print the result of a training in two lines."""
-    if not world().leads:
+    if not current().is_main:
         return
     last, best = run.summary["last"], run.summary["best"]
     if best:
@@ -365,28 +310,11 @@ def report(run: Run, out: Path) -> None:
     print(f"{run.summary['epochs']} epochs, {run.summary['card']['seconds']:.0f} s; written to {out}")
 
 
-def _options(common: Common) -> dict:
-    return {
-        "schedule": common.schedule,
-        "seed": common.seed,
-        "runtime": _runtime(common),
-        "evaluate_every": common.evaluate_every,
-        "save_seconds": common.save_seconds,
-    }
-
-
-def _runtime(common: Common) -> Runtime:
-    """The format for this machine: every process computes in the leading one's, on a device of its own."""
-    device = local_device(common.device)
-    chosen = world().tell(choose_runtime(device, exact=common.exact) if world().leads else None)
-    return dataclasses.replace(chosen, device=choose_runtime(device, exact=True).device)
-
-
 def main() -> None:
-    """Run a subcommand; a foreseen error is one line on stderr and exit status 2."""
-    commands = {
-        "teacher": teacher,
-        "head": head,
+    """Run a command; a foreseen error is one line on stderr and exit status 2."""
+    commands: dict[str, Callable[..., Any]] = {
+        "teacher": teacher_command,
+        "head": head_command,
         "distill": distill_command,
         "evaluate": evaluate_command,
         "table": table_command,
@@ -400,7 +328,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from what was saved last", file=sys.stderr)
+        print("\nstopped; the same command continues from the last saved state", file=sys.stderr)
         sys.exit(130)
 
 

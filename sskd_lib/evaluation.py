@@ -1,54 +1,74 @@
-"""How good a network is, and how alike two networks are."""
+"""Measures of a network (accuracy, calibration, pretext task), of two networks, and intervals of results."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .data.images import ImageSet
 from .data.views import four_views, one_view
-from .losses import pretext_loss
-from .losses.pretext import rows_judged
+from .losses import Batch, create_task
+from .losses.pretext import JIGSAWS
 from .models.network import Network, Output
 from .runtime.device import Runtime
 
-BATCH = 500  # images a forward pass of a plain evaluation
+BATCH = 500  # images in one forward pass of `predict`
 
 
 @torch.no_grad()
 def predict(network: Network, images: Tensor | ImageSet, runtime: Runtime | None = None) -> Output:
-    """Run a network in eval mode over upright, unaugmented images.
+    """Run a network in eval mode over upright images without augmentation.
 
-    images: uint8 [M, C, H, W], or an ImageSet, of whose window the middle is taken. Returns Output with
-    float32 CPU tensors of M rows: logits, projection (if there is a head) and features.
+    images: uint8 [M, C, H, W], or an ImageSet; if that has a window, its middle is taken. Returns Output with
+    float32 CPU tensors of M rows: logits, projection (None without a head) and features.
     """
     runtime = runtime or Runtime()
     images, window = (images.images, images.window) if isinstance(images, ImageSet) else (images, None)
+    with eval_mode(runtime.place(network)):
+        outputs = [
+            runtime.run(network, one_view(chunk.to(runtime.device), None, False, window))
+            for chunk in images.split(BATCH)
+        ]
+    return Output(
+        torch.cat([output.logits for output in outputs]).cpu(),
+        _joined(output.projection for output in outputs),
+        _joined(output.features for output in outputs),
+    )
+
+
+@contextmanager
+def eval_mode(network: nn.Module) -> Iterator[None]:
+    """Put a network into eval mode for the block, and back into its mode afterwards."""
     was_training = network.training
-    runtime.place(network).eval()
-    parts = []
-    for chunk in images.split(BATCH):
-        parts.append(runtime.run(network, one_view(chunk.to(runtime.device), None, False, window)))
-    network.train(was_training)
-    columns = zip(*parts, strict=True)
-    return Output(*(None if column[0] is None else torch.cat(column).cpu() for column in columns))
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)
+
+
+def _joined(parts: Iterable[Tensor | None]) -> Tensor | None:
+    tensors = [part for part in parts if part is not None]
+    return torch.cat(tensors).cpu() if tensors else None
 
 
 def evaluate(network: Network, data: ImageSet, runtime: Runtime | None = None) -> dict[str, float]:
-    """Measure a network on labelled images: accuracy in percent, mean cross-entropy, calibration error.
+    """Measure accuracy, mean cross-entropy ("loss") and calibration error of a network on labelled images.
 
-    calibration_error: Σ_b (n_b / M) |accuracy_b - confidence_b| in percent, over 15 equal bins of
-    confidence (Guo et al. 2017).
+    The first and the last are in percent. calibration_error = Σ_b (n_b / M) |accuracy_b - confidence_b|
+    over 15 equal bins b of confidence. Source: Guo et al. 2017.
+    Raises ValueError if the network has another number of classes than the images.
     """
     logits, labels = predict(network, data, runtime).logits, data.labels.cpu()
     if logits.shape[1] != data.num_classes:
         raise ValueError(
-            f"the network tells {logits.shape[1]} classes apart, but {data.name} has {data.num_classes}. "
+            f"the network has {logits.shape[1]} classes, but {data.name} has {data.num_classes}. "
             "Use a network trained on the same classes."
         )
     confidence, guess = F.softmax(logits, 1).max(1)
@@ -65,10 +85,11 @@ def evaluate(network: Network, data: ImageSet, runtime: Runtime | None = None) -
 def contrastive_accuracy(
     network: Network, data: ImageSet, batch_size: int = 64, runtime: Runtime | None = None
 ) -> float:
-    """Share, in percent, of rotated views whose nearest upright view is their own image.
+    """Return the percentage of rotated views whose nearest upright view shows the same image.
 
-    Batches of `batch_size` images in the order they come, no augmentation; a shorter last batch is left
-    out, since the task is easier among fewer images. Chance is 100 / batch_size.
+    Nearest: by cosine of the projections, among the images of a batch. Batches have `batch_size` images in
+    their order, without augmentation; a shorter last batch is left out, since the task is easier among fewer
+    images. Chance is 100 / batch_size. Raises ValueError for a network without a head for this task.
     """
     if network.head is None or network.task != "contrastive":
         other = "" if network.head is None else f" (its head is for the task {network.task!r})"
@@ -80,44 +101,64 @@ def contrastive_accuracy(
 def pretext_accuracy(
     network: Network, data: ImageSet, batch_size: int = 64, runtime: Runtime | None = None
 ) -> float:
-    """Share, in percent, of views for which a network's head gives the right answer to its task.
+    """Return the percentage of views for which a network's head answers its pretext task correctly.
 
-    As `contrastive_accuracy`, which it is for that task; jigsaws are shuffled in orders drawn from seed 0.
-    Raises ValueError for a network without a head, and for the task "exemplar", whose classes are the images
-    of its own training set.
+    Batches are as in `contrastive_accuracy`, which this is for the contrastive task. The permutations of the
+    jigsaw task are drawn from seed 0.
+    Raises ValueError for a network without a head, for fewer images than batch_size, and for a task whose
+    classes are the images of the head's training set ("exemplar").
     """
     if network.head is None:
         raise ValueError("this network has no projection head; train one with train_head.")
-    if network.task == "exemplar":
+    task = create_task(network.task)
+    if task.only_training_images:
         raise ValueError(
-            "the task 'exemplar' can be asked of the images it was taught on only: they are its classes. Its "
-            "accuracy on those is in the history of train_head."
+            f"the classes of the task {task.name!r} are the images that its head was trained on, so it cannot "
+            "be measured on others. Its accuracy on those is in the history of train_head."
         )
     if len(data) < batch_size:
         raise ValueError(
             f"{data.name} has {len(data)} images, fewer than one batch of {batch_size}; lower batch_size."
         )
     runtime = runtime or Runtime()
-    was_training = network.training
-    runtime.place(network).eval()
-    hits = rows = 0
+    hits, rows = 0.0, 0
     generator = torch.Generator().manual_seed(0)
-    for start in range(0, len(data) - batch_size + 1, batch_size):
-        here = slice(start, start + batch_size)
-        x, labels = (part[here].to(runtime.device) for part in (data.images, data.labels))
-        order = torch.randint(0, 24, (batch_size, 3), generator=generator).to(runtime.device)
-        views = four_views(x, None, False, data.window, order if network.task == "jigsaw" else None)
-        said = runtime.run(network, views).projection
-        hits += pretext_loss(network.task, said, labels, torch.zeros_like(labels), order)[1].item()
-        rows += rows_judged(network.task) * batch_size
-    network.train(was_training)
+    with eval_mode(runtime.place(network)):
+        for start in range(0, len(data) - batch_size + 1, batch_size):
+            part = slice(start, start + batch_size)
+            x, labels = (tensor[part].to(runtime.device) for tensor in (data.images, data.labels))
+            permutation = None
+            if task.needs.jigsaw:
+                permutation = torch.randint(0, JIGSAWS, (batch_size, 3), generator=generator)
+                permutation = permutation.to(runtime.device)
+            batch = Batch(labels=labels, permutation=permutation)
+            output = runtime.run(network, four_views(x, None, False, data.window, permutation))
+            hits += task.count_correct(output, batch).item()
+            rows += task.rows_per_image * batch_size
     return 100 * hits / rows
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half width of its 95 % interval: t · s / √n, with t of n - 1 degrees of freedom.
+def pretext_figures(network: Network, data: ImageSet, runtime: Runtime | None = None) -> dict[str, float]:
+    """Return "TASK_accuracy" of a network's head, in percent, beside that of a guess ("by_chance").
 
-    values: n numbers. The half width is nan for a single value: one run says nothing of its own uncertainty.
+    {} for a network without a head, and for a task that can only be measured on the head's training set.
+    Batches have 64 images, or all if there are fewer.
+    """
+    if network.head is None or create_task(network.task).only_training_images:
+        return {}
+    size, head = min(64, len(data)), network.spec["projection"]
+    classes = head["outputs"] if isinstance(head, Mapping) else size  # or one image of a batch
+    return {
+        f"{network.task}_accuracy": pretext_accuracy(network, data, size, runtime),
+        "by_chance": 100 / classes,
+    }
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of n values and the half width of its 95 % interval, t · s / √n.
+
+    s: standard deviation of the values; t: 97.5 % quantile of Student's t with n - 1 degrees of freedom. The
+    half width is nan for a single value, whose uncertainty is unknown.
     """
     from scipy import stats
 
@@ -130,16 +171,16 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def agreement(logits_a: Tensor, logits_b: Tensor) -> float:
-    """Share of images, in percent, on which two networks name the same class. logits: float [M, K]."""
+    """Return the percentage of images for which two networks predict the same class. logits: float [M, K]."""
     return 100 * (logits_a.argmax(1) == logits_b.argmax(1)).float().mean().item()
 
 
 def linear_cka(a: Tensor, b: Tensor) -> float:
-    """Likeness of two sets of features, from 0 to 1, whatever their rotation and scale.
+    """Return the similarity (linear CKA, from 0 to 1) of two sets of features, whatever rotation and scale.
 
-    CKA = ‖ÂᵀB̂‖² / (‖ÂᵀÂ‖ ‖B̂ᵀB̂‖) with centred columns and Frobenius norms.
+    CKA = ‖ÂᵀB̂‖² / (‖ÂᵀÂ‖ ‖B̂ᵀB̂‖) with centred columns and Frobenius norms, in float64.
     a: float [M, D1]; b: float [M, D2]. Source: Kornblith et al. 2019, Eq. 3.
     """
     a, b = (x.double() - x.double().mean(0) for x in (a, b))
-    cross, own_a, own_b = (torch.linalg.norm(x.T @ y) for x, y in ((a, b), (a, a), (b, b)))
-    return (cross**2 / (own_a * own_b)).item()
+    cross, norm_a, norm_b = (torch.linalg.norm(x.T @ y) for x, y in ((a, b), (a, a), (b, b)))
+    return (cross**2 / (norm_a * norm_b)).item()

@@ -1,7 +1,7 @@
-"""Files that are written whole or not at all, tensors with a card and a hash, and the user's cache folder.
+"""Atomic writes, tensors with a card and a hash, locks, and the user's cache folder.
 
-A file of tensors holds, in its metadata, one JSON text under "card", with a sha256 over both in it. Nothing is
-ever unpickled.
+A file of tensors is a safetensors file whose metadata has one JSON text, "card". The card contains a sha256
+of itself and the tensors. Nothing here is ever unpickled.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import safetensors
 import safetensors.torch
 import torch
@@ -29,16 +30,12 @@ class CheckpointError(RuntimeError):
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for this kit, as the platform has it; it need not exist."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "sskd"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "sskd"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sskd"
+    """Return the user's cache folder for this kit, which need not exist yet."""
+    return platformdirs.user_cache_path("sskd", appauthor=False, opinion=False)
 
 
 def tensors_hash(tensors: dict[str, Tensor], card: dict[str, Any] | None = None) -> str:
-    """sha256 over a card and named tensors: names, dtypes, shapes, bytes. Equal on every device."""
+    """Return the sha256 of a card and named tensors: names, dtypes, shapes, bytes. Equal on every device."""
     digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -56,7 +53,7 @@ def write_tensors(path: str | Path, tensors: dict[str, Tensor], card: dict[str, 
 
 
 def read_tensors(path: str | Path, only_card: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a file written by `write_tensors`: (tensors on the CPU, card).
+    """Read a file written by `write_tensors`. Returns (tensors on the CPU, card).
 
     Raises FileNotFoundError, or CheckpointError if the file is cut short, changed or of another kind.
     """
@@ -83,7 +80,7 @@ def read_tensors(path: str | Path, only_card: bool = False) -> tuple[dict[str, T
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    """Why a file cannot be read, and what to do."""
+    """Say why a file cannot be read, and what to do."""
     try:
         with open(path, "rb") as file:
             start = file.read(4)
@@ -103,7 +100,7 @@ def _unreadable(path: Path, error: Exception) -> str:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block, which writes at `path`, into one that says what to do."""
+    """Turn an OSError of a block that writes at `path` into one that says what to do."""
     try:
         yield
     except OSError as error:
@@ -133,3 +130,44 @@ def write_atomically(path: str | Path, data: bytes) -> Path:
             Path(temporary).unlink(missing_ok=True)
             raise
     return path
+
+
+@contextmanager
+def locked(path: str | Path, wait: bool = False) -> Iterator[None]:
+    """Keep the lock file `path` locked during a block, so that one process at a time is in it.
+
+    wait: wait for the process that has the lock, instead of an error.
+    Raises OSError, which names that process, if the lock is taken, or if the file cannot be written.
+    """
+    import filelock
+
+    path = Path(path)
+    holder = path.with_name(f"{path.name}-holder")
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except filelock.Timeout as error:
+        name = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
+        raise OSError(f"{path.parent} is in use by {name}; wait for its end, or stop it.") from error
+    try:
+        with explained(path):
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def differences(saved: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
+    """Name the entries in which two plans or cards differ, with both values where they are short."""
+    names = []
+    for name in wanted | saved:
+        old, new = saved.get(name), wanted.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            names += differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            values = f" ({old} there, {new} wanted)"
+            names.append(prefix + name + (values if len(values) < 80 else ""))
+    return names

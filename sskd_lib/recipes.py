@@ -1,12 +1,13 @@
-"""The numbers of a run: what a loss weighs and how long a training lasts.
+"""The numbers of a run: weights, temperatures and selection ratios of the loss, and the schedule.
 
 Sources: Xu et al. 2020 (arXiv 2006.07114), its two versions and the published code, which disagree on
-the weights of the last two terms. Each version stands here under its own name.
+the weights of the last two terms. Each version is one entry of PRESETS.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -16,8 +17,9 @@ class Recipe:
 
     L = ce · L_ce + kd · L_kd + tf · L_T + ss · L_ss
 
-    A ratio (`…_keep_wrong`) is the share of the rows the teacher gets WRONG that is kept; right rows
-    always stay. Defaults: the published code after July 2020.
+    A ratio (`…_keep_wrong`, from 0 to 1) is the share that is kept of the rows on which the teacher is WRONG;
+    all rows on which it is right are kept. Defaults: the published code after July 2020.
+    Raises ValueError for a number out of its range, and if all four weights are 0.
     """
 
     ce: float = 0.1
@@ -53,21 +55,37 @@ PRESETS: dict[str, Recipe] = {
 }
 
 
+def make_recipe(preset: str = "official-code", changes: Mapping[str, float] | None = None) -> Recipe:
+    """Return a preset with some of its numbers changed. Raises ValueError for an unknown preset or number.
+
+    >>> make_recipe("arxiv", {"ss": 5.0}).ss
+    5.0
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"there is no preset {preset!r}; the presets are: {', '.join(PRESETS)}.")
+    changes = changes or {}
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    if unknown := [name for name in changes if name not in names]:
+        raise ValueError(f"a recipe has no number {', '.join(unknown)}; it has: {', '.join(names)}.")
+    return dataclasses.replace(PRESETS[preset], **changes)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Length and step sizes of one training: SGD with momentum, the rate cut at milestones.
+    """The schedule of one training by SGD with momentum: epochs, batch size, and learning rate.
 
-    milestones: shares of the epochs after which lr is multiplied by `decay`, so that a shorter run keeps
+    milestones: fractions of the epochs after which lr is multiplied by `decay`, so that a shorter run keeps
     the shape of the published one (240 epochs: cuts after 150, 180 and 210).
+    Raises ValueError for epochs or batch_size below 1.
     """
 
-    epochs: int = 240
-    batch_size: int = 64
-    lr: float = 0.05
+    epochs: int = 240  # passes over the training images
+    batch_size: int = 64  # images in one step
+    lr: float = 0.05  # learning rate before the first milestone
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    milestones: tuple[float, ...] = (0.625, 0.75, 0.875)
-    decay: float = 0.1
+    milestones: tuple[float, ...] = (0.625, 0.75, 0.875)  # fractions of the epochs, see decay
+    decay: float = 0.1  # factor of the learning rate at each milestone
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -76,9 +94,9 @@ class Schedule:
             )
 
     def lr_at(self, epoch: int) -> float:
-        """Learning rate in `epoch` (counted from 0)."""
+        """Return the learning rate in `epoch` (counted from 0)."""
         # The first epoch is never cut; 1e-9: 0.58 of 50 epochs is 29, though the product falls just short.
-        cuts = sum(epoch >= max(1, int(share * self.epochs + 1e-9)) for share in self.milestones)
+        cuts = sum(epoch >= max(1, int(part * self.epochs + 1e-9)) for part in self.milestones)
         return self.lr * self.decay**cuts
 
 

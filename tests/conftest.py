@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
+from helpers.browser import BROWSER_LACKS
 
 
 def pytest_configure() -> None:
-    """No test, nor any process it starts, measures the machine, unless it asks (test_runtime.py does)."""
+    """One thread a process: networks this small gain nothing from a second one, and tests run side by side.
+
+    No test, nor any process it starts, measures the machine, unless it asks (test_device.py does).
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
     os.environ["SSKD_RUNTIME"] = "default"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked `gpu` on a machine without a CUDA device."""
-    if torch.cuda.is_available():
-        return
+    """Skip what is marked `gpu` or `browser` on a machine without one."""
+    lacks = {"gpu": "" if torch.cuda.is_available() else "a CUDA device", "browser": BROWSER_LACKS}
     for item in items:
-        if item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+        for marker, missing in lacks.items():
+            if missing and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=f"needs {missing}"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Every test begins with one thread, whatever the one before it set: rounding depends on their number."""
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

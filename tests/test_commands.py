@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.training import metrics, same, state
 from PIL import Image
-from test_training import metrics, same, state
 
 import sskd_lib
 from sskd_lib import __main__ as cli

@@ -7,44 +7,41 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers.pixels import Pixels
 from torch import Tensor, nn
 
 from sskd_lib import evaluation
 from sskd_lib.data.images import ImageSet
 from sskd_lib.evaluation import agreement, contrastive_accuracy, evaluate, linear_cka, predict
+from sskd_lib.models.backbone import Backbone
 from sskd_lib.models.network import Network
 from sskd_lib.runtime.device import Runtime
 
 
-class LookUp(nn.Module):
-    """A backbone that answers image number i (its first pixel) with row i of a table of logits."""
+class Table(nn.Module):
+    """A classifier that looks logits up: row i of a table for the feature i."""
 
     def __init__(self, table: Tensor) -> None:
         super().__init__()
-        self.feature_dim = 1
         self.table = nn.Parameter(table)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.table[features[:, 0].long()]
+
+
+class LookUp(Backbone):
+    """A backbone that answers image number i (its first pixel) with row i of a table of logits."""
+
+    min_pixels = 1
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__(in_channels=1, feature_dim=1)
+        self.fc = Table(table)
         self.modes: list[tuple[bool, bool]] = []  # training, gradient
 
     def features(self, x: Tensor) -> Tensor:
         self.modes.append((self.training, torch.is_grad_enabled()))
         return (x[:, 0, 0, :1] * 255).round()
-
-    def classify(self, features: Tensor) -> Tensor:
-        return self.table[features[:, 0].long()]
-
-
-class Pixels(nn.Module):
-    """A backbone whose features are the pixels themselves."""
-
-    def __init__(self, pixels: int) -> None:
-        super().__init__()
-        self.feature_dim = pixels
-
-    def features(self, x: Tensor) -> Tensor:
-        return x.flatten(1)
-
-    def classify(self, features: Tensor) -> Tensor:
-        return features[:, :2]
 
 
 def numbered(labels: list[int], classes: int) -> ImageSet:
@@ -90,7 +87,7 @@ def test_predict_runs_in_eval_mode_and_puts_the_old_mode_back(training):
 
 def test_predict_gives_the_projection_of_upright_unchanged_pixels():
     images = torch.randint(256, (6, 1, 3, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    network = Network(Pixels(9), mean=[0.0], std=[1.0], projection=True)
+    network = Network(Pixels(9, 2), mean=[0.0], std=[1.0], projection=True)
     network.head = nn.Identity()
     output = predict(network, images, Runtime(channels_last=True))
     np.testing.assert_allclose(output.projection, images.flatten(1).numpy() / 255, rtol=1e-6)
@@ -163,7 +160,7 @@ def test_agreement_counts_equal_names():
 
 def seeing_pixels(size: int) -> Network:
     """A network whose projection is the image's pixels, unchanged."""
-    network = Network(Pixels(size * size), mean=[0.0], std=[1.0], projection=True)
+    network = Network(Pixels(size * size, 2), mean=[0.0], std=[1.0], projection=True)
     network.head = nn.Identity()
     return network
 
@@ -220,7 +217,7 @@ def test_contrastive_accuracy_keeps_the_mode_and_takes_no_random_number():
 def test_contrastive_accuracy_needs_a_head_and_a_whole_batch():
     data = image_set(torch.ones(6, 1, 4, 4, dtype=torch.uint8))
     with pytest.raises(ValueError, match="no projection head; train one with train_head"):
-        contrastive_accuracy(Network(Pixels(16), mean=[0.0], std=[1.0]), data, 3)
+        contrastive_accuracy(Network(Pixels(16, 2), mean=[0.0], std=[1.0]), data, 3)
     with pytest.raises(ValueError, match="made has 6 images, fewer than one batch of 64; lower batch_size"):
         contrastive_accuracy(seeing_pixels(4), data)
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.pixels import Pixels, few_images, pixel_network
 from torch import Tensor, nn
 
-from sskd_lib.data.images import ImageSet
 from sskd_lib.data.views import four_views
 from sskd_lib.losses import BASES, METHODS, create_method, sskd_terms
 from sskd_lib.models.network import Network, Output
@@ -193,47 +193,8 @@ def test_sskd_uses_the_recipe_it_was_made_with():
 # ---- networks ------------------------------------------------------------------------------------
 
 
-class Pixels(nn.Module):
-    """A backbone whose features are the normalised pixels: quick, and easy to follow by hand."""
-
-    def __init__(self, pixels: int, classes: int) -> None:
-        super().__init__()
-        self.feature_dim = pixels
-        self.fc = nn.Linear(pixels, classes)
-        self.calls: list[tuple[int, bool, bool]] = []  # rows, training, gradient
-
-    def features(self, x: Tensor) -> Tensor:
-        self.calls.append((len(x), self.training, torch.is_grad_enabled()))
-        return x.flatten(1)
-
-    def classify(self, features: Tensor) -> Tensor:
-        return self.fc(features)
-
-
-def pixel_network(data: ImageSet, seed: int, projection: bool = True) -> Network:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        backbone = Pixels(data.images[0].numel(), data.num_classes)
-        network = Network(
-            backbone, mean=[0.5] * data.in_channels, std=[0.25] * data.in_channels, projection=projection
-        )
-    network.spec = {"model": "pixels", "in_channels": data.in_channels, "num_classes": data.num_classes}
-    return network
-
-
-def few_images(count: int = 10, channels: int = 1, size: int = 6, classes: int = 3) -> ImageSet:
-    generator = torch.Generator().manual_seed(0)
-    shape = (count, channels, size, size)
-    return ImageSet(
-        images=torch.randint(1, 256, shape, generator=generator, dtype=torch.uint8),
-        labels=torch.arange(count) % classes,
-        classes=tuple("abcdefgh"[:classes]),
-        name="noise",
-    )
-
-
 def test_network_normalises_each_channel_and_applies_the_head():
-    network = Network(Pixels(12, 4), mean=[0.1, 0.5, 0.9], std=[0.2, 0.25, 0.5], projection=True)
+    network = Network(Pixels(12, 4, channels=3), mean=[0.1, 0.5, 0.9], std=[0.2, 0.25, 0.5], projection=True)
     pixels = torch.rand(5, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     output = network(pixels)
     expected = np.empty((5, 3, 2, 2), np.float32)

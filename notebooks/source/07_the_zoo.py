@@ -89,7 +89,7 @@ def look(**asked):
 
 
 pairs = {
-    layer: look(maps=True, pre_activation=layer == "pre_activation")
+    layer: look(maps="pre_relu" if layer == "pre_activation" else "post_relu")
     for layer in {term.looks_at for term in TERMS.values()}
 }
 

@@ -1,16 +1,16 @@
 """Fashion-MNIST and CIFAR in their published file formats: found or downloaded, checked by hash, read.
 
-CIFAR's archives hold Python pickles. They are read by a parser that knows three names, all of them stand-ins
-defined here: nothing that a pickle says is imported or run.
+CIFAR's batch files are Python pickles, which can run any code. Each is unpickled only after its md5 has been
+compared with the published one.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import pickle
 import tarfile
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,7 @@ FASHION_SHA256 = {
 
 @dataclass(frozen=True, kw_only=True)
 class CifarArchive:
-    """What one CIFAR archive holds: per split its batch files with their md5 (as torchvision lists them)."""
+    """Contents of one CIFAR archive: per split its batch files with their md5, as torchvision lists them."""
 
     file: RemoteFile
     folder: str
@@ -84,9 +84,10 @@ CIFAR = {
 def read_fashion_mnist(
     split: str, root: str | Path | None = None
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """(images uint8 [M, 1, 28, 28], labels uint8 [M], classes) of Fashion-MNIST (arXiv 1708.07747).
+    """Read Fashion-MNIST: (images uint8 [M, 1, 28, 28], labels uint8 [M], classes). Source: arXiv 1708.07747.
 
-    Looks in Debian's folder and in each data folder, else downloads the two files.
+    The two files are looked for in Debian's folder and in each data folder, else downloaded.
+    Raises ValueError if a file is damaged, DownloadError if there is none and no mirror gives it.
     """
     images, labels = (parse_idx(_fashion_bytes(name, root)) for name in FASHION_FILES[split])
     return images[:, None], labels, FASHION_CLASSES
@@ -100,7 +101,7 @@ def _fashion_bytes(name: str, root: str | Path | None) -> bytes:
     for path in (place / (name + suffix) for place in places for suffix in (".gz", "")):
         if path.is_file():
             return _checked_idx(path, FASHION_SHA256[name])
-    # A folder of its own: MNIST's files have the same names.
+    # Not the folder itself: MNIST's files have the same names.
     path = fetch(FILES[f"fashion-mnist/{name}"], folders[0] / "fashion-mnist")
     return _checked_idx(path, FASHION_SHA256[name])
 
@@ -116,13 +117,14 @@ def _checked_idx(path: Path, sha256: str) -> bytes:
         return content
     raise ValueError(
         f"{path} is damaged or belongs to another data set ({reason}). "
-        "Delete it or move it away; then it is looked for elsewhere or downloaded anew."
+        "Delete it or move it away; then it is looked for elsewhere or downloaded again."
     )
 
 
 def parse_idx(content: bytes) -> np.ndarray:
-    """The uint8 array [s_1, ..., s_n] of an idx file: bytes 0, 0, 8, n; n big-endian int32 sizes; the data.
+    """Return the uint8 array [s_1, ..., s_n] of an idx file.
 
+    Format: bytes 0, 0, 8, n; then n big-endian int32 sizes; then the data.
     Raises ValueError if the header or the length does not fit.
     """
     if content[:3] != b"\x00\x00\x08" or len(content) < 4 or len(content) < 4 + 4 * content[3]:
@@ -137,41 +139,26 @@ def parse_idx(content: bytes) -> np.ndarray:
 def read_cifar(
     archive: CifarArchive, split: str, root: str | Path | None = None
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """(images uint8 [M, 3, 32, 32], labels int64 [M], classes) of CIFAR-10 or CIFAR-100 (fine labels).
+    """Read CIFAR-10 or CIFAR-100: (images uint8 [M, 3, 32, 32], fine labels int64 [M], classes).
 
-    Looks for the unpacked folder and then for the archive in each data folder, else downloads the archive.
+    The unpacked folder, then the archive, is looked for in each data folder; else the archive is downloaded.
+    Raises ValueError if a file is damaged, DownloadError if there is none and no mirror gives it.
     """
     wanted = {**archive.batches[split], **archive.meta}
     folders = data_folders(root)
-    unpacked = [place for f in folders for place in (f / archive.folder, f) if _holds(place, wanted)]
+    places = [place for folder in folders for place in (folder / archive.folder, folder)]
+    unpacked = [place for place in places if all((place / name).is_file() for name in wanted)]
     if unpacked:
-        contents = {name: _checked_md5(unpacked[0] / name, md5) for name, md5 in wanted.items()}
+        origin, contents = unpacked[0], {name: (unpacked[0] / name).read_bytes() for name in wanted}
     else:
-        path = find(archive.file, folders) or fetch(archive.file, folders[0])
-        contents = _members(path, archive.folder, wanted)
-    batches = [parse_batch(contents[name], name) for name in archive.batches[split]]
-    (meta,) = (parse_batch(contents[name], name) for name in archive.meta)
-    try:
-        images = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
-        labels = np.concatenate([np.asarray(batch[archive.label_key], np.int64) for batch in batches])
-        return images, labels, tuple(meta[archive.class_key])
-    except (KeyError, ValueError, TypeError) as error:
-        raise ValueError(f"{archive.folder} does not hold CIFAR images and labels: {error!r}") from error
-
-
-def _holds(folder: Path, names: dict[str, str]) -> bool:
-    return all((folder / name).is_file() for name in names)
-
-
-def _checked_md5(path: Path, md5: str) -> bytes:
-    content = path.read_bytes()
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != md5:
-        raise ValueError(
-            f"{path} is damaged: its md5 is {found}, expected {md5}. "
-            f"Delete the folder {path.parent}; then the archive is looked for or downloaded anew."
-        )
-    return content
+        origin = find(archive.file, folders) or fetch(archive.file, folders[0])
+        contents = _members(origin, archive.folder, wanted)
+    parts = {name: _unpickle(contents[name], md5, origin / name) for name, md5 in wanted.items()}
+    batches = [parts[name] for name in archive.batches[split]]
+    (meta,) = (parts[name] for name in archive.meta)
+    images = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
+    labels = np.concatenate([np.asarray(batch[archive.label_key], np.int64) for batch in batches])
+    return images, labels, tuple(meta[archive.class_key])
 
 
 def _members(path: Path, folder: str, names: dict[str, str]) -> dict[str, bytes]:
@@ -179,58 +166,20 @@ def _members(path: Path, folder: str, names: dict[str, str]) -> dict[str, bytes]
     with tarfile.open(path, "r:gz") as archive:
         for member in archive:  # in the order of the file: a jump back would unpack it again from its start
             name = member.name.removeprefix(f"{folder}/")
-            if name in names and member.isfile():
-                contents[name] = archive.extractfile(member).read()
+            if name in names and (content := archive.extractfile(member)):
+                contents[name] = content.read()
     if missing := set(names) - set(contents):
-        raise ValueError(f"{path} holds no {', '.join(sorted(missing))} in {folder}/.")
+        raise ValueError(f"{path} has no {', '.join(sorted(missing))} in {folder}/.")
     return contents
 
 
-def parse_batch(content: bytes, name: str) -> dict[str, Any]:
-    """The dictionary in a CIFAR pickle: str keys, str and int values, uint8 arrays; nothing it names is run.
-
-    Raises ValueError if the pickle asks for anything but a numpy array of bytes.
-    """
-    try:
-        raw = _BatchReader(io.BytesIO(content), encoding="latin1").load()
-        return {key: value.decode() if isinstance(value, _Array) else value for key, value in raw.items()}
-    except Exception as error:  # a broken pickle fails in many ways
-        raise ValueError(f"{name} is not a CIFAR batch file: {error}") from error
-
-
-class _Array:
-    """Stands for numpy.ndarray: keeps the pickled state: version, shape, dtype, order, bytes."""
-
-    def __setstate__(self, state: tuple) -> None:
-        self.state = state
-
-    def decode(self) -> np.ndarray:
-        _, shape, dtype, fortran_order, data = self.state
-        if not isinstance(dtype, _Dtype) or dtype.name not in ("u1", "|u1", "uint8"):
-            raise ValueError("it holds an array that is not of bytes")
-        return np.frombuffer(data.encode("latin1"), np.uint8).reshape(
-            shape, order="F" if fortran_order else "C"
+def _unpickle(content: bytes, md5: str, path: Path) -> dict[str, Any]:
+    """Check the md5 of a batch file, and only then unpickle it."""
+    if (digest := hashlib.md5(content, usedforsecurity=False).hexdigest()) != md5:
+        raise ValueError(
+            f"{path} is damaged: its md5 is {digest}, but {md5} was expected. It was not opened. "
+            f"Delete {path.parent}; then it is looked for elsewhere or downloaded again."
         )
-
-
-class _Dtype:
-    """Stands for numpy.dtype: keeps its name."""
-
-    def __init__(self, name: str, *_: Any) -> None:
-        self.name = name
-
-    def __setstate__(self, state: tuple) -> None:
-        pass
-
-
-class _BatchReader(pickle.Unpickler):
-    stand_ins = {
-        ("numpy.core.multiarray", "_reconstruct"): lambda *_: _Array(),
-        ("numpy", "ndarray"): _Array,
-        ("numpy", "dtype"): _Dtype,
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.stand_ins:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused")
-        return self.stand_ins[module, name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy, at the dtypes that it wrote itself in 2009
+        return pickle.loads(content, encoding="latin1")

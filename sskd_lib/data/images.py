@@ -66,6 +66,11 @@ class ImageSet:
         return len(self.images)
 
     @property
+    def on_disk(self) -> bool:
+        """Whether the images are read from disk batch by batch."""
+        return isinstance(self.images, Shards)
+
+    @property
     def num_classes(self) -> int:
         """K, the number of classes."""
         return len(self.classes)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from ..files import TEMPORARY, explained, write_atomically
-from ..training.resume import differences
+from ..files import differences
 from .image_folder import decode_image, list_images
 from .images import ImageSet
 from .shards import ANEW, FORMAT, SPLITS, npy_header, pieces, pixels_start, read_card, sha256_of, shard_bytes

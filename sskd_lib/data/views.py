@@ -1,9 +1,10 @@
 """Views of an image: flip, crop, rotate. Pixels only; each network normalises for itself.
 
-Two halves: `draw` makes the random choices, `cut` takes the pixels they name, one gather for all views. A
-training draws once an epoch and cuts at every step, so its randomness is the same on every device.
+There are two halves: `draw` makes the random choices, and `cut` gathers the chosen pixels for all views at
+once. A training draws once per epoch and cuts at every step, so its randomness is the same on every device.
 
-B images a batch, C channels, V views an image (1 or 4), P pixels a side of a framed image, S of a window.
+Symbols: B images per batch, C channels, V views per image (1 or 4), P pixels per side of a framed image and S
+of a window.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PADDING = 4  # pixels of black on each side before a crop, as in the CIFAR liter
 
 
 class Draws(NamedTuple):
-    """The random choices for B images: flip bool [B]; corner int64 [B, 4, 2], top and left of each view."""
+    """Random choices for B images: flip, bool [B]; corner, int64 [B, 4, 2], top and left of each window."""
 
     flip: Tensor
     corner: Tensor
@@ -35,7 +36,7 @@ def rotate(images: Tensor, quarter_turns: int) -> Tensor:
 
 
 def frame(images: Tensor, window: int | None = None) -> Tensor:
-    """What windows are cut from: the images with black around them, or, if a window is smaller, as they are.
+    """Pad images with black, ready for windows to be cut; where a window is smaller, leave them as they are.
 
     images: uint8 [B, C, H, W]. Returns [B, C, H + 8, W + 8] where `window` is None.
     """
@@ -43,7 +44,7 @@ def frame(images: Tensor, window: int | None = None) -> Tensor:
 
 
 def draw(count: int, generator: torch.Generator | None = None, slack: int = 2 * PADDING) -> Draws:
-    """Choose for each image whether it is mirrored, and for each of its four views where its window lies.
+    """Draw the flip of each image and the corners of its four windows.
 
     flip: 1 with probability 1/2, shared by the four views. corner: uniform on {0, ..., slack}², for each
     view. A method with one view takes the first of the four, so it sees the same upright images under one
@@ -56,49 +57,43 @@ def draw(count: int, generator: torch.Generator | None = None, slack: int = 2 * 
 
 
 def centre(count: int, slack: int = 2 * PADDING) -> Draws:
-    """Choose nothing at random: no image mirrored, every window in the middle."""
+    """Return draws without chance: no image mirrored, every window in the middle."""
     return Draws(torch.zeros(count, dtype=torch.bool), torch.full((count, 4, 2), slack // 2))
 
 
-def cut(framed: Tensor, draws: Draws, size: tuple[int, int], views: int) -> Tensor:
-    """Take the views that were drawn: mirror, cut a window, turn it, all in one gather of pixel numbers.
+def cut(
+    framed: Tensor, draws: Draws, size: tuple[int, int], views: int, permutation: Tensor | None = None
+) -> Tensor:
+    """Cut the views that were drawn: mirror, take a window, turn it, all in one gather of pixel numbers.
 
-    The published code turns first and cuts afterwards; with square images, black around them and uniform
-    corners the two orders have the same distribution.
+    The published code turns first and crops afterwards. With square images, black around them and uniform
+    corners, the two orders have the same distribution.
 
     framed: uint8 [B, C, P, P']; draws: on its device; size: height and width of a window.
+    permutation: int64 [B, 3] of a jigsaw with four views: the quarters of the last three views are shuffled,
+    and these views are not turned. Each entry numbers one of the 24 of `itertools.permutations`; 0 leaves the
+    quarters in their places. Source of the puzzle: Noroozi and Favaro 2016, here with 2 x 2 pieces.
     Returns float32 [V·B, C, *size] in [0, 1], first all upright views, then all at 90°, 180°, 270°.
+    Raises ValueError for a jigsaw whose windows have an odd side, because they have no quarters.
     """
-    return _take(framed, draws, size, *_turned_pixels(size, views, framed.device))
-
-
-def cut_jigsaw(framed: Tensor, draws: Draws, order: Tensor, size: tuple[int, int]) -> Tensor:
-    """Take four views like `cut`, but with the quarters of the last three shuffled instead of turned.
-
-    order: int64 [B, 3], the number of each shuffled view's order among the 24 of `itertools.permutations`; 0
-    leaves the quarters where they are. Source of the puzzle: Noroozi and Favaro 2016, here with 2 x 2 pieces.
-    Raises ValueError for windows that have no quarters because a side is odd.
-    """
-    rows, columns = _shuffled_pixels(size, framed.device)  # [24, S·S]
-    number = torch.cat([torch.zeros_like(order[:, :1]), order], 1).T  # [4, B]
-    return _take(framed, draws, size, rows[number], columns[number])
-
-
-def _take(framed: Tensor, draws: Draws, size: tuple[int, int], rows: Tensor, columns: Tensor) -> Tensor:
-    """The pixels of each view, given where each comes from in its upright window: int64 [V, 1 or B, S·S]."""
+    if permutation is None:
+        rows, columns = _turned_pixels(size, views, framed.device)  # [V, 1, S·S]
+    else:
+        rows, columns = _shuffled_pixels(size, framed.device)  # [24, S·S]
+        number = torch.cat([torch.zeros_like(permutation[:, :1]), permutation], 1).T  # [4, B]
+        rows, columns = rows[number], columns[number]  # [4, B, S·S]
     count, channels, _, width = framed.shape
-    views = len(rows)
     top, left = draws.corner[:, :views].permute(2, 1, 0)[..., None]  # [V, B, 1]
     columns = left + columns
     columns = torch.where(draws.flip[:, None], width - 1 - columns, columns)
     pixel = ((top + rows) * width + columns)[:, :, None].expand(-1, -1, channels, -1)  # [V, B, C, S·S]
-    found = framed.flatten(2).expand(views, -1, -1, -1).gather(3, pixel)
-    return found.view(views * count, channels, *size).float().div_(255)
+    taken = framed.flatten(2).expand(views, -1, -1, -1).gather(3, pixel)
+    return taken.view(views * count, channels, *size).float().div_(255)
 
 
 @functools.cache
 def _turned_pixels(size: tuple[int, int], views: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Row and column, in the upright window, of each pixel of a turned one. Two int64 [V, 1, S·S]."""
+    """Return row and column, in the upright window, of each pixel of a turned one: two int64 [V, 1, S·S]."""
     number = torch.arange(size[0] * size[1], device=device).view(size)
     turned = torch.stack([rotate(number, quarter_turns).flatten() for quarter_turns in range(views)])[:, None]
     return turned // size[1], turned % size[1]
@@ -106,7 +101,7 @@ def _turned_pixels(size: tuple[int, int], views: int, device: torch.device) -> t
 
 @functools.cache
 def _shuffled_pixels(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Row and column, in the upright window, of each pixel of a shuffled one. Two int64 [24, S·S]."""
+    """Return row and column, in the upright window, of each pixel of a shuffled one: two int64 [24, S·S]."""
     if size[0] % 2 or size[1] % 2:
         raise ValueError(
             f"a jigsaw needs windows with even sides, but these are {size[0]} x {size[1]} pixels. Resize the "
@@ -128,7 +123,7 @@ def one_view(
     """Make the single upright view that plain training sees: a flip, then a crop.
 
     images: uint8 [B, C, H, W]; window: side of the view where that is less than H. Returns float32 [B, C, H,
-    W] in [0, 1]; `augment=False` only rescales (and cuts the middle, if there is a window).
+    W] in [0, 1]; `augment=False` only rescales, and cuts the middle where there is a window.
     """
     return _views(images, generator, augment, window, views=1)
 
@@ -138,24 +133,24 @@ def four_views(
     generator: torch.Generator | None = None,
     augment: bool = True,
     window: int | None = None,
-    order: Tensor | None = None,
+    permutation: Tensor | None = None,
 ) -> Tensor:
     """Make the four rotated views of SSKD: B upright, then B at 90°, B at 180°, B at 270°.
 
-    One flip an image, shared by its four views, and a crop for each view. Padding happens on the pixels,
+    Each image has one flip, shared by its four views, and one crop per view. Padding happens on the pixels,
     before any normalisation, so the border is true black.
 
-    images: uint8 [B, C, H, H]; window: side of a view where that is less than H; order: int64 [B, 3], shuffle
-    the last three views like this instead (`cut_jigsaw`). Returns float32 [4B, C, H, H] in [0, 1]. Raises
-    ValueError for images that are not square or not uint8. Source: Xu et al. 2020, section 3.2; flip and crop
-    as in the published code.
+    images: uint8 [B, C, H, H]; window: side of a view where that is less than H; permutation: int64 [B, 3],
+    shuffle the quarters of the last three views instead of turning them (see `cut`).
+    Returns float32 [4B, C, H, H] in [0, 1]. Raises ValueError for images that are not square or not uint8.
+    Source: Xu et al. 2020, section 3.2; flip and crop as in the published code.
     """
     if images.dim() == 4 and images.shape[-1] != images.shape[-2]:
         raise ValueError(
             f"four_views needs square images, but these are {images.shape[-2]} x {images.shape[-1]} pixels: "
             "a quarter turn would change their shape. Crop or resize them to a square first."
         )
-    return _views(images, generator, augment, window, views=4, order=order)
+    return _views(images, generator, augment, window, views=4, permutation=permutation)
 
 
 def _views(
@@ -164,7 +159,7 @@ def _views(
     augment: bool,
     window: int | None,
     views: int,
-    order: Tensor | None = None,
+    permutation: Tensor | None = None,
 ) -> Tensor:
     if images.dtype != torch.uint8 or images.dim() != 4:
         raise ValueError(
@@ -177,4 +172,4 @@ def _views(
     slack = framed.shape[-1] - size[1]
     draws = draw(len(images), generator, slack) if augment else centre(len(images), slack)
     draws = Draws(*(part.to(images.device) for part in draws))
-    return cut(framed, draws, size, views) if order is None else cut_jigsaw(framed, draws, order, size)
+    return cut(framed, draws, size, views, permutation)

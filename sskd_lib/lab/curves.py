@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -164,3 +165,16 @@ def _finish(
     axes.grid(color="#E5E5E5", linewidth=0.8)
     if series > 1:
         axes.legend(loc="best", handlelength=3.2)
+
+
+def results_figure(records: Sequence[Mapping[str, Any]], title: str) -> bytes:
+    """Draw the accuracy of each run after its last epoch, by method. Returns a PNG.
+
+    records: of `reproduce.results.read_results`.
+    """
+    values: dict[str, list[float]] = {}
+    for record in records:
+        values.setdefault(record["method"], []).append(record["last"])
+    png = io.BytesIO()
+    bars_with_intervals(values, "accuracy, last epoch (%)", title).savefig(png, format="png", dpi=150)
+    return png.getvalue()

@@ -12,12 +12,15 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..data.batch import Batch
+from ..models.network import Output
 from .fitnet import Regressor
+from .method import Term, shapes, stages
 from .pairs import precise
 
 
 def ab_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], margin: float = 1.0) -> Tensor:
-    """Sum over stages of `boundary_loss`, each stage weighing twice the one before, the last 3 / 1000.
+    """Sum `boundary_loss` over stages, each with twice the weight of the one before, the last with 3 / 1000.
 
     student, teacher: the stages' float maps BEFORE their ReLU, of pairwise equal shape, the student's after
     `connector`. Returns a scalar. Raises ValueError if the numbers of stages or their shapes differ.
@@ -32,7 +35,7 @@ def ab_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], margin: float 
 
 
 def boundary_loss(student: Tensor, teacher: Tensor, margin: float = 1.0) -> Tensor:
-    """How far the student is from the right side of every boundary, summed over neurons, mean over images.
+    """Return the squared distance to the right side of every boundary, summed over neurons, mean over images.
 
     Σ [t > 0] max(0, μ - s)² + [t ≤ 0] max(0, s + μ)²: of the teacher only the sign counts, and a neuron
     beyond the margin μ on its side is left alone. The form is that of the published code.
@@ -51,9 +54,32 @@ def boundary_loss(student: Tensor, teacher: Tensor, margin: float = 1.0) -> Tens
 
 
 def connector(student: Sequence[int], teacher: Sequence[int]) -> nn.Module:
-    """Lead the student's maps to the teacher's shape.
+    """Make the layer from the student's maps to the teacher's shape.
 
-    Identity where the two shapes agree, else a `Regressor` without ReLU. student, teacher: [C, H, W] of one
-    image. Raises ValueError as `Regressor` does.
+    Identity where the two shapes are equal, else a `Regressor` without ReLU.
+
+    student, teacher: [C, H, W] of one image. Raises ValueError as `Regressor` does.
     """
     return nn.Identity() if list(student) == list(teacher) else Regressor(student, teacher, relu=False)
+
+
+class AB(Term):
+    """`ab_loss` of the maps before the ReLUs, in a first stage alone."""
+
+    name, inputs = "ab", "pre_relu"
+    first_stage, only_first_stage = 1 / 8, True  # 30 of 240 epochs
+
+    def __init__(self, weight: float = 1, margin: float = 1.0) -> None:
+        super().__init__(weight)
+        self.margin = margin
+
+    def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
+        """Make one connector per stage. Raises ValueError for shapes that no `Regressor` fits."""
+        pairs = zip(shapes(student_output.maps[1:]), shapes(teacher_output.maps[1:]), strict=False)
+        self.connectors = nn.ModuleList(connector(s, t) for s, t in pairs)
+
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Compare the connected maps of all stages."""
+        pairs = zip(self.connectors, stages(student_output, teacher_output), strict=True)
+        connected = [(connect(s), t) for connect, (s, t) in pairs]
+        return ab_loss([s for s, _ in connected], [t for _, t in connected], self.margin)

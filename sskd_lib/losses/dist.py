@@ -9,13 +9,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..data.batch import Batch
+from ..models.network import Output
+from .method import Term
 from .pairs import matched_logits
 
 
 def dist_loss(
     student: Tensor, teacher: Tensor, *, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0
 ) -> Tensor:
-    """Relations between classes and between images: τ² (β L_inter + γ L_intra).
+    """Compare the relations between classes and between images: τ² (β L_inter + γ L_intra).
 
     L_inter is the mean over rows, and L_intra the mean over columns, of 1 - ρ(Y_S, Y_T), where Y =
     softmax(z / τ) and ρ is Pearson's correlation; the factor τ² is that of the published code.
@@ -32,7 +35,7 @@ def dist_loss(
 
 
 def pearson_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Distance of each pair of rows: 1 - ρ(a, b), from 0 to 2.
+    """Return the distance of each pair of rows: 1 - ρ(a, b), from 0 to 2.
 
     ρ = ⟨ã, b̃⟩ / (‖ã‖ ‖b̃‖ + 10⁻⁸) with ã = a - mean(a).
 
@@ -45,7 +48,24 @@ def pearson_distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def centred(x: Tensor) -> Tensor:
-    """Take each row's mean away; a row that varies no more than its rounding becomes 0, without gradient."""
+    """Subtract each row's mean; a row that varies no more than its rounding becomes 0, without gradient."""
     rest = x - x.mean(-1, keepdim=True)
     noise = 4 * torch.finfo(x.dtype).eps * x.detach().abs().amax(-1, keepdim=True)
     return rest.masked_fill(rest.detach().abs().amax(-1, keepdim=True) <= noise, 0)
+
+
+class DIST(Term):
+    """`dist_loss` of the logits, in the place of L_kd."""
+
+    name, replaces_kd = "dist", True
+
+    def __init__(
+        self, weight: float = 2, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0
+    ) -> None:
+        super().__init__(weight)
+        self.beta, self.gamma, self.temperature = beta, gamma, temperature
+
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Compare the logits."""
+        numbers = {"beta": self.beta, "gamma": self.gamma, "temperature": self.temperature}
+        return dist_loss(student_output.logits, teacher_output.logits, **numbers)

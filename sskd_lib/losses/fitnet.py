@@ -12,11 +12,14 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..data.batch import Batch
+from ..models.network import Output
+from .method import Term, shapes
 from .pairs import precise, same_images
 
 
 def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error between the regressed maps of the student and the teacher's: mean (r(A_S) - A_T)².
+    """Return the mean squared error of the student's regressed maps: mean (r(A_S) - A_T)².
 
     The paper's Eq. 3 is half the sum; the mean is what the comparisons weight by 100.
 
@@ -55,10 +58,34 @@ class Regressor(nn.Module):
             conv = nn.Conv2d(c_s, c_t, [s - t + 1 for s, t in zip(size_s, size_t, strict=True)])
         else:
             raise ValueError(
-                f"no regressor leads from the student's {list(student)} to the teacher's {list(teacher)}: "
+                f"no regressor maps the student's {list(student)} to the teacher's {list(teacher)}: "
                 "the student's maps must be half as large, as large or larger. Choose another stage of one."
             )
         self.layers = nn.Sequential(conv, nn.BatchNorm2d(c_t), *([nn.ReLU(inplace=True)] if relu else []))
 
     def forward(self, maps: Tensor) -> Tensor:
+        """Return maps of the teacher's shape."""
         return self.layers(maps)
+
+
+class FitNet(Term):
+    """`hint_loss` of one stage; the regressor is trained with the student."""
+
+    name, inputs = "fitnet", "post_relu"
+
+    def __init__(self, weight: float = 100, stage: int = 2) -> None:
+        super().__init__(weight)
+        self.stage = stage
+
+    def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
+        """Make the regressor. Raises ValueError for a stage that one of the networks lacks."""
+        count = min(len(student_output.maps), len(teacher_output.maps))
+        if not 0 <= self.stage < count:
+            raise ValueError(
+                f"there is no stage {self.stage}: both networks have stages 0 (the stem) to {count - 1}."
+            )
+        self.regressor = Regressor(*(shapes(o.maps)[self.stage] for o in (student_output, teacher_output)))
+
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Compare the maps of the stage."""
+        return hint_loss(self.regressor(student_output.maps[self.stage]), teacher_output.maps[self.stage])

@@ -1,7 +1,7 @@
 """Flow of solution procedure: how a network's channels change from one stage to the next.
 
 Source: Yim, Joo, Bae, Kim 2017 (CVPR), section 3. The comparisons use it as the paper does, to initialise the
-student before the training proper (30 epochs, weight 1), and then leave it: the weight 50 in their script
+student before the training proper (30 epochs, weight 1), and not after: the weight 50 in their script
 multiplies nothing.
 """
 
@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..data.batch import Batch
+from ..models.network import Output
+from .method import Term
 from .pairs import precise, same_images, same_size
 
 
@@ -35,7 +38,7 @@ def fsp_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
 
 
 def fsp_matrix(lower: Tensor, upper: Tensor) -> Tensor:
-    """Inner products of the channels of two stages: G_ij = Σ_hw A_ihw B_jhw / (H W) (Eq. 1).
+    """Return the inner products of the channels of two stages: G_ij = Σ_hw A_ihw B_jhw / (H W) (Eq. 1).
 
     lower: float [N, C, H, W]; upper: float [N, C', H', W']; the larger is average-pooled to the smaller
     (the paper pools the maximum, the comparisons the average). Returns float [N, C, C'], at least float32.
@@ -43,3 +46,21 @@ def fsp_matrix(lower: Tensor, upper: Tensor) -> Tensor:
     lower, upper = same_size(precise(lower), precise(upper))
     with torch.autocast(lower.device.type, enabled=False):
         return lower.flatten(2) @ upper.flatten(2).mT / lower[0, 0].numel()
+
+
+class FSP(Term):
+    """`fsp_loss` of stem and stages, in a first stage alone."""
+
+    name, inputs = "fsp", "post_relu"
+    first_stage, only_first_stage = 1 / 8, True  # 30 of 240 epochs
+
+    def __init__(self, weight: float = 1) -> None:
+        super().__init__(weight)
+
+    def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
+        """Raise ValueError for networks of different widths."""
+        fsp_loss(student_output.maps, teacher_output.maps)
+
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Compare the matrices of neighbouring stages."""
+        return fsp_loss(student_output.maps, teacher_output.maps)

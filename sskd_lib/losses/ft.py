@@ -1,14 +1,19 @@
-"""Factor transfer: a paraphraser compresses the teacher's maps, a translator has the student say the same.
+"""Factor transfer: a paraphraser compresses the teacher's maps, a translator the student's to match.
 
 Source: Kim, Park, Kwak 2018 (arXiv 1802.04977), section 3. Usual weight: 200, on the last stage, rate k =
-0.5; the paraphraser is trained first (30 epochs, on its reconstruction) and then held.
+0.5; the paraphraser is trained first (30 epochs, on its reconstruction) and then kept as it is.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..data.batch import Batch
+from ..models.network import Output
+from .method import Term
 from .pairs import precise, same_size, unit
 
 
@@ -30,7 +35,7 @@ def ft_loss(student: Tensor, teacher: Tensor) -> Tensor:
 class Paraphraser(nn.Module):
     """An autoencoder of the teacher's maps: float [N, C, H, W] → factor [N, k C, H, W] → the maps again.
 
-    Called, it returns the factor; `reconstruction_loss` is what trains it.
+    It is trained by its `reconstruction_loss`.
     """
 
     def __init__(self, channels: int, rate: float = 0.5) -> None:
@@ -40,10 +45,11 @@ class Paraphraser(nn.Module):
         self.decoder = _stack(nn.ConvTranspose2d, (factors, factors, channels, channels), norm=False)
 
     def forward(self, maps: Tensor) -> Tensor:
+        """Return the factor of float maps [N, C, H, W]."""
         return self.encoder(maps)
 
     def reconstruction_loss(self, maps: Tensor) -> Tensor:
-        """Mean squared error of the maps rebuilt from their factor; none of it reaches the teacher."""
+        """Return the mean squared error of the decoded maps; no gradient reaches the teacher."""
         maps = maps.detach()
         return F.mse_loss(precise(self.decoder(self.encoder(maps))), precise(maps))
 
@@ -57,6 +63,7 @@ class Translator(nn.Module):
         self.encoder = _stack(nn.Conv2d, (student_channels, student_channels, factors, factors), norm=True)
 
     def forward(self, maps: Tensor) -> Tensor:
+        """Return the factor of float maps [N, C_S, H, W]."""
         return self.encoder(maps)
 
 
@@ -70,9 +77,33 @@ def _factors(channels: int, rate: float) -> int:
 
 
 def _stack(conv: type[nn.Module], widths: tuple[int, ...], *, norm: bool) -> nn.Sequential:
-    """3 × 3 convolutions through these widths, each with BatchNorm, if asked for, and a leaky ReLU of 0.1."""
+    """3 × 3 convolutions of these widths, each with a leaky ReLU of 0.1 and, if `norm`, BatchNorm before it."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [conv(before, after, 3, padding=1), *([nn.BatchNorm2d(after)] if norm else [])]
         layers += [nn.LeakyReLU(0.1, inplace=True)]
     return nn.Sequential(*layers)
+
+
+class FT(Term):
+    """`ft_loss` of the last stage. The paraphraser is trained first, alone; then the translator and student."""
+
+    name, inputs, first_stage = "ft", "post_relu", 1 / 8  # 30 of 240 epochs
+
+    def __init__(self, weight: float = 200, rate: float = 0.5) -> None:
+        super().__init__(weight)
+        self.rate = rate
+
+    def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
+        """Make paraphraser and translator. Raises ValueError if the rate leaves no channel."""
+        student, teacher = (output.maps[-1].shape[1] for output in (student_output, teacher_output))
+        self.paraphraser = Paraphraser(teacher, self.rate)
+        self.translator = Translator(student, teacher, self.rate)
+
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Compare the factors of the last stage."""
+        return ft_loss(self.translator(student_output.maps[-1]), self.paraphraser(teacher_output.maps[-1]))
+
+    def first_stage_loss(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Return the paraphraser's reconstruction loss."""
+        return self.paraphraser.reconstruction_loss(teacher_output.maps[-1])

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..data.batch import Batch
+from ..models.network import Output
+from .method import Term
 from .pairs import precise, same_images, unit
 
-GAP = 1e-5  # eigenvalues of a matrix of trace 1 that lie closer are held for equal
+GAP = 1e-5  # eigenvalues of a matrix of trace 1 that are closer count as equal
 
 
 def kdsvd_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], k: int = 1) -> Tensor:
@@ -23,11 +26,12 @@ def kdsvd_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], k: int = 1)
     taking the one that is closest to it, with its sign. Loss: Σ (exp(-(v_i - v'_j)² / 8)_S - exp(-(v_i -
     v'_j)² / 8)_T)² over neighbouring stages v, v', channels i, j and the k vectors.
 
+    A singular vector's sign is arbitrary; the teacher's is chosen so that its largest entry is positive (the
+    published code leaves it to the solver). The decomposition waits for the device.
+
     student, teacher: two or more stages of float maps [N, C, H, W]; C must be the same in both, H and W
-    need not. Returns a scalar, at least float32. Not changed by scaling a network's maps (k = 1). A
-    singular vector's sign is arbitrary; the teacher's is chosen so that its largest entry is positive (the
-    published code leaves it to the solver). The decomposition waits for the device. Raises ValueError if
-    stages, channels or k do not fit.
+    need not. Returns a scalar, at least float32. The scale of a network's maps does not change it (k = 1).
+    Raises ValueError if stages, channels or k do not fit.
     """
     channels = [[maps.shape[1] for maps in stages] for stages in (student, teacher)]
     if channels[0] != channels[1] or len(student) < 2 or not 1 <= k <= min(channels[0]):
@@ -62,7 +66,7 @@ def _vectors(student: Tensor, teacher: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def singular_vectors(maps: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """First k right singular vectors [N, C, k] and values [N, k] of each image's [H W, C] matrix X.
+    """Return the first k right singular vectors [N, C, k] and values [N, k] of X [H W, C] of each image.
 
     They are the eigenvectors of Xᵀ X. Where there are fewer pixels than channels, X Xᵀ is the smaller matrix:
     then its eigenvectors u are taken, and v = Xᵀ u / ‖Xᵀ u‖.
@@ -70,13 +74,13 @@ def singular_vectors(maps: Tensor, k: int) -> tuple[Tensor, Tensor]:
     x = maps.flatten(2)
     x = x / x.detach().square().sum((1, 2), keepdim=True).sqrt().clamp(min=torch.finfo(x.dtype).tiny)
     if k <= x.shape[2] < x.shape[1]:
-        left, values = leading(x.mT @ x, k)
+        left, values = leading_eigenvectors(x.mT @ x, k)
         return unit((x @ left).mT).mT, values
-    return leading(x @ x.mT, k)
+    return leading_eigenvectors(x @ x.mT, k)
 
 
-def leading(gram: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """First k eigenvectors v [N, n, k] of A [N, n, n], of trace 1, and the roots of their eigenvalues [N, k].
+def leading_eigenvectors(gram: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the first k eigenvectors v [N, n, k] of A [N, n, n], of trace 1, and their eigenvalues' roots.
 
     The exact derivative, dv_j = Σ_i v_i ⟨v_i, dA v_j⟩ / (λ_j - λ_i), has a pole where two eigenvalues λ are
     equal; here g / (g² + GAP²) stands for 1 / g, so that the gradient stays finite and vectors that cannot be
@@ -93,3 +97,21 @@ def leading(gram: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _rbf(a: Tensor, b: Tensor) -> Tensor:
     """exp(-(a_i - b_j)² / 8) for the channels of two stages: [N, C, k], [N, C', k] → [N, C, C', k]."""
     return (-(a[:, :, None] - b[:, None]).square() / 8).exp()
+
+
+class KDSVD(Term):
+    """`kdsvd_loss` of the stages."""
+
+    name, inputs = "kdsvd", "post_relu"
+
+    def __init__(self, weight: float = 1, k: int = 1) -> None:
+        super().__init__(weight)
+        self.k = k
+
+    def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
+        """Raise ValueError for networks of different widths."""
+        kdsvd_loss(student_output.maps[1:], teacher_output.maps[1:], self.k)
+
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Compare the singular vectors of neighbouring stages."""
+        return kdsvd_loss(student_output.maps[1:], teacher_output.maps[1:], self.k)

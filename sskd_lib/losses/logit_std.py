@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..data.batch import Batch
+from ..models.network import Output
 from .dist import centred
+from .dkd import dkd_loss
 from .kd import kd_loss
+from .method import Term
 from .pairs import matched_logits, precise
 
 
@@ -32,11 +36,43 @@ def standardised(logits: Tensor) -> Tensor:
 
 
 def standardised_kd_loss(student: Tensor, teacher: Tensor, temperature: float = 2.0) -> Tensor:
-    """Soft targets of standardised logits: τ² · KL(teacher ‖ student), mean over rows.
+    """Return the soft-target loss of standardised logits: τ² · KL(teacher ‖ student), mean over rows.
 
-    student, teacher: float logits [N, K]. Returns a scalar, at least float32. Not changed by scale (above 0)
-    and shift of any row. DKD on top is `dkd_loss(standardised(student), standardised(teacher), labels)`.
+    student, teacher: float logits [N, K]. Returns a scalar, at least float32. Scale (above 0) and shift
+    of a row do not change it. DKD on top is `dkd_loss(standardised(student), standardised(teacher), labels)`.
     Raises ValueError if the shapes differ or τ ≤ 0.
     """
     student, teacher = matched_logits(student, teacher, temperature)
     return kd_loss(standardised(student), standardised(teacher), temperature)
+
+
+class StandardisedKD(Term):
+    """`standardised_kd_loss` of the logits, in the place of L_kd."""
+
+    name, replaces_kd, ce_weight = "kd-ls", True, 0.1
+
+    def __init__(self, weight: float = 9, temperature: float = 2.0) -> None:
+        super().__init__(weight)
+        self.temperature = temperature
+
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Compare the logits."""
+        return standardised_kd_loss(student_output.logits, teacher_output.logits, self.temperature)
+
+
+class StandardisedDKD(Term):
+    """`dkd_loss` of standardised logits, in the place of L_kd."""
+
+    name, replaces_kd, warm_up = "dkd-ls", True, 1 / 12  # 20 of 240 epochs
+
+    def __init__(
+        self, weight: float = 9, alpha: float = 1.0, beta: float = 8.0, temperature: float = 2.0
+    ) -> None:
+        super().__init__(weight)
+        self.alpha, self.beta, self.temperature = alpha, beta, temperature
+
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Compare the logits."""
+        student, teacher = standardised(student_output.logits), standardised(teacher_output.logits.detach())
+        numbers = {"alpha": self.alpha, "beta": self.beta, "temperature": self.temperature}
+        return dkd_loss(student, teacher, batch.labels, **numbers)

@@ -1,220 +1,212 @@
-"""What a method is: views, the four terms of the recipe, and further weighted terms from the zoo.
+"""Terms and methods: the interface that every paper's file fills in, and the sum of several terms.
 
-A method is data until a training begins. Then `Method.fit_to` makes its further terms for this very pair of
-networks, with the parameters that some of them have (adapters, embeddings, memories); these are trained with
-the student, saved and resumed.
+A method is made before a training knows its networks. `setup` then makes what its terms need for this pair
+(adapters, embeddings, memories). These are trained with the student, saved and resumed.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..models.network import Output
+from ..data.batch import Batch
+from ..models.network import MapKind, Output
 from ..recipes import Recipe
 
-Terms = dict[str, Tensor]
-# (student, teacher, labels int64 [B], places of the images in the training set int64 [B]) → scalar
-Loss = Callable[[Output, Output, Tensor, Tensor], Tensor]
+Terms = dict[str, Tensor]  # unweighted terms by name, and their weighted sum under "total"
+Inputs = Literal["logits", "features", "post_relu", "pre_relu"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairOutputs:
-    """The networks a term is made for: what each says of a few images, and the labels of all images."""
+class Needs(NamedTuple):
+    """The forward pass that a method needs of student and teacher.
 
-    student: Output
-    teacher: Output
-    labels: Tensor
+    views: 1 or 4 per image; jigsaw: whether the last three views are shuffled instead of rotated; maps: the
+    kind of stage maps (`Network.forward`), or None.
+    """
+
+    views: int = 1
+    jigsaw: bool = False
+    maps: MapKind | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Term:
-    """One further term of a method: L += weight · loss, with the loss made for a pair of networks.
+class Term(nn.Module):
+    """One weighted term of a method: L += weight · term(student_output, teacher_output, batch).
 
-    make: (pair, **numbers) → Loss, an nn.Module where the term has parameters or a memory. The layers of such
-    a module compute in the networks' number format: it lifts what it compares to float32 (`pairs.precise`).
-    numbers: those that differ from make's defaults.
-    looks_at: what it needs of both networks: "logits", "features", "maps" or "pre_activation" (maps before
-    the ReLU).
-    warm_up: share of the epochs over which the weight rises linearly to its full size.
-    first: share of the epochs, at the beginning, in which this term alone is trained, by the loss's `first`
-    if it has one, and with weight 1; at least one epoch, unless there is only one. stays: whether it goes on
-    afterwards.
-    soft: whether it takes the place of the soft targets of "kd" and "sskd".
-    ce: weight of cross-entropy beside it where its paper has another than 1; 0 leaves it out.
-    alone: whether it works in one process only.
-    all_views: whether it looks at every view, not at the upright ones alone.
-    reuses: whether the student takes over the teacher's classifier before the training (reuse.py).
+    A paper's file derives a class from this one. Its `__init__` takes numbers only, `weight` first, each with
+    its default, and keeps each as an attribute of the same name. Layers are made in `setup`, and compute in
+    the number format of the networks; a loss lifts what it compares to float32 (`pairs.precise`).
     """
 
     name: str
-    weight: float
-    make: Callable[..., Loss]
-    numbers: Mapping[str, Any] = field(default_factory=dict)
-    looks_at: str = "logits"
-    warm_up: float = 0.0
-    first: float = 0.0
-    stays: bool = True
-    soft: bool = False
-    ce: float = 1.0
-    alone: bool = False
-    all_views: bool = False
-    reuses: bool = False
+    inputs: ClassVar[Inputs] = "logits"  # the part of both outputs that is compared
+    all_views: ClassVar[bool] = False  # whether it compares every view; else the upright ones alone
+    replaces_kd: ClassVar[bool] = False  # soft targets of its own, in the place of L_kd
+    ce_weight: ClassVar[float] = 1.0  # weight of cross-entropy beside it, where no base method is named
+    warm_up: ClassVar[float] = 0.0  # share of the epochs over which the weight rises linearly
+    first_stage: ClassVar[float] = 0.0  # share of the epochs, at the start, in which it is trained alone
+    only_first_stage: ClassVar[bool] = False  # whether it ends with that stage
+    single_process: ClassVar[bool] = False  # whether it works in one process only
+    joins_classifier: ClassVar[bool] = (
+        False  # whether the student takes over the teacher's classifier (SimKD)
+    )
 
-    def with_numbers(self, given: Mapping[str, Any]) -> Term:
-        """The same term with weight or numbers replaced, and all numbers written out, make's defaults too.
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
 
-        Raises ValueError for a number that the term lacks.
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """All arguments of `__init__`, with their values."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    @property
+    def maps(self) -> MapKind | None:
+        """The kind of stage maps it compares, or None."""
+        return self.inputs if self.inputs in ("post_relu", "pre_relu") else None
+
+    def weight_at(self, epoch: int, epochs: int) -> float:
+        """Return the weight in an epoch (counted from 0) of so many, after the first stage."""
+        return self.weight * min(1.0, (epoch + 1) / max(1.0, self.warm_up * epochs))
+
+    def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
+        """Make the layers for this pair of networks; raise ValueError for a pair that does not fit.
+
+        student_output, teacher_output: of a few images; labels: int64 [M] of all training images.
         """
-        parameters = inspect.signature(self.make).parameters
-        known = {"weight": self.weight} | {n: p.default for n, p in parameters.items() if n != "pair"}
-        if unknown := [name for name in given if name not in known]:
-            raise ValueError(
-                f"the term {self.name!r} has no number {', '.join(unknown)}; it has: {', '.join(known)}."
-            )
-        numbers = known | self.numbers | given
-        return replace(self, weight=numbers.pop("weight"), numbers=numbers)
+
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Return the term, a scalar without its weight. No gradient reaches the teacher."""
+        raise NotImplementedError
+
+    def first_stage_loss(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Return the scalar that the first stage trains."""
+        return self(student_output, teacher_output, batch)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """A way to train a student: how many views it looks at and which terms it sums.
+class Method(nn.Module):
+    """A way to train a student: method(student_output, teacher_output, batch) → terms and their sum.
 
-    Called with (student: Output, teacher: Output or None, labels int64 [B]) it returns the terms by name,
-    unweighted, and their weighted sum under "total". With `extra` terms, `own` is what `fit_to` made and
-    `index` int64 [B] the place of each image in the training set. recipe: None where none of its four terms
-    takes part.
-
-    pretext: the task of the teacher's head that it imitates (heads.TASKS); of needs_projection, the
-    contrastive one. shuffled: whether the transformed views are jigsaws instead of rotations.
+    It returns the unweighted terms by name and the weighted sum under "total".
     """
 
-    name: str
-    views: int  # 1 or 4 an image
-    needs_teacher: bool
-    needs_projection: bool
-    recipe: Recipe | None
-    terms: Callable[[Output, Output | None, Tensor, Recipe | None], Terms]
-    extra: tuple[Term, ...] = ()
-    pretext: str | None = None
-    shuffled: bool = False
+    needs_teacher: ClassVar[bool] = True
+    task: str | None = None  # the pretext task of the teacher's head that it compares (pretext.TASKS)
+    needs_projection = False  # whether it compares the projections of both networks
 
-    def __call__(
-        self,
-        student: Output,
-        teacher: Output | None,
-        labels: Tensor,
-        own: nn.Module | None = None,
-        index: Tensor | None = None,
-    ) -> Terms:
-        if own is None:
-            if self.extra:
-                raise ValueError(
-                    f"the method {self.name!r} has terms that are made for a pair of networks; call fit_to "
-                    "first and give its result as `own`, or let distill do both."
-                )
-            return self.terms(student, teacher, labels, self.recipe)
-        found, total = own(student, teacher, labels, index)
-        if getattr(own, "module", own).first:  # `module`: wrapped for several processes
-            return found | {"total": total}
-        terms = self.terms(student, teacher, labels, self.recipe)
-        return {**terms, **found, "total": terms["total"] + total}
+    def __init__(self, name: str, recipe: Recipe | None, needs: Needs, terms: Sequence[Term] = ()) -> None:
+        super().__init__()
+        self.name, self.recipe, self.needs = name, recipe, needs
+        self.terms = nn.ModuleList(terms)  # further ones, beside those of the recipe
+        # keywords of torch.autocast for terms with layers: the networks' number format (Runtime.autocast)
+        self.layer_format: dict[str, Any] = {"device_type": "cpu", "enabled": False}
 
-    @property
-    def task(self) -> str | None:
-        """The task that the teacher's head must have been taught; None if its head is not looked at."""
-        return "contrastive" if self.needs_projection else self.pretext
+    def setup(self, student_output: Output, teacher_output: Output, labels: Tensor, seed: int = 0) -> None:
+        """Make the layers of the terms for this pair of networks (see `Term.setup`).
 
-    @property
-    def looks_at(self) -> set[str]:
-        """What the terms need of the networks beside logits and projections."""
-        return {term.looks_at for term in self.extra} - {"logits"}
-
-    @property
-    def reuses_classifier(self) -> bool:
-        """Whether the student is joined with the teacher's classifier before the training."""
-        return any(term.reuses for term in self.extra)
-
-    @property
-    def asked(self) -> dict[str, bool]:
-        """What both networks' forward passes are asked for (see Network.forward)."""
-        maps = {"maps", "pre_activation"} & self.looks_at
-        return {"maps": True, "pre_activation": "pre_activation" in maps} if maps else {}
-
-    def fit_to(self, pair: PairOutputs, seed: int = 0) -> FurtherTerms | None:
-        """Make the further terms for a pair of networks, their first weights drawn from `seed`.
-
-        None for a method without. torch's global generator is left as it was. Raises ValueError, by the term,
-        if the two networks do not fit.
+        seed: draws their first weights; torch's global generator is left as it was.
         """
-        if not self.extra:
-            return None
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            return FurtherTerms(self.extra, pair)
+
+    def begin_epoch(self, epoch: int, epochs: int) -> bool:
+        """Enter an epoch (counted from 0) of so many. Return whether the weights differ from the last one."""
+        return False
 
     def plan(self) -> dict[str, Any]:
-        """The further terms as data: what a resumed run must find again."""
-        return {term.name: {"weight": term.weight, **term.numbers} for term in self.extra}
+        """Return the method as data: what a resumed training must find again."""
+        return {term.name: term.numbers for term in self.terms}
+
+    def forward(self, student_output: Output, teacher_output: Output | None, batch: Batch) -> Terms:
+        """Return the unweighted terms by name, and their weighted sum under "total".
+
+        Rows of the outputs: V·B, in the order of `four_views`.
+        """
+        raise NotImplementedError
 
 
-class FurtherTerms(nn.Module):
-    """The further terms of a method, made for one pair of networks, with the parameters that they have.
+class NoTerms(Method):
+    """None of the four terms of a recipe: the further terms are all there is."""
 
-    Called with (student, teacher, labels, index) it returns the terms that are on in this epoch, unweighted,
-    and their weighted sum. Terms compare the upright views, the first B rows of both outputs, unless they
-    want all. autocast: what the terms with layers are computed under (Runtime.autocast); others are not.
+    def __init__(self) -> None:
+        super().__init__("none", None, Needs())
+
+    def forward(self, student_output: Output, teacher_output: Output | None, batch: Batch) -> Terms:
+        """Return a total of 0."""
+        return {"total": student_output.logits.new_zeros(())}
+
+
+class Sum(Method):
+    """A base method and further terms: L = L_base + Σ_t w_t L_t.
+
+    Terms compare the upright views, the first B rows of both outputs, unless they want all. In a first stage
+    (AB, FSP, FT) the terms that have one are trained alone, with weight 1.
+
     """
 
-    def __init__(self, terms: tuple[Term, ...], pair: PairOutputs) -> None:
-        super().__init__()
-        self.terms = terms
-        self.losses = {term.name: term.make(pair, **term.numbers) for term in terms}
-        self.trained = nn.ModuleDict({n: m for n, m in self.losses.items() if isinstance(m, nn.Module)})
-        self.first, self.weights = False, {}
-        self.autocast: Callable[[bool], AbstractContextManager] = lambda wanted: nullcontext()
-        self.begin(0, 1)
+    def __init__(self, name: str, base: Method, terms: Sequence[Term], task: str | None = None) -> None:
+        kinds = {term.maps for term in terms} - {None}
+        super().__init__(name, base.recipe, base.needs._replace(maps=next(iter(kinds), None)), terms)
+        self.base = base
+        self.needs_projection = base.needs_projection
+        self.task = task or base.task
+        self.first_stage, self.weights = False, {}
+        self.begin_epoch(0, 1)
 
-    def begin(self, epoch: int, epochs: int) -> bool:
-        """Enter an epoch (from 0). Returns whether anything differs from the epoch before."""
-        before = self.first, self.weights
-        share = max(term.first for term in self.terms)
-        self.first = share > 0 and epochs > 1 and epoch < max(1, round(share * epochs))
-        self.weights = {
-            term.name: 1.0
-            if self.first
-            else term.weight * min(1.0, (epoch + 1) / max(1.0, term.warm_up * epochs))
-            for term in self.terms
-            if (term.first > 0 if self.first else term.stays)
-        }
-        return before != (self.first, self.weights)
+    def setup(self, student_output: Output, teacher_output: Output, labels: Tensor, seed: int = 0) -> None:
+        """Make the layers of the terms, in their order."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            for term in self.terms:
+                term.setup(student_output, teacher_output, labels)
 
-    def forward(
-        self, student: Output, teacher: Output, labels: Tensor, index: Tensor
-    ) -> tuple[Terms, Tensor]:
-        upright = [first_rows(output, len(labels)) for output in (student, teacher)]
-        found: Terms = {}
-        total = student.logits.new_zeros(())
+    def begin_epoch(self, epoch: int, epochs: int) -> bool:
+        """Set the weights of an epoch, and whether it belongs to a first stage."""
+        before = self.first_stage, self.weights
+        share = max(term.first_stage for term in self.terms)
+        self.first_stage = share > 0 and epochs > 1 and epoch < max(1, round(share * epochs))
+        if self.first_stage:
+            self.weights = {term.name: 1.0 for term in self.terms if term.first_stage > 0}
+        else:
+            self.weights = {
+                term.name: term.weight_at(epoch, epochs) for term in self.terms if not term.only_first_stage
+            }
+        return before != (self.first_stage, self.weights)
+
+    def forward(self, student_output: Output, teacher_output: Output | None, batch: Batch) -> Terms:
+        """Return the terms of the base and the further ones that are on in this epoch."""
+        upright = [first_rows(output, len(batch.labels)) for output in (student_output, teacher_output)]
+        terms: Terms = {}
+        total = student_output.logits.new_zeros(())
         for term in self.terms:
             if term.name not in self.weights:
                 continue
-            loss = self.losses[term.name]
-            loss = getattr(loss, "first", loss) if self.first else loss
-            both = (student, teacher) if term.all_views else upright
-            with self.autocast(term.name in self.trained):
-                found[term.name] = loss(*both, labels, index)
-            total = total + self.weights[term.name] * found[term.name]
-        return found, total
+            outputs = (student_output, teacher_output) if term.all_views else upright
+            loss = term.first_stage_loss if self.first_stage else term
+            has_layers = next(term.children(), None) is not None
+            with torch.autocast(**self.layer_format) if has_layers else nullcontext():
+                terms[term.name] = loss(*outputs, batch)
+            total = total + self.weights[term.name] * terms[term.name]
+        if self.first_stage:
+            return terms | {"total": total}
+        base = self.base(student_output, teacher_output, batch)
+        return {**base, **terms, "total": base["total"] + total}
 
 
 def first_rows(output: Output, count: int) -> Output:
-    """The first `count` rows of an output: the upright views."""
+    """Return the first `count` rows of an output: its upright views."""
     if len(output.logits) == count:
         return output
     return output.each(lambda part: part[:count])
+
+
+def stages(student_output: Output, teacher_output: Output) -> zip[tuple[Tensor, Tensor]]:
+    """Pair the maps of the stages that both networks have, without the stems."""
+    return zip(student_output.maps[1:], teacher_output.maps[1:], strict=False)
+
+
+def shapes(maps: Sequence[Tensor]) -> list[list[int]]:
+    """Return [C, H, W] of each of several maps [N, C, H, W]."""
+    return [list(m.shape[1:]) for m in maps]

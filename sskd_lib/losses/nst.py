@@ -9,18 +9,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..data.batch import Batch
+from ..models.network import Output
+from .method import Term, stages
 from .pairs import precise, same_size, unit
 
 
 def nst_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared maximum mean discrepancy between the channels of one stage, mean over images.
+    """Return the squared maximum mean discrepancy between the channels of one stage, mean over images.
 
     mean_cc' k(t_c, t_c') + mean_cc' k(s_c, s_c') - 2 mean_cc' k(s_c, t_c'), where every channel's map is a
     vector of length 1 and k(x, y) = ⟨x, y⟩², the paper's polynomial kernel with d = 2 and c = 0.
 
     student, teacher: float [N, C, H, W]; C may differ, and of two sizes the larger is pooled to the
-    smaller. Returns a scalar, at least float32. Not changed by scaling, turning the sign or permuting
-    channels; on maps of one pixel it is 0. A channel that is 0 everywhere stays 0 and gets no gradient.
+    smaller. Returns a scalar, at least float32. Scale, sign and order of the channels do not change it; on
+    maps of one pixel it is 0. A channel that is 0 everywhere stays 0 and gets no gradient.
     Raises ValueError if the two do not show the same images.
     """
     student, teacher = same_size(precise(student), precise(teacher.detach()))
@@ -30,5 +33,18 @@ def nst_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:
-    """⟨x, y⟩² of all channels, as one matrix product an image: [N, C_a, HW], [N, C_b, HW] → [N, C_a, C_b]."""
+    """⟨x, y⟩² of all channels, one matrix product per image: [N, C_a, HW], [N, C_b, HW] → [N, C_a, C_b]."""
     return (a @ b.mT).square()
+
+
+class NST(Term):
+    """`nst_loss`, summed over the stages."""
+
+    name, inputs = "nst", "post_relu"
+
+    def __init__(self, weight: float = 50) -> None:
+        super().__init__(weight)
+
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Compare the maps of all stages."""
+        return sum(nst_loss(s, t) for s, t in stages(student_output, teacher_output))

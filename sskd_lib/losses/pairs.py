@@ -1,4 +1,4 @@
-"""What losses do first with a student's and a teacher's tensors: make them comparable, or say why not."""
+"""Helpers of the losses: make a student's and a teacher's tensors comparable, or raise an error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def matched_rows(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Flatten to one row an image, at least float32, the teacher's without gradient.
+    """Flatten to one row per image, at least float32, the teacher's without gradient.
 
     student, teacher: float [N, …]. Returns [N, D_S], [N, D_T]. Raises ValueError if N differs or is 0.
     """
@@ -45,14 +45,14 @@ def matched_rows(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def matched_logits(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Two sets of logits [N, K], at least float32, the teacher's without gradient.
+    """Return two sets of logits [N, K], at least float32, the teacher's without gradient.
 
     Raises ValueError if a shape is not [N, K], the two differ, N is 0 or the temperature is not positive.
     """
     if student.shape != teacher.shape or student.dim() != 2 or not len(student):
         raise ValueError(
             f"the student's logits are {list(student.shape)}, the teacher's {list(teacher.shape)}: both need "
-            "one row an image, at least one, and one column a class. Were they trained on the same classes?"
+            "one row per image, at least one, and one column per class. Were they trained on the same classes?"
         )
     if not temperature > 0:
         raise ValueError(f"a temperature must be above 0, not {temperature}: logits are divided by it.")
@@ -60,7 +60,7 @@ def matched_logits(student: Tensor, teacher: Tensor, temperature: float = 1.0) -
 
 
 def precise(x: Tensor) -> Tensor:
-    """Lift to float32 what is held in less; float64 stays."""
+    """Convert to float32 at least: float64 stays."""
     return x if x.dtype == torch.float64 else x.float()
 
 

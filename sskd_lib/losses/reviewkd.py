@@ -1,8 +1,8 @@
 """ReviewKD: a shallow stage of the teacher is learned from that stage of the student and all deeper ones.
 
-Source: Chen, Liu, Zhao, Jia 2021 (arXiv 2104.09044), section 3, and the authors' code. Usual weight: by the
-pair of networks, 0.6 (resnet56 → resnet20), 1 (resnet110 → resnet32), 8 (resnet32x4 → ShuffleNetV2), 5 (other
-students of resnet32x4 and wrn_40_2), times min(1, epoch / 20), epochs counted from 0: a warm-up.
+Source: Chen, Liu, Zhao, Jia 2021 (arXiv 2104.09044), section 3, and the authors' code. The weight depends
+on the pair of networks: 0.6 (resnet56 → resnet20), 1 (resnet110 → resnet32), 8 (resnet32x4 → ShuffleNetV2),
+5 (other students of resnet32x4 and wrn_40_2), times min(1, epoch / 20), epochs counted from 0: a warm-up.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..data.batch import Batch
+from ..models.network import Output
+from .method import Term, shapes, stages
 from .pairs import precise, same_images
-
-Shapes = Sequence[Sequence[int]]
 
 
 def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Hierarchical context loss of one stage: mean squared errors of the maps and of averages over them.
+    """Return the hierarchical context loss of one stage: squared errors of maps and of averages over them.
 
     Σ_l w_l mean (pool_l(s) - pool_l(t))² / Σ_l w_l, l = full size, 4 × 4, 2 × 2, 1 × 1, w = 1, ½, ¼, ⅛. A
     pooled size that is not smaller than the map is skipped, and the weights move up.
@@ -31,7 +32,7 @@ def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
     if student.shape != teacher.shape or student.dim() != 4:
         raise ValueError(
             f"maps of one shape [N, C, H, W] are needed, not {list(student.shape)} and "
-            f"{list(teacher.shape)}. ReviewKD(student_shapes, teacher_shapes) makes them."
+            f"{list(teacher.shape)}. `Fusion` makes them."
         )
     with torch.autocast(student.device.type, enabled=False):
         error = precise(student) - precise(teacher.detach())  # pooling is linear: pool the error
@@ -46,10 +47,10 @@ class Fusion(nn.Module):
     """One stage of the review: the student's maps, mixed with what comes from the deeper stages.
 
     x = BN(conv 1 × 1(maps)) [N, width, H, W]; with a residual r, enlarged to the same size (nearest),
-    x ← a_1 x + a_2 r, a = sigmoid(conv 1 × 1([x, r])), one number a place. Then x, resized to the teacher's
+    x ← a_1 x + a_2 r, a = sigmoid(conv 1 × 1([x, r])), one number per pixel. Then x, resized to the teacher's
     height and width, is the residual of the next stage, and BN(conv 3 × 3(x)) is compared with the teacher.
 
-    student, teacher: [C, H, W] of one image. Returns both, float [N, C_T, H_T, W_T] and [N, width, H_T, W_T].
+    student, teacher: [C, H, W] of one image.
     """
 
     def __init__(self, student: Sequence[int], teacher: Sequence[int], width: int, *, deepest: bool) -> None:
@@ -64,62 +65,56 @@ class Fusion(nn.Module):
         self.attention = None if deepest else nn.Conv2d(2 * width, 2, 1)
 
     def forward(self, maps: Tensor, residual: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the maps to compare, float [N, C_T, H_T, W_T], and the residual [N, width, H_T, W_T]."""
         x = self.enter(maps)
         if self.attention is not None:
             # conv([x, r]) = conv_x(x) + conv_r(r), and 1 x 1 before it is enlarged: [x, r] is never formed
             of_x, of_r = self.attention.weight.split(x.shape[1], 1)
-            asked = F.conv2d(x, of_x, self.attention.bias)
-            asked = asked + F.interpolate(F.conv2d(residual, of_r), x.shape[2:], mode="nearest")
-            own, other = asked.sigmoid().split(1, 1)
-            x = own * x + other * F.interpolate(residual, x.shape[2:], mode="nearest")
+            score = F.conv2d(x, of_x, self.attention.bias)
+            score = score + F.interpolate(F.conv2d(residual, of_r), x.shape[2:], mode="nearest")
+            a_x, a_r = score.sigmoid().split(1, 1)
+            x = a_x * x + a_r * F.interpolate(residual, x.shape[2:], mode="nearest")
         if x.shape[2:] != self.size:
             x = F.interpolate(x, self.size, mode="nearest")
         return self.leave(x), x
 
 
-class ReviewKD(nn.Module):
-    """The review from deep to shallow, trained with the student, and the sum of `hcl_loss` over the stages.
+class ReviewKD(Term):
+    """The review from deep to shallow: the sum of `hcl_loss` over the stages and the penultimate features.
 
-    student_shapes, teacher_shapes: [C, H, W] of one image a stage, from shallow to deep, as many of each. The
-    published code takes the stages of a network and, as a last one of 1 × 1, the pooled features; the
-    teacher's stages before their ReLU. width: channels of what is handed on; by default min(512, C_S of the
-    deepest stage), as in the published code: 64 for the CIFAR ResNets, 256 for resnet8x4.
-
-    Called with the two sequences of float maps [N, C, H, W], from shallow to deep, it returns a scalar, at
-    least float32. No gradient reaches the teacher's maps. BatchNorm refuses a single image in training mode
-    where a stage is 1 × 1. No departure from the published code is known but this: height and width need not
-    be equal (a pooled size must be smaller than both).
+    The features are a last stage of 1 × 1. The width inside is min(512, the student's feature width), as in
+    the published code: 64 for the CIFAR ResNets, 256 for resnet8x4. With a single image the last stage has
+    one value per channel, which BatchNorm cannot normalise: the term is 0 then. Departures: the published
+    code takes the teacher's stages before their ReLU, and square maps alone.
     """
 
-    def __init__(self, student_shapes: Shapes, teacher_shapes: Shapes, *, width: int | None = None) -> None:
-        super().__init__()
-        if len(student_shapes) != len(teacher_shapes) or not len(student_shapes):
-            raise ValueError(
-                f"the student has {len(student_shapes)} stage(s), the teacher {len(teacher_shapes)}: name "
-                "as many of each, and at least one."
-            )
-        self.shapes = [tuple(x) for x in student_shapes], [tuple(x) for x in teacher_shapes]
-        for shape in (*self.shapes[0], *self.shapes[1]):
-            if len(shape) != 3 or min(shape) < 1:
-                raise ValueError(
-                    f"a stage has a shape [C, H, W], not {list(shape)}. Write pooled features as [C, 1, 1]."
-                )
-        if width is None:
-            width = min(512, student_shapes[-1][0])
-        last = len(student_shapes) - 1
-        pairs = enumerate(zip(*self.shapes, strict=True))
+    name, inputs, warm_up = "reviewkd", "post_relu", 1 / 12  # 20 of 240 epochs
+
+    def __init__(self, weight: float = 5) -> None:
+        super().__init__(weight)
+
+    def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
+        """Make one fusion per stage, from shallow to deep."""
+        student, teacher = (
+            shapes(maps) for maps in zip(*_levels(student_output, teacher_output), strict=True)
+        )
+        width, last = min(512, student[-1][0]), len(student) - 1
+        pairs = enumerate(zip(student, teacher, strict=True))
         self.stages = nn.ModuleList(Fusion(s, t, width, deepest=i == last) for i, (s, t) in pairs)
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        for name, found, shapes in zip(("student", "teacher"), (student, teacher), self.shapes, strict=True):
-            if [tuple(x.shape[1:]) for x in found] != shapes:
-                raise ValueError(
-                    f"the {name}'s maps are {[list(x.shape) for x in found]}, but ReviewKD was made for "
-                    f"[N, C, H, W] with {[list(x) for x in shapes]}, shallow first. Make it for these stages."
-                )
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Compare the fused maps of all stages, the deepest first."""
+        if len(batch.labels) == 1:
+            return 0.0 * student_output.logits.sum()
         loss, residual = 0.0, None
-        for stage, s, t in reversed(list(zip(self.stages, student, teacher, strict=True))):
-            same_images(s, t)
-            guess, residual = stage(precise(s), residual)
-            loss = loss + hcl_loss(guess, t)
+        levels = _levels(student_output, teacher_output)
+        for stage, (s, t) in reversed(list(zip(self.stages, levels, strict=True))):
+            fused, residual = stage(precise(s), residual)
+            loss = loss + hcl_loss(fused, t)
         return loss
+
+
+def _levels(student_output: Output, teacher_output: Output) -> list[tuple[Tensor, Tensor]]:
+    """Pair the maps of the stages, from shallow to deep, and the features as maps of one pixel."""
+    features = (output.features[..., None, None] for output in (student_output, teacher_output))
+    return [*stages(student_output, teacher_output), tuple(features)]

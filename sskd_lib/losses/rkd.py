@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..data.batch import Batch
+from ..models.network import Output
+from .method import Term
 from .pairs import matched_rows
 
 
@@ -20,9 +23,9 @@ def rkd_loss(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle:
     of the angle at j between i and k. The means run over all N² and N³ combinations, repeated images included
     (they add 0), as in the code of the comparisons; the paper sums over distinct ones.
 
-    student, teacher: float [N, D]; D may differ. Returns a scalar, at least float32. Not changed by rotating,
-    moving or scaling a network's feature space; with a single image it is 0. Two images at the same point
-    have distance 0 and no angle, and pass no gradient. No tensor is larger than [N, N, N].
+    student, teacher: float [N, D]; D may differ. Returns a scalar, at least float32. Rotation, shift
+    and scale of a network's feature space do not change it; with a single image it is 0. Two images at the
+    same point have distance 0 and no angle, and pass no gradient. No tensor is larger than [N, N, N].
     Raises ValueError if the two do not show the same images.
     """
     student, teacher = matched_rows(student, teacher)
@@ -34,14 +37,14 @@ def rkd_loss(student: Tensor, teacher: Tensor, *, distance: float = 25.0, angle:
 
 
 def distances(features: Tensor) -> Tensor:
-    """Distances in units of their mean over pairs that differ: float [N, D] → float [N, N]."""
+    """Return distances in units of their mean over pairs that differ: float [N, D] → float [N, N]."""
     far = _euclidean(features)
     mean = far.sum() / (far > 0).sum().clamp(min=1)
     return far / mean.masked_fill(mean == 0, 1)
 
 
 def angles(features: Tensor) -> Tensor:
-    """Cosine of the angle at j between i and k: float [N, D] → float [N, N, N], entry [j, i, k].
+    """Return the cosine of the angle at j between i and k: float [N, D] → float [N, N, N], entry [j, i, k].
 
     cos = ⟨f_i - f_j, f_k - f_j⟩ / (‖f_i - f_j‖ ‖f_k - f_j‖), the product expanded into entries of the Gram
     matrix of the centred features, so that no [N, N, D] is formed. Closer than rounding can tell (10 √ε of
@@ -53,11 +56,27 @@ def angles(features: Tensor) -> Tensor:
     near = far <= 10 * torch.finfo(far.dtype).eps ** 0.5 * mean
     inverse = 1 / far.masked_fill(near, torch.inf)
     gram = features @ features.T
-    own = gram.diagonal()[:, None, None]
-    product = gram[None] - gram[:, :, None] - gram[:, None, :] + own
+    square = gram.diagonal()[:, None, None]
+    product = gram[None] - gram[:, :, None] - gram[:, None, :] + square
     return product * inverse[:, :, None] * inverse[:, None, :]
 
 
 def _euclidean(features: Tensor) -> Tensor:
     """Exact differences, not the Gram matrix: the root of a rounding error would be a large distance."""
     return torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+class RKD(Term):
+    """`rkd_loss` of the penultimate features."""
+
+    name, inputs = "rkd", "features"
+
+    def __init__(self, weight: float = 1, distance: float = 25.0, angle: float = 50.0) -> None:
+        super().__init__(weight)
+        self.distance, self.angle = distance, angle
+
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Compare the features."""
+        return rkd_loss(
+            student_output.features, teacher_output.features, distance=self.distance, angle=self.angle
+        )

@@ -10,14 +10,17 @@ published code after July 2020.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..data.batch import Batch
 from ..models.network import Output
 from ..recipes import Recipe
 from .kd import kd_loss, kl_rows
+from .method import Method, Needs, Terms
 
 
 def similarity_matrix(rotated: Tensor, upright: Tensor) -> Tensor:
@@ -31,7 +34,7 @@ def similarity_matrix(rotated: Tensor, upright: Tensor) -> Tensor:
         return F.normalize(rotated, dim=-1) @ F.normalize(upright, dim=-1).T
 
 
-def own_image(rows: int, images: int, device: torch.device | str = "cpu") -> Tensor:
+def image_of_row(rows: int, images: int, device: torch.device | str = "cpu") -> Tensor:
     """Column each rotated row belongs to: row r shows image r mod B. Returns int64 [R]."""
     return torch.arange(rows, device=device) % images
 
@@ -117,11 +120,31 @@ def sskd_terms(student: Output, teacher: Output, labels: Tensor, recipe: Recipe)
     if recipe.ss:
         matrix_t = similarity_matrix(teacher.projection[images:], teacher.projection[:images])
         matrix_s = similarity_matrix(student.projection[images:], student.projection[:images])
-        own = own_image(3 * images, images, labels.device)
-        keep = transfer_mask(matrix_t, own, recipe.ss_keep_wrong)
+        same_image = torch.arange(3 * images, device=labels.device) % images
+        keep = transfer_mask(matrix_t, same_image, recipe.ss_keep_wrong)
         terms["ss"] = selected_kl(matrix_s, matrix_t, recipe.ss_temperature, keep)
     terms["total"] = sum(getattr(recipe, name) * value for name, value in terms.items())
     return terms
+
+
+class SSKD(Method):
+    """The four terms on four views per image; without L_ss (λ_ss = 0) no projection is needed."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__("sskd", recipe, Needs(views=4))
+        self.needs_projection = recipe.ss > 0
+        self.task = "contrastive" if self.needs_projection else None
+
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Terms:
+        """Return the terms of a batch: `sskd_terms`."""
+        return sskd_terms(student_output, teacher_output, batch.labels, self.recipe)
+
+
+def kd_rotations(recipe: Recipe) -> SSKD:
+    """Make SSKD without L_ss: the control that shows what the rotated images alone are worth."""
+    method = SSKD(replace(recipe, ss=0.0))
+    method.name = "kd+rotations"
+    return method
 
 
 def contrastive_loss(projection: Tensor, images: int) -> tuple[Tensor, Tensor]:
@@ -135,8 +158,8 @@ def contrastive_loss(projection: Tensor, images: int) -> tuple[Tensor, Tensor]:
     Source: Eq. 5 with τ = 1, as in the published code.
     """
     matrix = similarity_matrix(projection[images:], projection[:images])
-    own = own_image(len(matrix), images, matrix.device)
-    return F.cross_entropy(matrix, own), (matrix.argmax(1) == own).sum()
+    target = image_of_row(len(matrix), images, matrix.device)
+    return F.cross_entropy(matrix, target), (matrix.argmax(1) == target).sum()
 
 
 def contrastive_floor(images: int) -> float:

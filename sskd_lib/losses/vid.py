@@ -1,4 +1,4 @@
-"""Variational information distillation: the student's maps should leave little to guess about the teacher's.
+"""Variational information distillation: predict the teacher's maps from the student's.
 
 Source: Ahn, Hu, Damianou, Lawrence, Dai 2019 (arXiv 1904.05835), section 2. Usual weight: 1, summed over the
 stages.
@@ -7,11 +7,15 @@ stages.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..data.batch import Batch
+from ..models.network import Output
+from .method import Term, stages
 from .pairs import precise, same_images, same_size
 
 EPS = 1e-5
@@ -30,32 +34,53 @@ def vid_loss(mean: Tensor, variance: Tensor, teacher: Tensor) -> Tensor:
     if mean.shape != teacher.shape or variance.shape != teacher.shape[1:2]:
         raise ValueError(
             f"the predicted mean {list(mean.shape)} and variance {list(variance.shape)} do not fit the "
-            f"teacher's maps {list(teacher.shape)}. Make VID(student_channels, teacher_channels)."
+            f"teacher's maps {list(teacher.shape)}. Make StageDistribution(student_channels, "
+            "teacher_channels)."
         )
     variance = precise(variance)[:, None, None]
     error = (precise(mean) - precise(teacher.detach())).square()
     return 0.5 * (error / variance + variance.log()).mean()
 
 
-class VID(nn.Module):
-    """The variational distribution q(t | s) of one stage, trained with the student.
+class StageDistribution(nn.Module):
+    """The distribution q(t | s) of the teacher's maps of one stage, given the student's.
 
     μ is three 1 × 1 convolutions with ReLU between them, without bias, from C_S to C_T channels; σ_c² =
-    log(1 + exp(α_c)) + 10⁻⁵ starts at `variance`. Called with float maps [N, C_S, H, W] and [N, C_T, H, W],
-    of two sizes the larger pooled to the smaller, it returns `vid_loss`.
+    log(1 + exp(α_c)) + 10⁻⁵ starts at `variance`.
     """
 
     def __init__(self, student_channels: int, teacher_channels: int, *, variance: float = 5.0) -> None:
         super().__init__()
-        if not variance > EPS:
-            raise ValueError(f"the first variance must be above {EPS}, not {variance}.")
         widths = (student_channels, teacher_channels, teacher_channels, teacher_channels)
-        first, second, third = (
-            nn.Conv2d(a, b, 1, bias=False) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        first, second, third = (nn.Conv2d(a, b, 1, bias=False) for a, b in pairwise(widths))
         self.mean = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
         self.alpha = nn.Parameter(torch.full((teacher_channels,), math.log(math.expm1(variance - EPS))))
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return `vid_loss` of float maps [N, C_S, H, W] and [N, C_T, H, W], the larger ones pooled."""
         student, teacher = same_size(student, teacher)
         return vid_loss(self.mean(student), F.softplus(self.alpha) + EPS, teacher)
+
+
+class VID(Term):
+    """`vid_loss`, summed over the stages, each with a distribution that is trained with the student."""
+
+    name, inputs = "vid", "post_relu"
+
+    def __init__(self, weight: float = 1, variance: float = 5.0) -> None:
+        super().__init__(weight)
+        if not variance > EPS:
+            raise ValueError(f"the first variance must be above {EPS}, not {variance}.")
+        self.variance = variance
+
+    def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
+        """Make one distribution per stage."""
+        widths = [(s.shape[1], t.shape[1]) for s, t in stages(student_output, teacher_output)]
+        self.distributions = nn.ModuleList(
+            StageDistribution(*pair, variance=self.variance) for pair in widths
+        )
+
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Sum the negative log-likelihoods of all stages."""
+        pairs = zip(self.distributions, stages(student_output, teacher_output), strict=True)
+        return sum(distribution(s, t) for distribution, (s, t) in pairs)

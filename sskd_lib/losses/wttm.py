@@ -10,6 +10,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..data.batch import Batch
+from ..models.network import Output
+from .method import Term
 from .pairs import matched_logits
 
 
@@ -32,3 +35,17 @@ def wttm_loss(student: Tensor, teacher: Tensor, gamma: float = 0.2, *, weighted:
     if weighted:
         rows = rows * (gamma * teacher.log_softmax(1)).exp().sum(1)
     return rows.mean()
+
+
+class WTTM(Term):
+    """`wttm_loss` of the logits, in the place of L_kd; TTM with weighted=False."""
+
+    name, replaces_kd = "wttm", True
+
+    def __init__(self, weight: float = 4, gamma: float = 0.2, weighted: bool = True) -> None:
+        super().__init__(weight)
+        self.gamma, self.weighted = gamma, weighted
+
+    def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
+        """Compare the logits."""
+        return wttm_loss(student_output.logits, teacher_output.logits, self.gamma, weighted=self.weighted)

@@ -1,43 +1,43 @@
-"""The interface that every backbone has, and what the families share.
+"""The interface of every backbone, and the helpers of the families.
 
 Legend: N images, C channels, H and W pixels, D feature width, K classes.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["MIN_PIXELS", "Backbone", "Stage", "check_images", "initialise_convolutions", "run_stage"]
+__all__ = ["Backbone", "MapKind", "Stage", "explain_images", "initialise_convolutions", "run_stages"]
 
-MIN_PIXELS = 16
+MapKind = Literal["post_relu", "pre_relu"]  # the maps that leave a stage's last ReLU, or those that enter it
 
 
-def check_images(x: Tensor, in_channels: int) -> None:
-    """Raise ValueError unless `x` is float [N, in_channels, H, W] with H and W of at least 16 pixels."""
+def explain_images(x: Tensor, in_channels: int, min_pixels: int) -> str:
+    """Return the error message for a tensor that is no batch of images for a backbone."""
     shape = list(x.shape)
     if x.dim() != 4:
-        raise ValueError(
+        return (
             f"A backbone expects images [N, {in_channels}, H, W], four axes, but got shape {shape}. "
             "A single image [C, H, W] goes in as image[None]."
         )
     if x.shape[1] != in_channels:
-        raise ValueError(
+        return (
             f"This backbone was made for {in_channels} channel(s), but the images have {x.shape[1]} "
             f"(shape {shape}). Make it with in_channels={x.shape[1]}, or convert the images."
         )
-    if min(x.shape[2:]) < MIN_PIXELS:
-        raise ValueError(
-            f"Images must be at least {MIN_PIXELS} x {MIN_PIXELS} pixels, but these are "
+    if min(x.shape[2:]) < min_pixels:
+        return (
+            f"Images must be at least {min_pixels} x {min_pixels} pixels, but these are "
             f"{x.shape[2]} x {x.shape[3]} (shape {shape}). Enlarge them first."
         )
-    if not x.is_floating_point():
-        raise ValueError(
-            f"A backbone expects floating-point images, but got {x.dtype}. "
-            "Turn uint8 pixels into floats with x.float() / 255."
-        )
+    return (
+        f"A backbone expects floating-point images, but got {x.dtype}. "
+        "Turn uint8 pixels into floats with x.float() / 255."
+    )
 
 
 def initialise_convolutions(network: nn.Module) -> None:
@@ -53,57 +53,67 @@ def initialise_convolutions(network: nn.Module) -> None:
 
 
 class Stage(NamedTuple):
-    """The maps at the end of a stage, [N, c, h, w] each: before its last ReLU, and as they leave it."""
+    """The maps at the end of a stage, float [N, c, h, w] each: before and after its last ReLU."""
 
-    before: Tensor
-    after: Tensor
+    pre_relu: Tensor
+    post_relu: Tensor
 
 
-def run_stage(blocks: nn.Sequential, x: Tensor) -> Stage:
-    """Run blocks that end in a ReLU and have `before_relu`; keep both sides of the last ReLU."""
-    *first, last = blocks
-    for block in first:
-        x = block(x)
-    before = last.before_relu(x)
-    return Stage(before, F.relu(before))
+def run_stages(stem: Tensor, layers: Iterable[nn.Sequential]) -> list[Stage]:
+    """Run layers of blocks on a stem's maps, which have not passed its ReLU yet; return stem and stages.
+
+    The last block of a layer must take `pre_activation=True`, which leaves its final ReLU out.
+    """
+    stages = [Stage(stem, F.relu(stem))]
+    for *blocks, last in layers:
+        x = stages[-1].post_relu
+        for block in blocks:
+            x = block(x)
+        before = last(x, pre_activation=True)
+        stages.append(Stage(before, F.relu(before)))
+    return stages
 
 
 class Backbone(nn.Module):
-    """Images to logits in two steps, features then classify; a family defines `feature_maps` and its layers.
+    """Images to features to logits. A family defines `features`, its layers, and `stages` if it has maps.
 
-    A family that also defines `stages` (and `finish`, where something follows its last stage) has stage maps.
+    `classifier_path` is the path of its last linear layer, which turns features [N, D] into logits [N, K].
+    `min_pixels` is the least height and width of its images. A family whose last stage is followed by more
+    layers defines `finish` as well.
 
     ReLUs and residual sums overwrite the output of the layer before them, which autograd does not need.
     So a forward hook inside a block must clone what it keeps; hooks on blocks and stages need not.
     """
+
+    classifier_path: str = "fc"
+    min_pixels: int = 16
 
     def __init__(self, *, in_channels: int, feature_dim: int) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.feature_dim = feature_dim
 
-    def feature_maps(self, x: Tensor) -> Tensor:
-        """Return the last activations [N, D, h, w], before pooling, of checked images [N, C, H, W]."""
-        raise NotImplementedError
-
     def features(self, x: Tensor) -> Tensor:
-        """Return the penultimate features [N, D], the mean of the last activations over their pixels.
-
-        `x` is float [N, C, H, W] with H, W >= 16; anything else raises ValueError.
-        """
-        check_images(x, self.in_channels)
-        return self.feature_maps(x).mean((2, 3))
+        """Return the penultimate features [N, D] of float images [N, C, H, W], without a check of them."""
+        raise NotImplementedError
 
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits [N, K] that the linear classifier gives to features [N, D]."""
-        return self.fc(features)
+        return self.get_submodule(self.classifier_path)(features)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits [N, K] of float images [N, C, H, W]; same errors as `features`."""
+        """Return the logits [N, K] of float images [N, C, H, W]; ValueError for anything else."""
+        if (
+            x.dim() != 4
+            or x.shape[1] != self.in_channels
+            or min(x.shape[2:]) < self.min_pixels
+            or not x.is_floating_point()
+        ):
+            raise ValueError(explain_images(x, self.in_channels, self.min_pixels))
         return self.classify(self.features(x))
 
     def stages(self, x: Tensor) -> list[Stage]:
-        """Return what leaves the stem and then each stage, of checked images [N, C, H, W]."""
+        """Return the maps at the end of the stem and of each stage, of images [N, C, H, W]."""
         raise NotImplementedError(
             f"{type(self).__name__} has no stage maps: its class does not define `stages`. Use a method that "
             "needs logits or features only, or another backbone."
@@ -111,33 +121,32 @@ class Backbone(nn.Module):
 
     def finish(self, last: Stage) -> Tensor:
         """Return the last activations [N, D, h, w], given the last stage."""
-        return last.after
+        return last.post_relu
 
-    def stage_maps(self, x: Tensor, pre_activation: bool = False) -> tuple[Tensor, ...]:
+    def features_and_maps(
+        self, x: Tensor, kind: MapKind = "post_relu"
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """Return `features` [N, D], `stage_maps`, and the last activations [N, D, h, w], from one pass.
+
+        Raises NotImplementedError if the family defines no stages, ValueError for an unknown kind.
+        """
+        if kind not in Stage._fields:
+            raise ValueError(f"there are no maps {kind!r}. The kinds are: 'post_relu', 'pre_relu'.")
+        stages = self.stages(x)
+        last = self.finish(stages[-1])
+        return last.mean((2, 3)), tuple(getattr(stage, kind) for stage in stages), last
+
+    def stage_maps(self, x: Tensor, kind: MapKind = "post_relu") -> tuple[Tensor, ...]:
         """Return the maps of the stem, then of each stage: float [N, c, h, w] each, never overwritten.
 
         They are those that the published comparisons distil. The ResNets, VGGs and ShuffleNets give them
         after the stage's last ReLU; the wide ResNets give the residual sum, before the next BatchNorm and
         ReLU (their stem, the bare convolution); MobileNetV2 gives its linear bottlenecks, which have no ReLU.
         The last map, averaged over its pixels, is `features` for ResNets, VGGs and ShuffleV1; in the other
-        families a BatchNorm or a 1x1 convolution stands between.
+        families a BatchNorm or a 1x1 convolution comes between.
 
-        pre_activation: the maps that enter the ReLU instead, as activation boundaries (AB, Heo et al. 2019)
-        compare them; for wide ResNets after the BatchNorm; MobileNetV2 gives the same maps as without.
-        Raises ValueError as `features`; NotImplementedError if the family defines no stages.
+        kind: "pre_relu" gives the maps that enter the ReLU, as activation boundaries (AB, Heo et al. 2019)
+        compare them; for wide ResNets after the BatchNorm; for MobileNetV2 its bottlenecks again.
+        Errors as in `features_and_maps`.
         """
-        check_images(x, self.in_channels)
-        return tuple(stage.before if pre_activation else stage.after for stage in self.stages(x))
-
-    def features_and_maps(
-        self, x: Tensor, pre_activation: bool = False
-    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
-        """Return `features` [N, D], `stage_maps`, and the last activations [N, D, h, w], from one pass.
-
-        Errors as theirs.
-        """
-        check_images(x, self.in_channels)
-        stages = self.stages(x)
-        last = self.finish(stages[-1])
-        maps = tuple(stage.before if pre_activation else stage.after for stage in stages)
-        return last.mean((2, 3)), maps, last
+        return self.features_and_maps(x, kind)[1]

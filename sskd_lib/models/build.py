@@ -58,7 +58,7 @@ def create_model(name: str, num_classes: int = 100, in_channels: int = 3) -> Bac
     name: one of MODELS, torchvision/NAME for any of torchvision's classifiers, or timm/NAME where timm is
     installed. `features(x)` gives the penultimate [N, D], `classify(features)` the logits, `feature_dim` is
     D, `stage_maps(x)` the maps of stem and stages. The weights come from torch's global generator.
-    Raises ValueError for a name that nobody has and for counts below 1.
+    Raises ValueError for an unknown name and for counts below 1.
 
     >>> create_model("resnet8", num_classes=10, in_channels=1).feature_dim
     64
@@ -82,10 +82,10 @@ def create_model(name: str, num_classes: int = 100, in_channels: int = 3) -> Bac
 def build_network(
     spec: dict[str, Any], mean: Sequence[float], std: Sequence[float], seed: int = 0
 ) -> Network:
-    """Make the network a spec describes, its weights drawn from `seed`.
+    """Make the network that a spec describes, with weights drawn from `seed`.
 
     spec: model, num_classes, in_channels, projection, and reuses where the classifier is another network's
-    (see `simkd.reuse_classifier`); mean, std: C floats on the [0, 1] scale.
+    (see `simkd.join`); mean, std: C floats on the [0, 1] scale.
     torch's global generator is left as it was. Raises ValueError for an unknown model.
     """
     with torch.random.fork_rng(devices=[]):
@@ -102,13 +102,13 @@ def build_network(
     return network
 
 
-def misfits(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
-    """What keeps the named tensors `found` from being loaded in place of `expected`, one phrase a tensor."""
-    problems = [f"{name} is missing" for name in expected.keys() - found.keys()]
-    problems += [f"{name} is not part of it" for name in found.keys() - expected.keys()]
+def explain_misfit(expected: dict[str, Tensor], given: dict[str, Tensor]) -> str:
+    """Return up to three reasons why the named tensors `given` cannot replace `expected`; "" if they can."""
+    problems = [f"{name} is missing" for name in expected.keys() - given.keys()]
+    problems += [f"{name} is not part of it" for name in given.keys() - expected.keys()]
     problems += [
-        f"{name} has shape {list(found[name].shape)}, expected {list(expected[name].shape)}"
-        for name in expected.keys() & found.keys()
-        if expected[name].shape != found[name].shape
+        f"{name} has shape {list(given[name].shape)}, expected {list(expected[name].shape)}"
+        for name in expected.keys() & given.keys()
+        if expected[name].shape != given[name].shape
     ]
-    return sorted(problems)
+    return "; ".join(sorted(problems)[:3]) + " …" * (len(problems) > 3)

@@ -1,4 +1,4 @@
-"""Networks on disk: safetensors files that carry a card, written whole or not at all."""
+"""Checkpoints: safetensors files of a network with a card of JSON, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from ..files import CheckpointError, read_tensors, write_tensors
-from .build import build_network, misfits
+from .build import build_network, explain_misfit
 from .network import Network
+from .pth_import import load_pth
 
 FORMAT = "sskd-kit-1"
 
@@ -17,9 +18,9 @@ FORMAT = "sskd-kit-1"
 def save_checkpoint(
     path: str | Path, network: Network, card: dict[str, Any], dtype: torch.dtype | None = None
 ) -> Path:
-    """Write a network and its card to one file, in one step that cannot be half done.
+    """Write a network and its card to one file, whole or not at all.
 
-    card: anything JSON can hold (recipe, seed, versions, accuracy, …); the network's own spec is added.
+    card: anything JSON can hold (recipe, seed, versions, accuracy, …); the network's spec is added.
     dtype: store floating-point tensors in this type (float16 halves the file; they load as float32).
     Raises OSError, with the older file intact, if the file cannot be written.
     """
@@ -30,24 +31,22 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: str | Path, device: str | torch.device = "cpu", *, format: str = FORMAT, **foreign: Any
+    path: str | Path, device: str | torch.device = "cpu", *, format: str = FORMAT, **published: Any
 ) -> Network:
-    """Rebuild the network a checkpoint holds, in eval mode, float32.
+    """Rebuild the network of a checkpoint, in eval mode, float32.
 
-    format: the kit's own, or "repdistiller" or "torchvision" for a .pth file of theirs; then foreign may hold
-    model, num_classes and projection, which such a file does not tell (see `pth_import.load_foreign`).
+    format: the kit's own, or "repdistiller" or "torchvision" for a published .pth file; then `published` may
+    hold model, num_classes and projection, which such a file does not state (see `pth_import.load_pth`).
 
     The network is returned whole or not at all: raises FileNotFoundError, or CheckpointError if the file is
-    cut short, changed, foreign, or does not fit its own card; ValueError for an unknown format or model.
+    cut short, changed, of another kind, or does not fit its card; ValueError for an unknown format or model.
     """
     if format != FORMAT:
-        from .pth_import import load_foreign  # it builds on this module
-
-        return load_foreign(path, format, **foreign).to(device)
-    if foreign:
+        return load_pth(path, format, **published).to(device)
+    if published:
         raise ValueError(
-            f"{', '.join(foreign)} is for files of others, the kit's own name it. Leave it out, or say which "
-            'format the file has, such as format="repdistiller".'
+            f"{', '.join(published)} is for files of others; the kit's own state it. Leave it out, or name "
+            'the format of the file, such as format="repdistiller".'
         )
     tensors, card = read_tensors(path)
     if card.get("format") != FORMAT:
@@ -64,15 +63,15 @@ def load_checkpoint(
             f"the card of {path} describes no network that this version of the kit can make: {error} "
             "Update the kit, or train the network again."
         ) from error
-    if problems := misfits(network.state_dict(), tensors):
+    if misfit := explain_misfit(network.state_dict(), tensors):
         raise CheckpointError(
-            f"{path} does not fit the {card['network']['model']} its card names: {'; '.join(problems[:3])}"
-            f"{' …' if len(problems) > 3 else ''}. Nothing was loaded; train it again or get the file anew."
+            f"{path} does not fit the {card['network']['model']} its card names: {misfit}. Nothing was "
+            "loaded; train it again or fetch the file again."
         )
     network.load_state_dict(tensors)  # copies into float32 parameters
     return network.eval().to(device)
 
 
 def read_card(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint's card without its weights (which are not checked then)."""
+    """Read the card of a checkpoint without its weights, which are not checked then."""
     return read_tensors(path, only_card=True)[1]

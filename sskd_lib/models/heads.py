@@ -28,20 +28,24 @@ TASKS: dict[str, str] = {
 
 
 def two_layers(width: int, outputs: int) -> nn.Sequential:
-    """z = W₂ ReLU(W₁ f) of features f [N, width]; z [N, outputs]. Source: Xu et al. 2020, section 3.2."""
+    """Return the head z = W₂ ReLU(W₁ f): features f [N, width] → z [N, outputs].
+
+    Source: Xu et al. 2020, section 3.2.
+    """
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, outputs))
 
 
 class StageClassifiers(nn.Module):
-    """One auxiliary classifier a stage, each with the same classes: maps → logits [N, stages, classes].
+    """One auxiliary classifier per stage, each with the same classes: maps → logits [N, stages, classes].
 
-    The classifier of a stage goes through what its network has after that stage in short: one 3 x 3
-    convolution, BatchNorm and ReLU for each later stage, of that stage's width and size; then the mean over
-    the pixels and a linear layer.
+    A classifier stands for the later stages of its network: one 3 x 3 convolution, BatchNorm and ReLU for
+    each later stage, of that stage's width and size; then the mean over the pixels and a linear layer.
 
     stages: [c, h, w] of each stage, without the stem. Source: Yang et al. 2021 (HSAKD), where each auxiliary
     classifier copies the network's later stages whole.
     """
+
+    on_maps = True  # Network.forward gives this head stage maps, others the features
 
     def __init__(self, stages: Sequence[Sequence[int]], classes: int) -> None:
         super().__init__()
@@ -59,22 +63,22 @@ class StageClassifiers(nn.Module):
         self.classifiers = nn.ModuleList(nn.Linear(widths[-1], classes) for _ in stages)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """maps: float [N, c, h, w] of the stem (not looked at) and each stage."""
+        """Return logits [N, stages, classes] of the maps float [N, c, h, w] of stem (unused) and stages."""
         both = zip(self.branches, self.classifiers, maps[1:], strict=True)
         return torch.stack([classify(branch(m).mean((2, 3))) for branch, classify, m in both], 1)
 
 
-def make_head(width: int, wanted: bool | Mapping[str, Any]) -> nn.Module | None:
-    """The head that a spec asks for: True is the projection head of the contrastive task, False none.
+def make_head(width: int, spec: bool | Mapping[str, Any]) -> nn.Module | None:
+    """Return the head of a spec: True is the projection head of the contrastive task, False is none.
 
-    wanted: else {"task": …, "outputs": classes of the task}, and for the joint task "stages" (see
-    StageClassifiers). width: D.
+    spec: else {"task": …, "outputs": classes of the task}; with "stages" ([c, h, w] of each) it is a head on
+    maps, StageClassifiers. width: D.
     """
-    if not isinstance(wanted, Mapping):
-        return two_layers(width, width) if wanted else None
-    if wanted["task"] == "joint":
-        return StageClassifiers(wanted["stages"], wanted["outputs"])
-    return two_layers(width, wanted["outputs"])
+    if not isinstance(spec, Mapping):
+        return two_layers(width, width) if spec else None
+    if "stages" in spec:
+        return StageClassifiers(spec["stages"], spec["outputs"])
+    return two_layers(width, spec["outputs"])
 
 
 def pretext_classes(task: str, images: int, classes: int) -> int:
@@ -112,4 +116,4 @@ def give_head(teacher: Network, task: str, train: ImageSet, seed: int) -> None:
 def stage_shapes(network: Network, side: int) -> list[list[int]]:
     """[c, h, w] of each stage of a network, the stem left out, for square images of this side."""
     blank = torch.zeros(1, network.spec["in_channels"], side, side, device=network.mean.device)
-    return [list(found.shape[1:]) for found in network.eval()(blank, maps=True).maps[1:]]
+    return [list(found.shape[1:]) for found in network.eval()(blank, maps="post_relu", head=False).maps[1:]]

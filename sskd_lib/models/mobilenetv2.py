@@ -51,6 +51,7 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the maps [N, out_width, h, w] of maps [N, in_width, ·, ·]."""
         y = self.conv(x)
         return y.add_(x) if self.adds else y
 
@@ -60,6 +61,8 @@ class MobileNetV2(Backbone):
 
     It is the one of 65.79 % in the paper's tables, with a plain ReLU; others of that name differ.
     """
+
+    classifier_path = "classifier.0"
 
     def __init__(self, num_classes: int = 100, in_channels: int = 3) -> None:
         super().__init__(in_channels=in_channels, feature_dim=FEATURES)
@@ -71,30 +74,31 @@ class MobileNetV2(Backbone):
             self.blocks.append(nn.Sequential(first, *rest))
             width = channels
         self.conv2 = nn.Sequential(*_convolution(width, FEATURES, 1), nn.ReLU(inplace=True))
-        self.classifier = nn.Sequential(nn.Linear(FEATURES, num_classes))
+        linear = nn.Linear(FEATURES, num_classes)
+        self.classifier = nn.Sequential(linear)
         initialise_convolutions(self)
-        nn.init.normal_(self.classifier[0].weight, 0, 0.01)
-        nn.init.zeros_(self.classifier[0].bias)
+        nn.init.normal_(linear.weight, 0, 0.01)
+        nn.init.zeros_(linear.bias)
 
-    def feature_maps(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
+        """Return the penultimate features [N, D], the mean of the last activations over their pixels."""
         x = self.conv1(x)
         for group in self.blocks:
             x = group(x)
-        return self.conv2(x)
+        return self.conv2(x).mean((2, 3))
 
     def stages(self, x: Tensor) -> list[Stage]:
+        """Return the maps at the end of the stem and of four groups of blocks, which end without a ReLU."""
         convolution, norm, relu = self.conv1
         before = norm(convolution(x))
         x = relu(before.clone())  # in place
-        found = [Stage(before, x)]
+        stages = [Stage(before, x)]
         for number, group in enumerate(self.blocks):
             x = group(x)
             if number in STAGE_ENDS:
-                found.append(Stage(x, x))
-        return found
+                stages.append(Stage(x, x))
+        return stages
 
     def finish(self, last: Stage) -> Tensor:
-        return self.conv2(last.after)
-
-    def classify(self, features: Tensor) -> Tensor:
-        return self.classifier(features)
+        """Return the last activations [N, D, h, w], given the last stage: a 1x1 convolution of its maps."""
+        return self.conv2(last.post_relu)

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .heads import StageClassifiers, make_head
+from .backbone import Backbone, MapKind, explain_images
+from .heads import make_head
 
 if TYPE_CHECKING:
     from ..data.images import ImageSet
 
 
 class Output(NamedTuple):
-    """What a network says of N images: all that a loss term may look at.
+    """The outputs of a network for N images: all that a loss term may read.
 
     logits: float [N, K]; features: float [N, D] or None.
-    projection: what the head says, or None; of the contrastive task float [N, D], of another its logits
-    [N, classes], of the joint one [N, stages, classes].
-    maps: float [N, c, h, w] for the stem and each stage, or None: only where they were asked for.
-    last: float [N, D, h, w], the activations whose mean over their pixels is `features`, or None: with maps.
+    projection: the output of the head, or None without one; float [N, D] for the contrastive task, logits
+    [N, classes] for another, [N, stages, classes] for the joint one.
+    maps: float [N, c, h, w] for the stem and each stage, or None where the call did not want maps.
+    last: float [N, D, h, w], the activations whose mean over their pixels is `features`; None without maps.
     """
 
     logits: Tensor
@@ -31,12 +32,15 @@ class Output(NamedTuple):
     last: Tensor | None = None
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Output:
-        """The same with every tensor changed."""
-        parts = (tuple(map(change, part)) if isinstance(part, tuple) else part for part in self)
-        return Output(*(change(part) if isinstance(part, Tensor) else part for part in parts))
+        """Return the same outputs with `change` applied to every tensor."""
+        projection, features, last = (
+            None if part is None else change(part) for part in (self.projection, self.features, self.last)
+        )
+        maps = None if self.maps is None else tuple(map(change, self.maps))
+        return Output(change(self.logits), projection, features, maps, last)
 
     def to(self, where: Any) -> Output:
-        """The same in another number format or on another device: what torch.Tensor.to takes."""
+        """Return the same outputs in another number format or on another device, as torch.Tensor.to does."""
         return self.each(lambda part: part.to(where))
 
 
@@ -45,17 +49,20 @@ class Network(nn.Module):
 
     pixels v → (v - mean) / std → backbone → features f → logits, and z = W₂ ReLU(W₁ f) if there is a head.
 
+    mean, std: C floats on the [0, 1] scale. They travel with the weights, so that a teacher and a student
+    that were trained with different ones can take the same pixels.
     projection: True for the head of the contrastive task, or what `heads.make_head` takes. task: its task.
-
-    The mean and the standard deviation travel with the weights, so a teacher and a student that
-    were trained with different ones can look at the same pixels.
+    spec: model name, classes, channels and head: what a checkpoint needs to build the network again.
 
     Source of the head (two layers, width D, no BatchNorm): Xu et al. 2020, section 3.2.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         *,
         mean: Sequence[float],
         std: Sequence[float],
@@ -67,28 +74,39 @@ class Network(nn.Module):
         self.task: str = projection["task"] if isinstance(projection, Mapping) else "contrastive"
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
-        self.spec: dict[str, Any] = {}  # model name, classes, channels: what a checkpoint needs to rebuild it
+        self.spec: dict[str, Any] = {}
 
-    def forward(
-        self, pixels: Tensor, maps: bool = False, pre_activation: bool = False, head: bool = True
-    ) -> Output:
-        """Classify pixels: float [N, C, H, W] in [0, 1] → Output.
+    def forward(self, pixels: Tensor, maps: MapKind | None = None, head: bool = True) -> Output:
+        """Classify pixels: float [N, C, H, W] in [0, 1] → Output, in the number format of the parameters.
 
-        maps: fill Output.maps with the backbone's `stage_maps` and Output.last with its last activations,
-        from the same pass; pre_activation: the stage maps that enter the ReLUs instead; head: False leaves
-        the head out. Raises ValueError or NotImplementedError where the backbone has no maps.
+        maps: "post_relu" or "pre_relu" fills Output.maps with the backbone's `stage_maps` of this kind and
+        Output.last with its last activations, from the same pass. A head on maps reads the same ones, and
+        without them those of "post_relu". head: False leaves the head out.
+        Raises ValueError for other tensors, and for maps that the backbone cannot give; NotImplementedError
+        where it has none.
         """
-        x, found, last = (pixels - self.mean) / self.std, None, None
-        asked = self.head if head else None
-        at_stages = isinstance(asked, StageClassifiers)
-        if maps or at_stages:
-            features, found, last = self.backbone.features_and_maps(x, pre_activation)
+        backbone, dtype = self.backbone, self.mean.dtype
+        if (
+            pixels.dim() != 4
+            or pixels.shape[1] != backbone.in_channels
+            or min(pixels.shape[2:]) < backbone.min_pixels
+            or not pixels.is_floating_point()
+        ):
+            raise ValueError(explain_images(pixels, backbone.in_channels, backbone.min_pixels))
+        x = (pixels - self.mean) / self.std
+        on_maps = head and getattr(self.head, "on_maps", False)
+        if maps or on_maps:
+            features, stage_maps, last = backbone.features_and_maps(x, maps or "post_relu")
         else:
-            features = self.backbone.features(x)
-        projection = None if asked is None else asked(found if at_stages else features)
-        if not maps:
-            found = last = None
-        return Output(self.backbone.classify(features), projection, features, found, last)
+            features = backbone.features(x)
+        projection = None
+        if head and self.head is not None:
+            projection = self.head(stage_maps if on_maps else features).to(dtype)
+        logits = backbone.get_submodule(backbone.classifier_path)(features).to(dtype)
+        if maps is None:
+            return Output(logits, projection, features.to(dtype))
+        stage_maps = tuple([m.to(dtype) for m in stage_maps])
+        return Output(logits, projection, features.to(dtype), stage_maps, last.to(dtype))
 
 
 def check_fits(network: Network, data: ImageSet | None, who: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import Backbone, Stage, initialise_convolutions, run_stage
+from .backbone import Backbone, Stage, initialise_convolutions, run_stages
 
 __all__ = ["ResNet", "ResNet50"]
 
@@ -34,14 +34,12 @@ class ResidualBlock(nn.Module):
             projection = _conv1x1(in_width, out_width, stride)
             self.downsample = nn.Sequential(projection, nn.BatchNorm2d(out_width))
 
-    def before_relu(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, pre_activation: bool = False) -> Tensor:
+        """Return the maps that leave the block; pre_activation: those that enter its last ReLU."""
         shortcut = x if self.downsample is None else self.downsample(x)
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = self.bn2(self.conv2(y))
-        return y.add_(shortcut)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.before_relu(x).relu_()
+        y = self.bn2(self.conv2(y)).add_(shortcut)
+        return y if pre_activation else y.relu_()
 
 
 class ResNet(Backbone):
@@ -76,16 +74,14 @@ class ResNet(Backbone):
         first = ResidualBlock(in_width, out_width, stride)
         return nn.Sequential(first, *(ResidualBlock(out_width, out_width, 1) for _ in range(blocks - 1)))
 
-    def feature_maps(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
+        """Return the penultimate features [N, D], the mean of the last activations over their pixels."""
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return self.layer3(self.layer2(self.layer1(x)))
+        return self.layer3(self.layer2(self.layer1(x))).mean((2, 3))
 
     def stages(self, x: Tensor) -> list[Stage]:
-        stem = self.bn1(self.conv1(x))
-        found = [Stage(stem, F.relu(stem))]
-        for layer in (self.layer1, self.layer2, self.layer3):
-            found.append(run_stage(layer, found[-1].after))
-        return found
+        """Return the maps at the end of the stem and of each stage."""
+        return run_stages(self.bn1(self.conv1(x)), (self.layer1, self.layer2, self.layer3))
 
 
 class Bottleneck(nn.Module):
@@ -101,13 +97,12 @@ class Bottleneck(nn.Module):
             projection = _conv1x1(in_width, 4 * width, stride)
             self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(4 * width))
 
-    def before_relu(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, pre_activation: bool = False) -> Tensor:
+        """Return the maps that leave the block; pre_activation: those that enter its last ReLU."""
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = F.relu(self.bn2(self.conv2(y)), inplace=True)
-        return self.bn3(self.conv3(y)).add_(self.shortcut(x))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.before_relu(x).relu_()
+        y = self.bn3(self.conv3(y)).add_(self.shortcut(x))
+        return y if pre_activation else y.relu_()
 
 
 class ResNet50(Backbone):
@@ -115,6 +110,8 @@ class ResNet50(Backbone):
 
     The second, third and fourth stage halve the image.
     """
+
+    classifier_path = "linear"
 
     def __init__(self, num_classes: int = 100, in_channels: int = 3) -> None:
         super().__init__(in_channels=in_channels, feature_dim=2048)
@@ -131,16 +128,11 @@ class ResNet50(Backbone):
         first = Bottleneck(in_width, width, stride)
         return nn.Sequential(first, *(Bottleneck(4 * width, width, 1) for _ in range(blocks - 1)))
 
-    def feature_maps(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
+        """Return the penultimate features [N, D], the mean of the last activations over their pixels."""
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3))
 
     def stages(self, x: Tensor) -> list[Stage]:
-        stem = self.bn1(self.conv1(x))
-        found = [Stage(stem, F.relu(stem))]
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            found.append(run_stage(layer, found[-1].after))
-        return found
-
-    def classify(self, features: Tensor) -> Tensor:
-        return self.linear(features)
+        """Return the maps at the end of the stem and of each stage."""
+        return run_stages(self.bn1(self.conv1(x)), (self.layer1, self.layer2, self.layer3, self.layer4))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import Backbone, Stage, run_stage
+from .backbone import Backbone, Stage, run_stages
 
 __all__ = ["ShuffleNetV1", "shuffle"]
 
@@ -34,28 +34,25 @@ class ShuffleUnit(nn.Module):
 
     def __init__(self, in_width: int, out_width: int, stride: int) -> None:
         super().__init__()
-        own = out_width - in_width if stride == 2 else out_width
-        width = own // 4
+        new = out_width - in_width if stride == 2 else out_width
+        width = new // 4
         self.stride, self.groups = stride, 1 if in_width == STEM else GROUPS
         self.conv1 = nn.Conv2d(in_width, width, 1, groups=self.groups, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, groups=width, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, own, 1, groups=GROUPS, bias=False)
-        self.bn3 = nn.BatchNorm2d(own)
+        self.conv3 = nn.Conv2d(width, new, 1, groups=GROUPS, bias=False)
+        self.bn3 = nn.BatchNorm2d(new)
 
-    def before_relu(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, pre_activation: bool = False) -> Tensor:
+        """Return the maps that leave the unit; pre_activation: those that enter its last ReLU."""
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         if self.groups > 1:
             y = shuffle(y, self.groups)
         y = F.relu(self.bn2(self.conv2(y)), inplace=True)
         y = self.bn3(self.conv3(y))
-        if self.stride == 1:
-            return y.add_(x)
-        return torch.cat((y, F.avg_pool2d(x, 3, stride=2, padding=1)), dim=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.before_relu(x).relu_()
+        y = y.add_(x) if self.stride == 1 else torch.cat((y, F.avg_pool2d(x, 3, 2, padding=1)), dim=1)
+        return y if pre_activation else y.relu_()
 
 
 def _stage(in_width: int, out_width: int, units: int) -> nn.Sequential:
@@ -66,6 +63,8 @@ def _stage(in_width: int, out_width: int, units: int) -> nn.Sequential:
 class ShuffleNetV1(Backbone):
     """ShuffleNet at width 1 in three groups, D = 960; its weights start as PyTorch's defaults."""
 
+    classifier_path = "linear"
+
     def __init__(self, num_classes: int = 100, in_channels: int = 3) -> None:
         super().__init__(in_channels=in_channels, feature_dim=STAGES[-1][0])
         (width1, units1), (width2, units2), (width3, units3) = STAGES
@@ -75,16 +74,11 @@ class ShuffleNetV1(Backbone):
         self.layer3 = _stage(width2, width3, units3)
         self.linear = nn.Linear(width3, num_classes)
 
-    def feature_maps(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
+        """Return the penultimate features [N, D], the mean of the last activations over their pixels."""
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return self.layer3(self.layer2(self.layer1(x)))
+        return self.layer3(self.layer2(self.layer1(x))).mean((2, 3))
 
     def stages(self, x: Tensor) -> list[Stage]:
-        stem = self.bn1(self.conv1(x))
-        found = [Stage(stem, F.relu(stem))]
-        for layer in (self.layer1, self.layer2, self.layer3):
-            found.append(run_stage(layer, found[-1].after))
-        return found
-
-    def classify(self, features: Tensor) -> Tensor:
-        return self.linear(features)
+        """Return the maps at the end of the stem and of each stage."""
+        return run_stages(self.bn1(self.conv1(x)), (self.layer1, self.layer2, self.layer3))

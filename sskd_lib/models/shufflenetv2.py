@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import Backbone, Stage, run_stage
+from .backbone import Backbone, Stage, run_stages
 
 __all__ = ["ShuffleNetV2", "interleave"]
 
@@ -35,10 +35,6 @@ def _depthwise(width: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(width, width, 3, stride, padding=1, groups=width, bias=False)
 
 
-def _relu(x: Tensor) -> Tensor:
-    return F.relu(x, inplace=True)
-
-
 class ShuffleUnit(nn.Module):
     """Pass half of the channels on untouched, convolve the other half, and interleave the two."""
 
@@ -49,18 +45,16 @@ class ShuffleUnit(nn.Module):
         self.conv2, self.bn2 = _depthwise(half), nn.BatchNorm2d(half)
         self.conv3, self.bn3 = _pointwise(half, half), nn.BatchNorm2d(half)
 
-    def _convolve(self, y: Tensor) -> Tensor:
-        y = _relu(self.bn1(self.conv1(y)))
+    def forward(self, x: Tensor, pre_activation: bool = False) -> Tensor:
+        """Return the maps that leave the unit; pre_activation: those that enter its last ReLU.
+
+        The half that passes untouched is never negative, so that a ReLU after the unit changes nothing in it.
+        """
+        untouched, y = x.chunk(2, dim=1)
+        y = F.relu(self.bn1(self.conv1(y)), inplace=True)
         y = self.bn2(self.conv2(y))
-        return self.bn3(self.conv3(y))
-
-    def forward(self, x: Tensor) -> Tensor:
-        kept, y = x.chunk(2, dim=1)
-        return interleave(kept, _relu(self._convolve(y)))
-
-    def before_relu(self, x: Tensor) -> Tensor:
-        kept, y = x.chunk(2, dim=1)
-        return interleave(kept, self._convolve(y))  # what was kept is not negative: a ReLU leaves it alone
+        y = self.bn3(self.conv3(y))
+        return interleave(untouched, y if pre_activation else F.relu(y, inplace=True))
 
 
 class DownUnit(nn.Module):
@@ -76,9 +70,10 @@ class DownUnit(nn.Module):
         self.conv5, self.bn5 = _pointwise(half, half), nn.BatchNorm2d(half)
 
     def forward(self, x: Tensor) -> Tensor:
-        left = _relu(self.bn2(self.conv2(self.bn1(self.conv1(x)))))
-        right = _relu(self.bn3(self.conv3(x)))
-        right = _relu(self.bn5(self.conv5(self.bn4(self.conv4(right)))))
+        """Return the maps [N, out_width, h / 2, w / 2] of maps [N, in_width, h, w]."""
+        left = F.relu(self.bn2(self.conv2(self.bn1(self.conv1(x)))), inplace=True)
+        right = F.relu(self.bn3(self.conv3(x)), inplace=True)
+        right = F.relu(self.bn5(self.conv5(self.bn4(self.conv4(right)))), inplace=True)
         return interleave(left, right)
 
 
@@ -88,6 +83,8 @@ def _stage(in_width: int, out_width: int, units: int) -> nn.Sequential:
 
 class ShuffleNetV2(Backbone):
     """ShuffleNetV2 at width 1, D = 1024; its weights start as PyTorch's defaults, as in the published zoo."""
+
+    classifier_path = "linear"
 
     def __init__(self, num_classes: int = 100, in_channels: int = 3) -> None:
         super().__init__(in_channels=in_channels, feature_dim=FEATURES)
@@ -99,20 +96,16 @@ class ShuffleNetV2(Backbone):
         self.conv2, self.bn2 = _pointwise(width3, FEATURES), nn.BatchNorm2d(FEATURES)
         self.linear = nn.Linear(FEATURES, num_classes)
 
-    def feature_maps(self, x: Tensor) -> Tensor:
-        x = _relu(self.bn1(self.conv1(x)))
+    def features(self, x: Tensor) -> Tensor:
+        """Return the penultimate features [N, D], the mean of the last activations over their pixels."""
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = self.layer3(self.layer2(self.layer1(x)))
-        return _relu(self.bn2(self.conv2(x)))
+        return F.relu(self.bn2(self.conv2(x)), inplace=True).mean((2, 3))
 
     def stages(self, x: Tensor) -> list[Stage]:
-        stem = self.bn1(self.conv1(x))
-        found = [Stage(stem, F.relu(stem))]
-        for layer in (self.layer1, self.layer2, self.layer3):
-            found.append(run_stage(layer, found[-1].after))
-        return found
+        """Return the maps at the end of the stem and of each stage."""
+        return run_stages(self.bn1(self.conv1(x)), (self.layer1, self.layer2, self.layer3))
 
     def finish(self, last: Stage) -> Tensor:
-        return _relu(self.bn2(self.conv2(last.after)))
-
-    def classify(self, features: Tensor) -> Tensor:
-        return self.linear(features)
+        """Return the last activations [N, D, h, w], given the last stage: a 1x1 convolution of its maps."""
+        return F.relu(self.bn2(self.conv2(last.post_relu)), inplace=True)

@@ -37,6 +37,8 @@ class VGG(Backbone):
     Raises ValueError for a depth other than 8, 11, 13, 16 and 19.
     """
 
+    classifier_path = "classifier"
+
     def __init__(self, num_classes: int = 100, in_channels: int = 3, *, depth: int) -> None:
         if depth not in CONVOLUTIONS:
             known = ", ".join(map(str, CONVOLUTIONS))
@@ -51,23 +53,22 @@ class VGG(Backbone):
         nn.init.normal_(self.classifier.weight, 0, 0.01)
         nn.init.zeros_(self.classifier.bias)
 
-    def _pool(self, x: Tensor, block: nn.Module, pixels: int) -> Tensor:
-        return x if block is self.block4 and pixels < POOLED_ONCE_MORE else F.max_pool2d(x, 2)
-
-    def feature_maps(self, x: Tensor) -> Tensor:
-        pixels = x.shape[2]
+    def features(self, x: Tensor) -> Tensor:
+        """Return the penultimate features [N, D], the mean of the last activations over their pixels."""
+        large = x.shape[2] >= POOLED_ONCE_MORE
         x = F.relu(self.block0(x), inplace=True)
-        for block in (self.block1, self.block2, self.block3, self.block4):
-            x = F.relu(block(self._pool(x, block, pixels)), inplace=True)
-        return x
+        for block in (self.block1, self.block2, self.block3):
+            x = F.relu(block(F.max_pool2d(x, 2)), inplace=True)
+        x = F.max_pool2d(x, 2) if large else x
+        return F.relu(self.block4(x), inplace=True).mean((2, 3))
 
     def stages(self, x: Tensor) -> list[Stage]:
-        pixels, stem = x.shape[2], self.block0(x)
-        found = [Stage(stem, F.relu(stem))]
+        """Return the maps at the end of each block; the first block is the stem."""
+        large = x.shape[2] >= POOLED_ONCE_MORE
+        stem = self.block0(x)
+        stages = [Stage(stem, F.relu(stem))]
         for block in (self.block1, self.block2, self.block3, self.block4):
-            before = block(self._pool(found[-1].after, block, pixels))
-            found.append(Stage(before, F.relu(before)))
-        return found
-
-    def classify(self, features: Tensor) -> Tensor:
-        return self.classifier(features)
+            x = stages[-1].post_relu
+            before = block(F.max_pool2d(x, 2) if large or block is not self.block4 else x)
+            stages.append(Stage(before, F.relu(before)))
+        return stages

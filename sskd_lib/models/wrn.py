@@ -28,10 +28,9 @@ class PreActivationBlock(nn.Module):
         if in_width != out_width:
             self.convShortcut = nn.Conv2d(in_width, out_width, 1, stride, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.after_relu(x, F.relu(self.bn1(x), inplace=True))
-
-    def after_relu(self, x: Tensor, a: Tensor) -> Tensor:
+    def forward(self, x: Tensor, activated: Tensor | None = None) -> Tensor:
+        """Return the residual sum [N, out_width, h, w] of maps x; activated: relu(bn1(x)), if known."""
+        a = F.relu(self.bn1(x), inplace=True) if activated is None else activated
         shortcut = x if self.convShortcut is None else self.convShortcut(a)
         y = F.relu(self.bn2(self.conv1(a)), inplace=True)
         return self.conv2(y).add_(shortcut)
@@ -65,20 +64,26 @@ class WideResNet(Backbone):
         initialise_convolutions(self)
         nn.init.zeros_(self.fc.bias)
 
-    def feature_maps(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
+        """Return the penultimate features [N, D], the mean of the last activations over their pixels."""
         x = self.block3(self.block2(self.block1(self.conv1(x))))
-        return F.relu(self.bn1(x), inplace=True)
+        return F.relu(self.bn1(x), inplace=True).mean((2, 3))
 
     def stages(self, x: Tensor) -> list[Stage]:
-        x, found = self.conv1(x), []
-        for first, *rest in (self.block1.layer, self.block2.layer, self.block3.layer):
-            found.append(
-                Stage(first.bn1(x), x)
-            )  # the ReLU after a stage stands in the next one's first block
-            x = first.after_relu(x, F.relu(found[-1].before))
-            for block in rest:
-                x = block(x)
-        return [*found, Stage(self.bn1(x), x)]
+        """Return the residual sums at the end of the stem and of each stage, and the BatchNorms of them.
+
+        The BatchNorm and ReLU after a stage belong to the first block of the next one. The sums count as
+        post_relu, as in the published comparisons.
+        """
+        x, stages = self.conv1(x), []
+        for block in (self.block1, self.block2, self.block3):
+            first, *rest = block.get_submodule("layer").children()
+            stages.append(Stage(first.get_submodule("bn1")(x), x))
+            x = first(x, activated=F.relu(stages[-1].pre_relu))
+            for unit in rest:
+                x = unit(x)
+        return [*stages, Stage(self.bn1(x), x)]
 
     def finish(self, last: Stage) -> Tensor:
-        return F.relu(last.before)
+        """Return the last activations [N, D, h, w], given the last stage."""
+        return F.relu(last.pre_relu)

@@ -1,1 +1,1 @@
-"""The tables of the paper: their cells, their printed figures, and what was measured here."""
+"""The tables of the paper: their cells, their published figures, and the results of running them again."""

@@ -1,15 +1,16 @@
-"""What others printed: the pairs of the SSKD paper, their figures in data/published.csv, and what to mind.
+"""The published figures of the SSKD paper's tables (data/published.csv), its pairs and its schedules.
 
-Each figure has its source and a group; only figures of one group are comparable to better than about one
-point. Groups on CIFAR-100, by whose teachers they use: A CRD's, B SSKD's, C HSAKD's; `re-run`: somebody's
-repetition with teachers of their own or the authors'. On ImageNet: `published`, and `torchdistill` for its
-re-runs in one framework.
+Each figure has a source and a group. Only figures of one group can be compared to better than about one
+point. The groups on CIFAR-100 differ in the teachers: A has CRD's, B SSKD's, C HSAKD's; `re-run` is a
+repetition by other authors. The groups on ImageNet are `published` and `torchdistill` (re-runs in one
+framework).
 
-A method is named in lower case; `teacher` and `ce` (the student alone) are methods too. `hsakd*` has a
-teacher trained jointly with the pretext task. A part after @ says under which condition, where it is not
-top-1 accuracy in per cent on all the data: `sskd@top-5` (ImageNet), `sskd@25%` (few-shot: share of the
-data), and in `pretext` `sskd-rotation@tiny-imagenet`, `…@head` (the teacher's accuracy on the pretext task),
-`…@quality` (linear evaluation on ImageNet of a ResNet-50 trained on that task).
+Names of methods are in lower case; `teacher` and `ce` (the student without a teacher) count as methods.
+`hsakd*` has a teacher that was trained jointly with the pretext task. A part after @ names the condition if
+the figure is not top-1 accuracy in percent on all the data: `sskd@top-5` (ImageNet), `sskd@25%` (few-shot:
+fraction of the data), and in the table `pretext`: `sskd-rotation@tiny-imagenet`, `…@head` (the teacher's
+accuracy on the pretext task), `…@quality` (linear evaluation on ImageNet of a ResNet-50 trained on that
+task).
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ import csv
 import re
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from ..data.load import DATA_FOLDER
 from ..models import MODELS
 from ..recipes import IMAGENET, STUDENT, Schedule
 
 FILE = DATA_FOLDER / "published.csv"
-TABLES = ("similar", "cross", "imagenet", "pretext", "few-shot")
-ZOOS = ("torchvision/", "timm/")
+PUBLISHED_TABLES = ("similar", "cross", "imagenet", "pretext", "few-shot")
+LIBRARIES = ("torchvision/", "timm/")
 LOW_RATE = ("MobileNetV2", "ShuffleV1", "ShuffleV2")  # lr 0.01 in the published commands
 
 FOOTNOTES: dict[str, str] = {
@@ -44,13 +46,13 @@ FOOTNOTES: dict[str, str] = {
     "rerun-below": "At least one independent re-run of this method on this pair came out below the published "
     "figure.",
     "paper-values-not-found": "The paper shows its few-shot and noisy-label results as curves whose values "
-    "were not found in print; what stands here is another group's re-run.",
+    "were not found in print. This figure is another group's re-run.",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A teacher and a student by the names of MODELS; kind: "similar", "cross" or "imagenet"."""
+    """A teacher and a student, by their names in MODELS. kind: "similar", "cross" or "imagenet"."""
 
     teacher: str
     student: str
@@ -58,6 +60,7 @@ class Pair:
 
     @property
     def name(self) -> str:
+        """The pair as it is printed: "TEACHER→STUDENT"."""
         return f"{self.teacher}→{self.student}"
 
 
@@ -86,11 +89,11 @@ IMAGENET_PAIR = _pairs("imagenet", "torchvision/resnet34→torchvision/resnet18"
 
 
 def find_pair(name: str) -> Pair:
-    """The pair of this name, "TEACHER→STUDENT" or "TEACHER:STUDENT": one of the paper's, or one's own.
+    """Return the pair "TEACHER→STUDENT" or "TEACHER:STUDENT": one of the paper's, or a new one.
 
-    One's own is of names in MODELS, torchvision/NAME or timm/NAME (not looked up here); its kind is
-    "similar" where both names begin with the same letters, as resnet56 and resnet20 do, else "cross".
-    Raises ValueError, listing the pairs, for anything else.
+    A new pair takes its names from MODELS, torchvision/NAME or timm/NAME (these two are not looked up). Its
+    kind is "similar" if both names begin with the same letters, as resnet56 and resnet20 do, else "cross".
+    Raises ValueError, with a list of the pairs, for anything else.
 
     >>> find_pair("wrn_40_2:ShuffleV1").kind
     'cross'
@@ -111,7 +114,7 @@ def find_pair(name: str) -> Pair:
     return Pair(teacher=teacher, student=student, kind=kind)
 
 
-# Numbers that a paper tuned for single pairs of CIFAR-100; elsewhere those of losses/zoo.py hold.
+# Numbers that a paper tuned for single pairs of CIFAR-100; elsewhere the defaults of the terms apply.
 # Source: mdistiller's published settings of DKD (Zhao et al. 2022).
 TUNED: dict[tuple[str, str], dict[str, float]] = {
     ("wrn_40_2→wrn_16_2", "dkd"): {"beta": 6.0},
@@ -122,8 +125,8 @@ TUNED: dict[tuple[str, str], dict[str, float]] = {
 }
 
 
-def numbers_for(pair: Pair, method: str) -> dict[str, dict[str, float]]:
-    """What create_method takes beside the name of a method, for a pair: published numbers of its terms.
+def numbers_for(pair: Pair, method: str) -> dict[str, Any]:
+    """Return the published numbers of a method's terms for a pair, as keywords of `create_method`.
 
     >>> numbers_for(find_pair("resnet56:resnet20"), "sskd+dkd")
     {'dkd': {'beta': 2.0}}
@@ -132,12 +135,13 @@ def numbers_for(pair: Pair, method: str) -> dict[str, dict[str, float]]:
 
 
 def schedule_for(student: str, epochs: int | None = None) -> Schedule:
-    """The published schedule of a student: STUDENT, its lr 0.01 for MobileNetV2 and the ShuffleNets.
+    """Return the published schedule of a student: STUDENT, with lr 0.01 for MobileNetV2 and the ShuffleNets.
 
-    torchvision/NAME and timm/NAME get IMAGENET. epochs: another length; the milestones keep their shares.
+    torchvision/NAME and timm/NAME get IMAGENET. epochs: another length; the milestones, which are fractions
+    of it, stay.
     Source: command.sh of the published code; issue 5 there for ImageNet.
     """
-    schedule = IMAGENET if student.startswith(ZOOS) else STUDENT
+    schedule = IMAGENET if student.startswith(LIBRARIES) else STUDENT
     if student in LOW_RATE:
         schedule = replace(schedule, lr=0.01)
     return schedule if epochs is None else replace(schedule, epochs=epochs)
@@ -145,7 +149,7 @@ def schedule_for(student: str, epochs: int | None = None) -> Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A printed number: per cent, its ± where one was given, its group and source, keys of FOOTNOTES."""
+    """A published accuracy in percent, with its ± (if given), group, source and keys of FOOTNOTES."""
 
     value: float
     spread: float | None
@@ -155,15 +159,15 @@ class Figure:
 
 
 def published(table: str, pair: Pair | str, method: str) -> list[Figure]:
-    """The printed figures of one method on one pair, the paper's own first; [] where none was found.
+    """Return the published figures of a method on a pair, the paper's first; [] if none was found.
 
-    table: one of TABLES. Raises ValueError for another table or a pair that find_pair does not know.
+    table: one of PUBLISHED_TABLES. Raises ValueError for another table, or a pair unknown to find_pair.
 
     >>> [figure.value for figure in published("similar", "vgg13:vgg8", "sskd")]
     [75.33, 74.53]
     """
-    if table not in TABLES:
-        raise ValueError(f"there is no table '{table}'. The tables are: {', '.join(TABLES)}.")
+    if table not in PUBLISHED_TABLES:
+        raise ValueError(f"there is no table '{table}'. The tables are: {', '.join(PUBLISHED_TABLES)}.")
     pair = pair if isinstance(pair, Pair) else find_pair(pair)
     return list(_figures().get((table, pair.name, method), ()))
 
@@ -189,9 +193,10 @@ def _figures() -> dict[tuple[str, str, str], tuple[Figure, ...]]:
 
 
 def _is_backbone(name: str) -> bool:
-    return name in MODELS or any(name.startswith(zoo) and name != zoo for zoo in ZOOS)
+    return name in MODELS or any(name.startswith(library) and name != library for library in LIBRARIES)
 
 
 def _family(name: str) -> str:
-    """The letters that a name begins with, in lower case and without its zoo: wrn, resnet, shufflev."""
-    return re.match("[a-z]*", name.rpartition("/")[2].lower())[0]
+    """The letters that a name begins with, in lower case and without its library: wrn, resnet, shufflev."""
+    letters = re.match("[a-z]*", name.rpartition("/")[2].lower())
+    return letters[0] if letters else ""

@@ -1,4 +1,4 @@
-"""Where and in which number format a training computes."""
+"""Device and formats of a training, its CUDA graph, and its processes."""
 
 from .device import Runtime, choose_runtime
 

@@ -1,4 +1,4 @@
-"""The machine a run uses: device, number format, memory format, threads, memory, captured steps."""
+"""The runtime of a training: device, number format, memory format, threads, memory, CUDA graph."""
 
 from __future__ import annotations
 
@@ -6,37 +6,40 @@ import ctypes
 import os
 import platform
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..models.network import Network, Output
+CPU = torch.device("cpu")
+CPUINFO = "/proc/cpuinfo"  # Linux's description of the processor
+LARGEST_BLOCK_KEPT = 1 << 30  # bytes: blocks up to this size stay with the process
 
-SETTING = "SSKD_RUNTIME"  # environment variable: "default" takes the rule of thumb, unmeasured
-KEPT = 1 << 30  # bytes: blocks up to this size stay with the process
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """Where and in which format the networks compute, and the layers that a method's terms train.
+    """Device and formats in which networks, and the layers that loss terms train, compute.
 
     The losses are in float32 in any case.
 
-    threads: of the CPU; None leaves the number torch has. capture: the whole step as one CUDA graph, on CUDA.
-    keep_memory: see `keep_freed_memory`. why: for people; two runtimes that differ only in it are equal.
+    threads: CPU threads; None leaves the number torch has. cuda_graph: the whole step as one CUDA graph, on
+    CUDA only. keep_memory: see `keep_freed_memory`. why: the reason for these values, for people; two
+    runtimes that differ only in it are equal.
     """
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     dtype: torch.dtype = torch.float32
     channels_last: bool = False
     threads: int | None = None
-    capture: bool = False
+    cuda_graph: bool = False
     keep_memory: bool = False
     why: str = field(default="", compare=False)
 
     def prepare(self) -> None:
-        """Set this process up for a training: its GPU, its threads, and what happens to freed memory."""
+        """Set up this process for a training: current GPU, threads, and the fate of freed memory."""
         if self.device.type == "cuda" and self.device.index is not None:
             torch.cuda.set_device(self.device)
         if self.threads is not None:
@@ -44,29 +47,36 @@ class Runtime:
         if self.keep_memory:
             keep_freed_memory()
 
-    def place(self, network: Network) -> Network:
-        """Move a network to the device, in this memory format."""
+    def place(self, module: Module) -> Module:
+        """Move a module to the device, in this memory format."""
         memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
-        return network.to(self.device, memory_format=memory_format)
+        return module.to(self.device, memory_format=memory_format)  # type: ignore[call-overload]
 
-    def run(self, network: Network, views: Tensor, **asked: bool) -> Output:
-        """Pass views through a network in this format; the output is float32.
+    @cached_property
+    def autocast(self) -> dict[str, Any]:
+        """Keywords for `torch.autocast(**runtime.autocast)`: inside it, layers compute in this format.
 
-        views: float [N, C, H, W] in [0, 1]; asked: maps, pre_activation (see `Network.forward`).
+        There is no cache of rounded weights: a CUDA graph would replay those of an earlier step.
+        """
+        return {
+            "device_type": self.device.type,
+            "dtype": self.dtype,
+            "enabled": self.dtype != torch.float32,
+            "cache_enabled": False,
+        }
+
+    def run(self, network: nn.Module, views: Tensor, **needs: Any) -> Any:
+        """Pass views through a network in this format; its Output is float32.
+
+        views: float [N, C, H, W] in [0, 1]; needs: keywords of the network's forward (`Network.forward`).
         """
         if self.channels_last:
             views = views.contiguous(memory_format=torch.channels_last)
-        with self.autocast():
-            return network(views, **asked).to(torch.float32)
-
-    def autocast(self, wanted: bool = True) -> torch.autocast:
-        """What runs inside computes in this format's numbers, if wanted."""
-        half = wanted and self.dtype != torch.float32
-        # A recorded step must not find weights that an earlier step has rounded: no cache.
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=half, cache_enabled=False)
+        with torch.autocast(**self.autocast):
+            return network(views, **needs).to(torch.float32)
 
     def describe(self) -> dict[str, Any]:
-        """What a card says of the machine."""
+        """Return the entries of a card that describe the machine."""
         cuda = self.device.type == "cuda"
         return {
             "device": self.device.type,
@@ -74,133 +84,135 @@ class Runtime:
             "dtype": str(self.dtype).removeprefix("torch."),
             "channels_last": self.channels_last,
             "threads": self.threads or torch.get_num_threads(),
-            "capture": self.capture,
+            "cuda_graph": self.cuda_graph,
             "keep_memory": self.keep_memory,
             "why": self.why,
         }
 
     def in_words(self) -> str:
-        """The format in words: "bfloat16, channels_last, 2 threads"."""
+        """Return the format in words: "bfloat16, channels_last, 2 threads"."""
         plain = self.dtype == torch.float32 and not self.channels_last
         return ", ".join(
             [
                 f"{'plain ' * plain}{str(self.dtype).removeprefix('torch.')}",
                 *["channels_last"] * self.channels_last,
                 *([f"{self.threads} thread{'s' * (self.threads > 1)}"] if self.threads else []),
-                *["the step captured as one graph"] * self.capture,
+                *["the step as one CUDA graph"] * self.cuda_graph,
                 *["freed memory kept"] * self.keep_memory,
             ]
         )
 
 
 def choose_runtime(device: str = "auto", exact: bool = False) -> Runtime:
-    """Choose the format that was measured to be the fastest on this machine; `.why` says so.
+    """Choose number format, memory format and launch of a training from what the device can do.
 
-    The first call on a machine times small SSKD steps for about ten seconds (`probe.py`), says what it found
-    in one line on stderr and keeps it in the user's cache folder, where later calls read it (`choice.py`).
-    The method is never changed: formats differ in rounding only. Apple's mps, not measured: plain float32.
+    CUDA, compute capability 8 or more   bfloat16, channels_last, the step as a CUDA graph
+    CUDA, older                          float32, channels_last, the step as a CUDA graph
+    CPU with bfloat16 arithmetic         bfloat16, channels_last
+    other CPUs                           float32, channels_last
+    Apple's mps (never measured)         plain float32
 
-    exact: plain float32 everywhere and nothing else, for comparisons to the last digit.
-    The environment: with SSKD_RUNTIME=default nothing is measured and the rule of thumb holds
-    (`rule_of_thumb`); with OMP_NUM_THREADS set, the number of threads is left as it says.
+    On a CPU under glibc freed memory stays with the process. The number of threads is torch's own, which
+    follows OMP_NUM_THREADS. Formats differ in rounding only; `.why` names the rule.
 
-    device: "auto", "cpu", "cuda", "cuda:1", "mps". Raises ValueError for a device this machine lacks, or for
-    another value of SSKD_RUNTIME.
+    device: "auto", "cpu", "cuda", "cuda:1" or "mps". exact: plain float32 on every device, for comparisons to
+    the last digit. Raises ValueError for a device that this machine lacks.
+    Measured by benchmarks/formats.py; see benchmarks/results/format_rule_cpu.json.
     """
     place = find_device(device)
     if exact:
-        return Runtime(device=place, why="exact=True: plain float32, nothing measured")
+        return Runtime(device=place, why="exact=True: plain float32")
     if place.type == "mps":
-        return Runtime(device=place, why="formats have not been measured on Apple's mps: plain float32")
-    setting = os.environ.get(SETTING, "")
-    if setting not in ("", "default"):
-        raise ValueError(
-            f"the environment variable {SETTING} is {setting!r}; set it to default (the format by rule of "
-            "thumb, nothing measured) or leave it unset (this machine is measured once)."
-        )
-    if setting == "default":
-        return rule_of_thumb(place, f"not measured, because {SETTING}=default")
-    from .choice import measured_runtime  # it needs the networks and losses, this file does not
-
-    return measured_runtime(place)
+        return Runtime(device=place, why="rule for Apple's mps, where no format was measured: plain float32")
+    cuda = place.type == "cuda"
+    bfloat16 = computes_in_bfloat16(place)
+    return Runtime(
+        device=place,
+        dtype=torch.bfloat16 if bfloat16 else torch.float32,
+        channels_last=True,
+        cuda_graph=cuda,
+        keep_memory=not cuda and uses_glibc(),
+        why=f"rule for {'GPUs' if cuda else 'CPUs'} {'with' if bfloat16 else 'without'} bfloat16 arithmetic",
+    )
 
 
 def find_device(name: str) -> torch.device:
-    """The device of a name; "auto" prefers CUDA, then mps. Raises ValueError if this machine lacks it."""
+    """Return the device of a name; "auto" prefers CUDA, then mps.
+
+    Raises ValueError if this machine lacks it.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        place = torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"there is no device {name!r}; choose auto, cpu, cuda or mps.") from error
-    cuda = torch.cuda.is_available() and (place.index or 0) < torch.cuda.device_count()
-    here = {"cpu": True, "cuda": cuda, "mps": torch.backends.mps.is_available()}
-    if not here.get(place.type, False):
+    cuda = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    usable = {"cpu": True, "cuda": cuda, "mps": torch.backends.mps.is_available()}
+    if not usable.get(device.type, False):
         raise ValueError(
-            f"this machine has no {place} device that torch {torch.__version__} can use. "
+            f"this machine has no {device} device that torch {torch.__version__} can use. "
             "Choose device='auto' or 'cpu'; for a GPU, install a torch build that supports it (pytorch.org)."
         )
-    return place
+    return device
 
 
-def rule_of_thumb(device: torch.device, why: str) -> Runtime:
-    """The format where nothing is measured: channels_last; bfloat16 on a CPU that has it, else float32."""
-    half = device.type == "cpu" and cpu_has_bfloat16()
-    kind = "CPUs with bfloat16" if half else "CPUs without bfloat16" if device.type == "cpu" else "GPUs"
-    return Runtime(
-        device=device,
-        dtype=torch.bfloat16 if half else torch.float32,
-        channels_last=True,
-        why=f"rule of thumb for {kind} ({why})",
-    )
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Return whether a CUDA device or this CPU has units that multiply bfloat16 numbers."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    flags = _cpu_facts().get("flags", "").split()
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def keep_freed_memory(keep: bool = True) -> bool:
     """Keep freed blocks in the process; without it, glibc returns each block above 32 MiB to the system.
 
-    The system zeroes such a block, page by page, when it is asked for anew: in every layer of every step. The
-    price of keeping: the process holds its peak memory to its end. `keep=False` goes back to glibc's own
-    thresholds and returns what is free. Returns whether this C library can do it (glibc can); never raises.
+    The system clears such a block, page by page, at its next allocation: in every layer of every step. The
+    price of keeping: the process holds its peak memory to its end. `keep=False` restores glibc's own
+    thresholds and returns free blocks. Returns whether this C library can do it (glibc can); never raises.
     """
     trim_threshold, mmap_threshold, mmap_max = -1, -3, -4  # M_… of malloc.h
+    if not uses_glibc():
+        return False
     try:
-        if not os.confstr("CS_GNU_LIBC_VERSION"):
-            return False
         libc = ctypes.CDLL(None)
         if not keep:
             libc.mallopt(mmap_max, 65536)
             done = libc.mallopt(mmap_threshold, 32 << 20) and libc.mallopt(trim_threshold, 64 << 20)
             libc.malloc_trim(0)
             return bool(done)
-        # glibc before 2.35 takes no threshold above 32 MiB, but can be told to map no blocks at all
-        done = libc.mallopt(mmap_threshold, KEPT) or libc.mallopt(mmap_max, 0)
+        # glibc before 2.35 takes no threshold above 32 MiB, but can be asked to map no blocks at all
+        done = libc.mallopt(mmap_threshold, LARGEST_BLOCK_KEPT) or libc.mallopt(mmap_max, 0)
         return bool(done and libc.mallopt(trim_threshold, 2**31 - 1))
-    except (OSError, AttributeError, TypeError, ValueError):  # no glibc
+    except (OSError, AttributeError, TypeError):
+        return False
+
+
+def uses_glibc() -> bool:
+    """Return whether this process's C library is glibc."""
+    try:
+        return bool(os.confstr("CS_GNU_LIBC_VERSION"))
+    except (AttributeError, ValueError, OSError):
         return False
 
 
 def usable_cores() -> int:
-    """How many CPU cores this process may use."""
+    """Return the number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def cpu_name() -> str:
-    """The model of the CPU, as far as the system says it."""
+    """Return the model of the CPU, as far as the system names it."""
     return _cpu_facts().get("model name") or platform.processor() or platform.machine() or "unknown CPU"
 
 
-def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 numbers in hardware (AVX512-BF16 or AMX)."""
-    flags = _cpu_facts().get("flags", "").split()
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
 def _cpu_facts() -> dict[str, str]:
-    """What Linux tells of the first core; other systems tell nothing, so no guess is made there."""
+    """The entries of Linux's /proc/cpuinfo for the first core; none on other systems."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        with open(CPUINFO, encoding="utf-8", errors="replace") as file:
             first = file.read().split("\n\n")[0]
     except OSError:
         return {}

@@ -1,4 +1,4 @@
-"""What a training would take, before it starts: steps, hours, memory, disk."""
+"""The cost of a training before it starts: steps, hours, memory, disk."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ import torch
 
 from ..data.images import ImageSet
 from ..models.network import Network
-from .jobs import prepare
-from .loop import Step, sgd
+from ..recipes import STUDENT
+from ..runtime.device import choose_runtime
+from .loop import begin_epoch, make_step
+from .state import TrainOptions
+from .step import share_passes
+from .teacher_cache import TeacherTable
+from .train import create_methods, prepare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,39 +49,57 @@ class Estimate:
         )
 
 
-def estimate(students: list[Network], teacher: Network | None, train: ImageSet, **options: Any) -> Estimate:
+def estimate(
+    students: list[Network],
+    teacher: Network | None,
+    train: ImageSet,
+    *,
+    method: Any = "sskd",
+    recipe: Any = None,
+    table: TeacherTable | str | Path | None = None,
+    **options: Any,
+) -> Estimate:
     """Time a few steps of a training on copies of its students; nothing is written or changed.
 
     Takes what `distill` takes. Steps are timed for about five seconds after a warm-up of four; where a step
     takes seconds, at least one after the first.
     """
-    lesson, jobs = prepare(copy.deepcopy(students), teacher, train, **options | {"out": None})
-    lesson.runtime.prepare()
-    for job in jobs:
-        job.optimizer = sgd(job.trained, lesson.schedule, lesson.runtime)
-    step = Step(lesson, jobs)
-    step.set_learning_rate(lesson.schedule.lr)
-    device, seconds = lesson.runtime.device, []
-    batches = itertools.chain.from_iterable(lesson.feed.epoch(number) for number in itertools.count())
+    options = {"schedule": STUDENT, "seed": 0, "runtime": None} | options
+    options["runtime"] = options["runtime"] or choose_runtime()
+    methods = create_methods(copy.deepcopy(method), recipe, len(students))
+    training = prepare(
+        copy.deepcopy(students),
+        teacher,
+        train,
+        None,
+        methods=methods,
+        options=TrainOptions(**options),
+        table=table,
+    )
+    states, loader, schedule = training.states, training.loader, training.options.schedule
+    device, seconds = training.options.runtime.device, []
+    training.options.runtime.prepare()
+    passes = share_passes(states)
+    begin_epoch(states, 0, schedule.epochs, schedule.lr)
+    step = make_step(passes, loader, training.teacher, training.options)
+    batches = itertools.chain.from_iterable(loader.epoch(number) for number in itertools.count())
     for number, batch in enumerate(batches):
         started = time.perf_counter()
-        step.call(batch)
+        step(batch)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - started)
         if (number >= 5 and sum(seconds[4:]) > 5) or (number >= 1 and sum(seconds) > 20) or number >= 200:
             break
-    steady = seconds[4:] or seconds[1:]
-    tensors = [tensor for job in jobs for tensor in job.state().values()]
-    looked = step.asked if lesson.teacher is not None else ()
+    live = [group.needs.views for group in passes if group.needs_teacher and training.teacher is not None]
     return Estimate(
-        students=len(jobs),
-        epochs=lesson.schedule.epochs,
-        steps=len(lesson.feed),
-        forwards=sum(look[0] for look in looked) * len(train) * lesson.schedule.epochs,
-        seconds=statistics.median(steady),
+        students=len(states),
+        epochs=schedule.epochs,
+        steps=len(loader),
+        forwards=sum(live) * len(train) * schedule.epochs,
+        seconds=statistics.median(seconds[4:] or seconds[1:]),
         memory=peak_memory(device),
-        disk=3 * sum(tensor.nbytes for tensor in tensors),
+        disk=3 * sum(tensor.nbytes for state in states for tensor in state.tensors()),
     )
 
 

@@ -1,41 +1,40 @@
-"""What lets a killed training go on: its state on disk, and the check that it is the same training.
+"""A killed training goes on: its state on disk, and the check that it is the same training.
 
-The state is weights, momenta and history, written whole or not at all. Nothing random is in it: feed.py
-draws the randomness of an epoch from (seed, epoch).
+The state is weights, the optimizer's state and the history, written whole or not at all. Nothing random is in
+it: loader.py draws the random numbers of an epoch from (seed, epoch).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..data.images import ImageSet
 from ..files import (
     TEMPORARY,
     CheckpointError,
+    differences,
     explained,
-    read_tensors,
     tensors_hash,
     write_atomically,
-    write_tensors,
 )
 from ..models.network import Network
-from ..recipes import Schedule
+from ..runtime.distributed import Distributed
+from .state import TrainOptions, TrainState
 
-if TYPE_CHECKING:
-    from .loop import Job, Lesson
-
-RESUME_FORMAT = "sskd-kit-resume-2"
-RESUME_FILE = "resume.safetensors"
+RESUME_FORMAT = "sskd-kit-resume-3"
+RESUME_FILE = "resume.pt"
+EARLIER_FILE = "resume.safetensors"  # of versions before 0.2
 
 
 def hash_images(train: ImageSet, test: ImageSet | None) -> dict[str, Any]:
-    """What a plan says of the images; students trained together share it."""
+    """Return what a plan holds of the images; students trained together share it."""
     return {
         "data": train.fingerprint(),
         "window": train.window,
@@ -48,27 +47,25 @@ def make_plan(
     network: Network,
     teacher_weights: str | None,
     images: dict[str, Any],
-    schedule: Schedule,
-    seed: int,
+    options: TrainOptions,
     processes: int,
 ) -> dict[str, Any]:
-    """What makes a run this run and no other. Hashes (checkpoints.tensors_hash) are taken before the first
-    step.
-    """
-    return {
+    """Collect what makes a run this run and no other, before its first step."""
+    plan = {
         "kind": kind,
         "network": network.spec,
         "initial_weights": tensors_hash(network.state_dict()),
         "teacher_weights": teacher_weights,
         **images,
-        "schedule": dataclasses.asdict(schedule),
-        "seed": seed,
+        "schedule": dataclasses.asdict(options.schedule),
+        "seed": options.seed,
         "processes": processes,
     }
+    return plan
 
 
 def write_metrics(out: Path, records: list[dict[str, Any]], append: bool = False) -> None:
-    """Write records to metrics.jsonl, one line an epoch, in place of what it holds or after it."""
+    """Write records to metrics.jsonl, one line per epoch, in the place of its content or after it."""
     path, lines = out / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records)
     if not append:
         write_atomically(path, lines.encode())
@@ -77,92 +74,96 @@ def write_metrics(out: Path, records: list[dict[str, Any]], append: bool = False
         file.write(lines)
 
 
-def save_state(job: Job) -> None:
-    """Keep what a killed run needs to go on."""
-    momenta = {f"momentum.{i}": momentum for i, momentum in momentum_buffers(job).items()}
-    card = {"format": RESUME_FORMAT, "plan": job.plan, "card": job.card, "history": job.history}
-    write_tensors(job.out / RESUME_FILE, job.state() | momenta, card)
+def save_state(state: TrainState) -> None:
+    """Write what a killed run needs to go on."""
+    buffer = io.BytesIO()
+    torch.save(
+        {
+            "format": RESUME_FORMAT,
+            "text": json.dumps({"plan": state.plan, "card": state.card, "history": state.history}),
+            "network": state.network.state_dict(),
+            "method": state.method.state_dict(),
+            "optimizer": state.optimizer.state_dict(),
+        },
+        buffer,
+    )
+    write_atomically(state.out / RESUME_FILE, buffer.getvalue())
 
 
-def momentum_buffers(job: Job) -> dict[int, Tensor]:
-    """The optimiser's momentum of each parameter that has one, by the parameter's number."""
-    states = (job.optimizer.state[parameter] for parameter in job.trained.parameters())
-    found = {i: state.get("momentum_buffer") for i, state in enumerate(states)}
-    return {i: momentum for i, momentum in found.items() if momentum is not None}
-
-
-def restore(job: Job, lesson: Lesson) -> list[dict[str, Any]]:
-    """Load an earlier part of this very run, if `out` has one, into every process. Returns its history."""
-    world = lesson.feed.world
-    history = world.tell(read_state(job, lesson.schedule.epochs) if world.leads else None)
-    numbers = world.tell(sorted(momentum_buffers(job)))
-    for i, parameter in enumerate(job.trained.parameters()):
-        if i in numbers and not world.leads:
-            job.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter)
-    world.share([*job.state().values(), *momentum_buffers(job).values()])
-    return history
-
-
-def read_state(job: Job, epochs: int) -> list[dict[str, Any]]:
-    """Load an earlier part of this very run, if `out` has one. Returns its history."""
-    if job.out is None:
-        return []
-    with explained(job.out):
-        job.out.mkdir(parents=True, exist_ok=True)
-        for litter in job.out.glob(f".*{TEMPORARY}"):  # of a process killed while it wrote
-            litter.unlink(missing_ok=True)
-    path = job.out / RESUME_FILE
-    if not path.exists():
-        write_metrics(job.out, [])
-        return []
-    tensors, saved = read_tensors(path)
-    check_same_run(job, saved)
-    for name, tensor in job.state().items():  # checked above to be the same networks
-        tensor.copy_(tensors[name])
-    for i, parameter in enumerate(job.trained.parameters()):
-        if (momentum := tensors.get(f"momentum.{i}")) is not None:
-            # In the parameter's memory format: a fused step walks through both as they lie in memory.
-            job.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
-    write_metrics(job.out, saved["history"])
-    keep_card(job, saved["card"], finished=len(saved["history"]) == epochs)
-    return saved["history"]
-
-
-def check_same_run(job: Job, saved: dict[str, Any]) -> None:
-    """Raise CheckpointError, naming what differs, unless a saved state belongs to this job."""
-    if saved.get("format") != RESUME_FORMAT:
-        differs = [f"{RESUME_FILE}, which is no saved training of this version of the kit"]
-    else:
-        differs = differences(saved["plan"], job.plan)
-    if not differs:
+def restore(state: TrainState, epochs: int, processes: Distributed) -> None:
+    """Load an earlier part of this very run, if `out` has one, into every process."""
+    saved = processes.broadcast_object(read_state(state) if processes.is_main else None)
+    if saved is None:
         return
+    state.network.load_state_dict(saved["network"])
+    state.method.load_state_dict(saved["method"])
+    state.optimizer.load_state_dict(saved["optimizer"])
+    state.history = saved["history"]
+    if processes.is_main:
+        write_metrics(state.out, state.history)
+    keep_card(state, saved["card"], finished=len(state.history) == epochs)
+
+
+def read_state(state: TrainState) -> dict[str, Any] | None:
+    """Read the saved state of this very run; None if there is none.
+
+    Raises CheckpointError if the folder holds another run, or a file that is damaged; OSError if it cannot be
+    written.
+    """
+    if state.out is None:
+        return None
+    with explained(state.out):
+        state.out.mkdir(parents=True, exist_ok=True)
+        for leftover in state.out.glob(f".*{TEMPORARY}"):  # of a process killed while it wrote
+            leftover.unlink(missing_ok=True)
+    path = state.out / RESUME_FILE
+    if not path.exists():
+        if (state.out / EARLIER_FILE).exists():
+            raise _other_run(state, [f"{EARLIER_FILE}, which an earlier version of the kit saved"])
+        write_metrics(state.out, [])
+        return None
+    saved = load_saved(path)
+    if saved.get("format") != RESUME_FORMAT:
+        raise _other_run(state, [f"{RESUME_FILE}, which is no saved training of this version of the kit"])
+    if differs := differences(saved["plan"], state.plan):
+        raise _other_run(state, differs)
+    return saved
+
+
+def load_saved(path: Path) -> dict[str, Any]:
+    """Read a file of `save_state` onto the CPU, after a check of its sums; no code in it is run.
+
+    Raises CheckpointError if it is damaged or of another kind.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"{damaged} is not what was written")
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        return {**saved, **json.loads(saved.get("text", "{}"))}
+    except Exception as error:  # a damaged file can raise anything
+        raise CheckpointError(
+            f"{path} is damaged, cut short, or no saved training ({type(error).__name__}). Nothing was loaded. "
+            "Delete it to start this training again, or choose another output folder."
+        ) from error
+
+
+def _other_run(state: TrainState, differs: list[str]) -> CheckpointError:
+    """Make the error for a folder of another run, which names what differs."""
     hint = ""
     if differs == ["initial_weights"]:
-        hint = " That run began with a fresh network: make yours anew with create_network."
-    raise CheckpointError(
-        f"{job.out} holds another run; what differs: {', '.join(differs)}.{hint} Choose another output "
+        hint = " That run began with a fresh network: make yours again with create_network."
+    return CheckpointError(
+        f"{state.out} holds another run; what differs: {', '.join(differs)}.{hint} Choose another output "
         "folder, repeat the old settings to resume it, or delete the folder."
     )
 
 
-def differences(there: dict[str, Any], asked: dict[str, Any], prefix: str = "") -> list[str]:
-    """Names of the entries that two plans do not share, with both values where they are short."""
-    found = []
-    for name in asked | there:
-        old, new = there.get(name), asked.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += differences(old, new, f"{prefix}{name}.")
-        elif old != new:
-            values = f" ({old} there, {new} asked for)"
-            found.append(prefix + name + (values if len(values) < 80 else ""))
-    return found
-
-
-def keep_card(job: Job, earlier: dict[str, Any], finished: bool) -> None:
-    """Let the card say on which machine a resumed run began; that of a finished run stays as it is."""
+def keep_card(state: TrainState, earlier: dict[str, Any], finished: bool) -> None:
+    """Note on the card on which machine a resumed run began; that of a finished run stays as it is."""
     if finished:
-        job.card = earlier
+        state.card = earlier
         return
     began = earlier.get("began_on") or {name: earlier[name] for name in ("versions", "runtime")}
-    if began != {name: job.card[name] for name in began}:
-        job.card["began_on"] = began
+    if began != {name: state.card[name] for name in began}:
+        state.card["began_on"] = began

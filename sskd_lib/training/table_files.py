@@ -25,7 +25,7 @@ import numpy as np
 from torch import Tensor
 
 from ..files import TEMPORARY, CheckpointError, explained, read_tensors, write_atomically, write_tensors
-from .resume import differences
+from ..files import differences
 
 FORMAT = "sskd-kit-table-1"
 CARD, INDEX = "card.json", "index.safetensors"

@@ -19,7 +19,7 @@ from ..data.views import PADDING, Draws, draw
 from ..files import tensors_hash
 from ..models.network import Network, Output
 from . import table_files as files
-from .resume import differences
+from ..files import differences
 
 HASHED = 1024  # images in memory at a time
 

@@ -8,12 +8,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import arithmetic
+import few_labels
+import memory
 import numpy as np
+import published
 import pytest
+import rows
+import scaling
+import step
+import timing
 import torch
 from torch import Tensor
 
@@ -21,29 +28,11 @@ import sskd_lib as sskd
 from sskd_lib import ImageSet, Output, Recipe, Runtime
 from sskd_lib.losses import error_rank, own_image, similarity_matrix
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
-import arithmetic  # noqa: E402
-import few_labels  # noqa: E402
-import memory  # noqa: E402
-import published  # noqa: E402
-import rows  # noqa: E402
-import scaling  # noqa: E402
-import step  # noqa: E402
-import timing  # noqa: E402
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
 PRECISIONS = pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda dtype: str(dtype)[6:])
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny networks gain nothing from threads, and lose minutes where other programs want the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def interleave(rows: Tensor) -> Tensor:
@@ -330,7 +319,7 @@ def test_wide_ranges_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     [
         Runtime(),
         Runtime(dtype=torch.bfloat16, channels_last=True, threads=3, keep_memory=True, why="so"),
-        Runtime(device=torch.device("cuda:1"), capture=True),
+        Runtime(device=torch.device("cuda:1"), cuda_graph=True),
     ],
 )
 def test_a_runtime_comes_through_a_command_as_it_was(runtime: Runtime) -> None:

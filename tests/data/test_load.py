@@ -342,7 +342,7 @@ def test_importing_the_data_room_is_light():
         "import sys, sskd_lib.data; print([m for m in ('PIL', 'torchvision', 'matplotlib', 'sklearn', "
         "'ipywidgets', 'pandas') if m in sys.modules])"
     )
-    root = Path(data.__file__).parents[1]
+    root = Path(data.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.killing import die_while_writing
 from PIL import Image
-from test_resume import die_while_writing
 
 from sskd_lib.data import sharding
 from sskd_lib.data.load import load_images

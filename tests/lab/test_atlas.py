@@ -2,59 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
-import statistics
-import time
 
 import matplotlib
 import numpy as np
 import pytest
 import torch
+from helpers.atlas_explorer import CLASSES, COUNT, TEMPERATURES, data, explorer
+from helpers.explorers import bits_by_hand, softened_by_hand
+from helpers.pictures import picture
 from matplotlib.colors import to_rgb
 from PIL import Image
-from test_lab_explorers import bits_by_hand, live, picture, softened_by_hand, static  # noqa: F401
 
-from sskd_lib.lab.explorers.atlas import FEATURES, choose_images, explore_atlas
+from sskd_lib.lab.explorers.atlas import FEATURES, choose_images
 from sskd_lib.lab.explorers.page import MOST, page_options
-from sskd_lib.lab.mapping import Atlas
 from sskd_lib.lab.style import CLASS_COLOURS, WRONG
-
-COUNT, CLASSES = 60, tuple(f"class {k}" for k in "ABCDEFGHIJ")
-TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
-
-
-def data(classes: int = 10, networks: int = 3) -> dict:
-    """Images, labels and maps whose dots stand on a grid, shuffled for each map: none covers another."""
-    generator = np.random.default_rng(0)
-    spaces = len(TEMPERATURES) + 1
-    grid = np.array([(x, y) for x in np.linspace(-0.9, 0.9, 10) for y in np.linspace(-0.9, 0.9, 6)])
-    points = [[generator.permutation(grid) for _ in range(spaces)] for _ in range(networks)]
-    near = [
-        [
-            [generator.permutation(np.delete(np.arange(COUNT), i))[:6] for i in range(COUNT)]
-            for _ in range(spaces)
-        ]
-        for _ in range(networks)
-    ]
-    logits = generator.normal(0, 2, (COUNT, classes)) + generator.normal(0, 0.3, (networks, COUNT, classes))
-    logits = logits.astype(np.float32)
-    labels = logits[0].argmax(1)
-    labels[::5] = (labels[::5] + 1) % classes
-    names = ("teacher", "kd", "mine")[:networks]
-    maps = Atlas(names, TEMPERATURES, logits, np.array(points, np.float32), np.array(near, np.int16))
-    images = torch.as_tensor(generator.integers(0, 256, (COUNT, 1, 28, 28), dtype=np.uint8))
-    return {"images": images, "maps": maps, "labels": labels, "classes": CLASSES[:classes]}
-
-
-def explorer(**changes):
-    given = data() | changes
-    return explore_atlas(given.pop("images"), given.pop("maps"), **given)
 
 
 @pytest.fixture
-def shown(live):  # noqa: F811
+def shown(live):
     return explorer()
 
 
@@ -186,7 +153,7 @@ def test_a_page_keeps_every_kind_of_image_and_the_ends(shown) -> None:
 
 
 @pytest.mark.parametrize(("classes", "networks"), [(2, 1), (40, 2)])
-def test_other_numbers_of_classes_and_networks(live, classes, networks) -> None:  # noqa: F811
+def test_other_numbers_of_classes_and_networks(live, classes, networks) -> None:
     given = data(min(classes, 10), networks) | {"shown": [7, 3, 7]}
     if classes > 10:  # the card has room for the ten likeliest
         given["maps"] = given["maps"]._replace(logits=np.tile(given["maps"].logits, 4) - np.arange(40))
@@ -201,21 +168,7 @@ def test_other_numbers_of_classes_and_networks(live, classes, networks) -> None:
     assert [bar.get_width() / 195 for bar in made.card.bars] == pytest.approx([p[k] for k in best])
 
 
-def test_a_frame_is_quick(shown, capsys) -> None:
-    """By the processor's clock, which does not count what else a busy machine does."""
-    times, pointing = [], []
-    for shows, image in itertools.product(("class", "entropy"), range(8)):
-        start = time.process_time()
-        shown.frame(image=image, colour=shows)
-        times.append(1000 * (time.process_time() - start))
-        shown.spots(mapped=4.0)
-        pointing.append(1000 * (time.process_time() - start) - times[-1])
-    with capsys.disabled():
-        print(f"\nAtlasExplorer: median {statistics.median(times):.1f} ms a frame")
-    assert statistics.median(times) < 60 and statistics.median(pointing) < 60
-
-
-def test_static_pages_get_a_filmstrip_and_print_a_picture(static, tmp_path) -> None:  # noqa: F811
+def test_static_pages_get_a_filmstrip_and_print_a_picture(static, tmp_path) -> None:
     made = explorer()
     for state in made.film:
         assert set(state) <= set(made.controls)
@@ -237,12 +190,12 @@ def test_static_pages_get_a_filmstrip_and_print_a_picture(static, tmp_path) -> N
         ({"shown": []}, "at least one"),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(live, changes, message) -> None:  # noqa: F811
+def test_shapes_that_do_not_fit_are_refused(live, changes, message) -> None:
     with pytest.raises(ValueError, match=message):
         explorer(**changes)
 
 
-def test_maps_that_do_not_fit_are_refused(live) -> None:  # noqa: F811
+def test_maps_that_do_not_fit_are_refused(live) -> None:
     maps = data()["maps"]
     for changes in ({"points": maps.points[:, 1:]}, {"neighbours": maps.neighbours[..., :5]}):
         with pytest.raises(ValueError, match="Pass the images that atlas_maps saw"):

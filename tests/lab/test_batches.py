@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_lab_explorers import live, picture  # noqa: F401 - live is a fixture
-from test_lab_similarity import projections
+from helpers.pictures import picture
+from helpers.similarity_explorer import projections
 
 from sskd_lib.lab.explorers import explore_similarity
 from sskd_lib.lab.explorers.maps import LEFT, STEP
@@ -35,7 +35,7 @@ def by_hand(explorer, batch: int) -> list[np.ndarray]:
     return found
 
 
-def test_each_batch_holds_its_own_images_and_their_cosines(live) -> None:  # noqa: F811 - the fixture
+def test_each_batch_holds_its_own_images_and_their_cosines(live) -> None:
     explorer = make()
     assert len(explorer.batches) == len(explorer.controls["batch"].options) == 6
     drawn = {tuple(batch.numbers.tolist()) for batch in explorer.batches}
@@ -47,7 +47,7 @@ def test_each_batch_holds_its_own_images_and_their_cosines(live) -> None:  # noq
             assert batch.rank[who].tolist() == (cosines > own[:, None]).sum(1).tolist()
 
 
-def test_a_batch_is_on_the_picture_and_in_the_words(live, monkeypatch) -> None:  # noqa: F811 - the fixture
+def test_a_batch_is_on_the_picture_and_in_the_words(live, monkeypatch) -> None:
     explorer = make()
     forbidden = lambda *a, **k: pytest.fail("a network ran in a callback")  # noqa: E731
     monkeypatch.setattr(torch.nn.Module, "__call__", forbidden)
@@ -76,7 +76,7 @@ def test_the_same_seed_draws_the_same_batches() -> None:
     assert first == again != other and len(first) == 3
 
 
-def test_pointing_at_a_row_shows_what_both_take_it_for(live) -> None:  # noqa: F811 - the fixture
+def test_pointing_at_a_row_shows_what_both_take_it_for(live) -> None:
     explorer = make()
     for k, picked in ((0, 0), (3, explorer.controls["row"].options[-1][1])):
         pixels = picture(explorer.frame(batch=k, row=picked))
@@ -104,7 +104,7 @@ def test_pointing_at_a_row_shows_what_both_take_it_for(live) -> None:  # noqa: F
         assert all(a.top + a.height <= b.top for a, b in zip(spots, spots[1:], strict=False))
 
 
-def test_without_batches_all_images_are_one(live) -> None:  # noqa: F811 - the fixture
+def test_without_batches_all_images_are_one(live) -> None:
     explorer = make(batch=None)
     assert "batch" not in explorer.controls and len(explorer.batches) == 1
     z = projections(12, 1.2, POOL).double()
@@ -113,7 +113,7 @@ def test_without_batches_all_images_are_one(live) -> None:  # noqa: F811 - the f
     assert explorer.describe().startswith("The view is image")
 
 
-def test_a_page_holds_ends_and_start_of_each_control(live) -> None:  # noqa: F811 - the fixture
+def test_a_page_holds_ends_and_start_of_each_control(live) -> None:
     options = page_options(make())
     count = int(np.prod([len(found) for found in options.values()]))
     assert 40 < count <= MOST and len(options["view"]) == 2

@@ -3,79 +3,25 @@
 from __future__ import annotations
 
 import base64
-import io
-import math
 import re
-import statistics
-import time
 
 import numpy as np
 import pytest
 import torch
-from IPython.core.interactiveshell import InteractiveShell
+from helpers.explorers import (
+    CLASSES,
+    bits_by_hand,
+    selection_explorer,
+    softened_by_hand,
+    temperature_explorer,
+)
+from helpers.pictures import picture
 from IPython.utils.capture import capture_output
-from PIL import Image
 
 from sskd_lib.lab.explorers import OPEN, explore_selection, explore_temperature
 from sskd_lib.lab.explorers.softened import kd_gradient
 from sskd_lib.lab.explorers.temperature import TEMPERATURES
 from sskd_lib.losses import kd_loss
-
-CLASSES = tuple(f"class {k}" for k in "ABCDEFGHIJ")
-MATRIX_ROWS, MATRIX_COLUMNS = 48, 16
-
-
-@pytest.fixture
-def live(monkeypatch: pytest.MonkeyPatch):
-    """Explorers come as widgets, although no browser listens; afterwards none is left open."""
-    monkeypatch.setattr("sskd_lib.lab.explorers.base.static_reason", lambda: None)
-    monkeypatch.setattr("IPython.display.display", lambda *shown, **more: None)
-    yield
-    while OPEN:
-        OPEN.popitem()[1].close()
-
-
-@pytest.fixture
-def static(monkeypatch: pytest.MonkeyPatch):
-    """A shell of IPython in this process, and pictures asked for without sliders."""
-    monkeypatch.setenv("SSKD_STATIC", "1")
-    shell = InteractiveShell.instance()
-    yield shell
-    shell.history_manager.end_session()
-    InteractiveShell.clear_instance()
-
-
-def temperature_explorer(key: str = "temperature", classes=CLASSES, student: bool = True):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (6, 1, 28, 28), dtype=torch.uint8, generator=generator)
-    logits = 3 * torch.randn(2, 6, len(classes), generator=generator)
-    labels = torch.arange(6)
-    return explore_temperature(
-        images, logits[0], logits[1] if student else None, classes=classes, labels=labels, key=key
-    )
-
-
-def selection_explorer(key: str = "selection"):
-    generator = torch.Generator().manual_seed(1)
-    images = torch.rand(MATRIX_ROWS, 3, 32, 32, generator=generator)
-    scores = torch.rand(MATRIX_ROWS, MATRIX_COLUMNS, generator=generator)
-    own = torch.arange(MATRIX_ROWS) % MATRIX_COLUMNS
-    scores[torch.arange(0, MATRIX_ROWS, 3), own[::3]] = 2.0  # every third row is right
-    columns = (255 * images[:MATRIX_COLUMNS]).to(torch.uint8)
-    return explore_selection(images, scores, own, columns=columns, key=key)
-
-
-def softened_by_hand(logits, temperature: float) -> list[float]:
-    grown = [math.exp(float(z) / temperature) for z in logits]
-    return [g / sum(grown) for g in grown]
-
-
-def bits_by_hand(p: list[float]) -> float:
-    return -sum(q * math.log2(q) for q in p)
-
-
-def picture(png: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
 def test_temperature_slider_moves_picture_and_words(live) -> None:
@@ -189,20 +135,6 @@ def test_static_pages_hold_one_picture_with_alt_text_and_no_widget(static, make)
     assert strip.shape == (count * height + (count - 1) * 14, explorer.canvas.width, 3)
     assert (strip[:height] == picture(explorer.frame(**explorer.film[0]))).all()
     assert explorer.live is None and "SSKD_STATIC is set" in captured.stdout
-
-
-@pytest.mark.parametrize("make", [temperature_explorer, selection_explorer])
-def test_a_frame_is_quick(live, make, capsys) -> None:
-    explorer = make()
-    name = list(explorer.controls)[-1]
-    times = []
-    for _, value in explorer.controls[name].options * 2:
-        start = time.perf_counter()
-        explorer.frame(**{name: value})
-        times.append(1000 * (time.perf_counter() - start))
-    with capsys.disabled():
-        print(f"\n{type(explorer).__name__}: median {statistics.median(times):.1f} ms a frame")
-    assert statistics.median(times) < 60
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

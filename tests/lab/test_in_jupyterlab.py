@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from browser import (
+from helpers import browser
+from helpers.browser import (
     CONTROLS,
     ask,
-    browser_needed,
     chromium,
     laboratory,
     named,
@@ -21,18 +20,18 @@ from browser import (
     overflowing,
     own_errors,
     run_cells,
-    shown,
     tab_through,
     theme,
 )
-from test_lab_access import contrast
-from test_lab_explorers import picture, selection_explorer, temperature_explorer
+from helpers.colours import contrast
+from helpers.explorers import selection_explorer, temperature_explorer
+from helpers.pictures import picture
 
-pytestmark = browser_needed
-TESTS = Path(__file__).parent
+pytestmark = pytest.mark.browser
+TESTS = Path(__file__).parents[1]
 CELLS = (
     f"import sys\nsys.path[:0] = {[str(TESTS), str(TESTS.parent)]}\n"
-    "from test_lab_explorers import selection_explorer, temperature_explorer",
+    "from helpers.explorers import selection_explorer, temperature_explorer",
     "temperature = temperature_explorer()",
     "selection = selection_explorer()",
 )
@@ -41,10 +40,10 @@ CELLS = (
 @pytest.fixture(scope="module")
 def page(request: pytest.FixtureRequest) -> Iterator:
     """The notebook, opened and run; no error of a widget or of the kernel may reach the console."""
-    with chromium() as browser:
-        page, errors = open_page(browser)
+    with chromium() as opened:
+        page, errors = open_page(opened)
         run_cells(page, laboratory(request.config).add("explorers", notebook_of(CELLS)))
-        page.locator("[role=status]").nth(1).wait_for(timeout=60_000)
+        page.locator("[role=status]").nth(1).wait_for()
         yield page
     assert own_errors(errors) == []
 
@@ -56,30 +55,19 @@ def cell(page, name: str):
 
 def assert_shows(explorer_cell, explorer, **state) -> None:
     """Words and picture come to those of the state."""
-    from playwright.sync_api import expect
-
-    expect(explorer_cell.locator("[role=status]")).to_have_text(explorer.describe(**state), timeout=10_000)
-    expected = picture(explorer.frame(**state))
-    for _ in range(50):
-        if (shown(explorer_cell) == expected).all():
-            return
-        time.sleep(0.05)
-    pytest.fail(f"the words are those of {state}, the picture is not")
+    browser.assert_shows(explorer_cell, explorer.describe(**state), picture(explorer.frame(**state)))
 
 
-def drag(page, explorer_cell, shares: list[float]) -> float:
-    """Take the handle along these shares of the slider's way, as fast as the browser takes it: seconds."""
+def drag(page, explorer_cell, shares: list[float]) -> None:
+    """Take the handle along these shares of the slider's way, as fast as the browser takes it."""
     explorer_cell.locator(".widget-slider").scroll_into_view_if_needed()
     way = explorer_cell.locator(".noUi-base").bounding_box()
     handle = explorer_cell.locator(".noUi-handle").bounding_box()
     page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
     page.mouse.down()
-    start = page.evaluate("performance.now()")
     for share in shares:
         page.mouse.move(way["x"] + share * way["width"], way["y"] + way["height"] / 2)
-    seconds = (page.evaluate("performance.now()") - start) / 1000
     page.mouse.up()
-    return seconds
 
 
 @pytest.mark.parametrize(
@@ -149,7 +137,7 @@ def test_a_thousand_moves_leave_nothing_behind(page, capsys) -> None:
                 option = int(float(handle.get_attribute("aria-valuenow")))
                 value = temperature_values()[option]
                 shown_words = re.compile(f"at temperature {value:g}\\.")
-                here.locator("[role=status]", has_text=shown_words).wait_for(timeout=20_000)
+                here.locator("[role=status]", has_text=shown_words).wait_for()
         readings.append(held(page, tools))
     # JupyterLab makes some parts once, at some time of its own: they come in one stretch, a leak in both.
     stretches = [{name: b[name] - a[name] for name in a} for a, b in pairwise(readings)]

@@ -19,25 +19,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.pictures import picture
 from jupyter_client.manager import start_new_kernel
-from test_lab_explorers import picture
 
 from sskd_lib.lab import explorers
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 LAB = TESTS.parent / "sskd_lib" / "lab"
 OLD = ("ipywidgets==7.7.1", "widgetsnbextension==3.6.10", "ipython_genutils==0.2.0")
 NO_INDEX = re.compile("No matching distribution found|Could not fetch|Temporary failure|ConnectionError")
 # How a small explorer of each kind is made; every exported explore_… must be here.
-RECORDED = "from test_lab_{} import made_recording\nmake = lambda: explorers.{}(made_recording())"
+RECORDED = "from helpers.recordings import {0}\nmake = lambda: explorers.{1}({0}())"
 MAKERS = {
-    "explore_temperature": "from test_lab_explorers import temperature_explorer as make",
-    "explore_selection": "from test_lab_explorers import selection_explorer as make",
-    "explore_views": "from test_lab_views import explorer as make",
-    "explore_similarity": "from test_lab_similarity import make",
-    "explore_atlas": "from test_lab_atlas import explorer as make",
-    "explore_time_machine": RECORDED.format("time_machine", "explore_time_machine"),
-    "explore_mix": RECORDED.format("mixer", "explore_mix"),
+    "explore_temperature": "from helpers.explorers import temperature_explorer as make",
+    "explore_selection": "from helpers.explorers import selection_explorer as make",
+    "explore_views": "from helpers.views_explorer import explorer as make",
+    "explore_similarity": "from helpers.similarity_explorer import make",
+    "explore_atlas": "from helpers.atlas_explorer import explorer as make",
+    "explore_time_machine": RECORDED.format("made_recording", "explore_time_machine"),
+    "explore_mix": RECORDED.format("mixed_recording", "explore_mix"),
 }
 # Sets each control of an explorer to its last option, its first and its start, and tells what stands there.
 IN_KERNEL = """
@@ -46,7 +46,7 @@ from hashlib import sha256
 warnings.filterwarnings("error")
 warnings.filterwarnings("ignore", message=".*ipykernel.comm.Comm")  # the old ipywidgets' business
 import ipywidgets
-from test_lab_explorers import picture
+from helpers.pictures import picture
 from sskd_lib.lab import explorers
 
 assert ipywidgets.__version__ == "7.7.1", ipywidgets.__file__

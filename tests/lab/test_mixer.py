@@ -2,56 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
+from helpers.recordings import ARXIV, ECCV, TERMS, USUAL, mixed_recording
 from scipy import stats
-from test_lab_time_machine import live  # noqa: F401 - a fixture
 
 from sskd_lib.lab.explorers.mixer import Mixer, explore_mix
 from sskd_lib.lab.explorers.page import MOST, page_options
 from sskd_lib.lab.recordings import Recording
 from sskd_lib.recipes import PRESETS
 
-TERMS = ("ce", "kd", "tf", "ss")
-USUAL, ARXIV, ECCV = (0.1, 0.9, 2.7, 10.0), (0.1, 0.9, 10.0, 2.7), (0.1, 0.9, 5.0, 3.0)
-
-
-def made_recording(seeds=(0, 1, 2), epochs=(0, 1, 2)) -> Recording:
-    """Random numbers for all mixes of two weights a term and the presets, in the shape of a recording."""
-    random = np.random.default_rng(1)
-    mixes = [mix for mix in itertools.product((0.0, 0.1), (0.0, 0.9), (0.0, 2.7), (0.0, 10.0)) if any(mix)]
-    mixes += [ARXIV, ECCV]
-    settings = tuple(dict(zip(TERMS, mix, strict=True)) | {"seed": seed} for seed in seeds for mix in mixes)
-    runs, length = len(settings), len(epochs)
-    accuracy = random.uniform(60, 70, (runs, length)).astype(np.float32)
-    accuracy[:, 0] = [10 + one["seed"] for one in settings]  # the same untrained student for all mixes
-    terms = {name: random.uniform(0.1, 9, (runs, length)).astype(np.float32) for name in TERMS}
-    for name, values in terms.items():
-        values[:, 0] = np.nan
-        values[[one[name] == 0 for one in settings]] = np.nan  # a term of weight 0 is not computed
-    return Recording(
-        settings=settings,
-        epochs=np.array(epochs),
-        accuracy=accuracy,
-        terms=terms,
-        outputs=np.zeros((runs, length, 4, 10), np.float32),
-        features=np.zeros((runs, length, 10, 2), np.float32),
-        images=np.zeros((4, 1, 28, 28), np.uint8),
-        labels=np.arange(4),
-        dots=np.arange(10),
-        teacher_outputs=np.zeros((4, 10), np.float32),
-        teacher_features=np.zeros((10, 2), np.float32),
-        teacher_accuracy=90.0,
-        classes=tuple("ABCDEFGHIJ"),
-        card={},
-    )
-
 
 @pytest.fixture(scope="module")
 def mixer() -> Mixer:
-    return Mixer(made_recording(), "test")
+    return Mixer(mixed_recording(), "test")
 
 
 def accuracy_by_hand(recording: Recording, mix: tuple, at: int) -> list[float]:
@@ -121,8 +85,8 @@ def test_terms_that_are_off_or_alone_are_named(mixer: Mixer) -> None:
     assert "L_ce is off." in words and "L_kd is the only term" in words
 
 
-def test_all_zero_stays_untrained_and_is_not_trained(live) -> None:  # noqa: F811
-    explorer = explore_mix(made_recording())
+def test_all_zero_stays_untrained_and_is_not_trained(live) -> None:
+    explorer = explore_mix(mixed_recording())
     for name in TERMS:
         explorer.live.controls[name].value = 0.0
     words = explorer.live.words.value
@@ -132,9 +96,9 @@ def test_all_zero_stays_untrained_and_is_not_trained(live) -> None:  # noqa: F81
     assert "all four weights are 0" in explorer.live.words.value and not explorer.rerun.busy
 
 
-def test_a_live_run_of_a_preset_takes_its_whole_recipe(live, monkeypatch) -> None:  # noqa: F811
+def test_a_live_run_of_a_preset_takes_its_whole_recipe(live, monkeypatch) -> None:
     monkeypatch.setattr("sskd_lib.lab.explorers.mixer.LABELS", 20)
-    explorer = explore_mix(made_recording(epochs=(0, 1)))
+    explorer = explore_mix(mixed_recording(epochs=(0, 1)))
     explorer.live.controls["preset"].value = "arxiv"
     explorer.live.buttons["Train this mix"].click()
     explorer.rerun.thread.join(120)

@@ -6,39 +6,22 @@ import base64
 import itertools
 import json
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from browser import CONTROLS, browser_needed, chromium, named, open_page, overflowing, tab_through
-from test_lab_explorers import picture, selection_explorer, static, temperature_explorer  # noqa: F401 - a fixture
+from helpers.browser import CONTROLS, chromium, named, open_page, overflowing, tab_through
+from helpers.explorers import selection_explorer, temperature_explorer
+from helpers.pages import Reader
+from helpers.pictures import picture
 
 from sskd_lib.lab.explorers.base import Control
 from sskd_lib.lab.explorers.page import MOST, explorer_html, page_options
 
 
-class Reader(HTMLParser):
-    """The JSON of an explorer, its start picture and the labels of its controls."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.data, self._open = "", ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attributes: list) -> None:
-        self.tags.append((tag, dict(attributes)))
-        self._open = tag if dict(attributes).get("type") == "application/json" else ""
-
-    def handle_data(self, text: str) -> None:
-        if self._open:
-            self.data += text
-
-
 @pytest.fixture
-def explorers(static) -> dict:  # noqa: F811 - the fixture
+def explorers(static) -> dict:
     return {"temperature": temperature_explorer(), "selection": selection_explorer()}
 
 
@@ -95,7 +78,7 @@ def page(explorers, tmp_path: Path) -> Iterator:
     assert errors == []
 
 
-@browser_needed
+@pytest.mark.browser
 def test_keys_and_lists_and_reset_move_the_picture_and_the_words(page, explorers):
     explorer, box = explorers["temperature"], page.locator("#sskd-temperature")
     words, shown = box.locator("[role=status]"), box.locator("img")
@@ -113,7 +96,7 @@ def test_keys_and_lists_and_reset_move_the_picture_and_the_words(page, explorers
     assert words.inner_text() == explorer.describe() and shown.get_attribute("src") == before
 
 
-@browser_needed
+@pytest.mark.browser
 def test_a_dragged_slider_shows_25_pictures_a_second(page, capsys):
     slider = page.locator("#sskd-temperature input[type=range]")
     place = slider.bounding_box()
@@ -139,7 +122,7 @@ def test_a_dragged_slider_shows_25_pictures_a_second(page, capsys):
     assert rate >= 25
 
 
-@browser_needed
+@pytest.mark.browser
 def test_a_page_is_read_at_200_percent_by_keys_and_by_name(page, explorers):
     for name, explorer in explorers.items():
         box = page.locator(f"#sskd-{name}")
@@ -160,7 +143,7 @@ def test_a_page_is_read_at_200_percent_by_keys_and_by_name(page, explorers):
         assert float(words.removesuffix("px")) >= 14
 
 
-def test_on_a_page_the_explorer_is_its_twin(static, monkeypatch):  # noqa: F811 - the fixture
+def test_on_a_page_the_explorer_is_its_twin(static, monkeypatch):
     from IPython.utils.capture import capture_output
 
     monkeypatch.setenv("SSKD_STATIC", "page")

@@ -6,14 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import ROOT, browser_needed, chromium, laboratory, notebook_of, open_page, own_errors, run_cells
-from test_lab_printing import Numbers
+from helpers.browser import (
+    ROOT,
+    chromium,
+    laboratory,
+    notebook_of,
+    open_page,
+    own_errors,
+    run_cells,
+)
+from helpers.numbers_explorer import Numbers
 
 from sskd_lib.lab.explorers.page import explorer_html
 
-pytestmark = browser_needed
+pytestmark = pytest.mark.browser
 CELLS = (
-    f"import sys\nsys.path[:0] = {[str(ROOT / 'tests'), str(ROOT)]}\nfrom test_lab_printing import Numbers",
+    f"import sys\nsys.path[:0] = {[str(ROOT / 'tests'), str(ROOT)]}\n"
+    "from helpers.numbers_explorer import Numbers",
     "def double():\n"
     "    explorer.live.controls['number'].value = 2 * explorer.live.controls['number'].value\n"
     "def fail():\n"

@@ -10,36 +10,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from helpers.explorers import temperature_explorer
+from helpers.numbers_explorer import Numbers
+from helpers.pictures import picture
 from PIL import Image
-from test_lab_explorers import live, picture, temperature_explorer  # noqa: F401 - a fixture
 
-from sskd_lib.lab.canvas import Canvas
-from sskd_lib.lab.explorers.base import Control, Explorer
 from sskd_lib.lab.explorers.hover import COLUMNS, Spot, layer, sheet_css
-
-
-class Numbers(Explorer):
-    """One number, in the words and as the shade of a square."""
-
-    def __init__(self, actions: dict | None = None) -> None:
-        self.key = "numbers"
-        options = tuple((str(i), i) for i in range(4))
-        self.controls = {"number": Control(label="Number", options=options, start=1)}
-        self.film, self.canvas, self.actions = ({},), Canvas(200, 100), actions or {}
-        self.place, self.closed = self.canvas.photo(10, 10, 50), False
-        self.cards = np.arange(4 * 2 * 2 * 3, dtype=np.uint8).reshape(4, 2, 2, 3)
-
-    def update(self, number: int) -> None:
-        self.place.image = np.full((1, 1, 3), 60 * number, np.uint8)
-
-    def describe(self, number: int = 1) -> str:
-        return f"The number is {number}."
-
-    def spots(self, number: int) -> list[Spot]:
-        return [Spot(10, 10, 50, 50, f"{number} & more", (number,)), Spot(150, 60, 10, 10, "right")]
-
-    def close(self) -> None:
-        self.closed = True
 
 
 @pytest.mark.parametrize("ending", ["png", "pdf"])
@@ -114,14 +90,14 @@ def test_a_card_is_found_on_the_sheet_at_its_place() -> None:
     assert (sheet[top : top + 2, left : left + 2] == cards[card]).all()
 
 
-def test_the_live_layer_follows_the_controls(live) -> None:  # noqa: F811
+def test_the_live_layer_follows_the_controls(live) -> None:
     widgets = Numbers().present().live
     assert "1 &amp; more" in widgets.layer.value and "background-image" in widgets.style.value
     widgets.controls["number"].value = 2
     assert "2 &amp; more" in widgets.layer.value
 
 
-def test_a_button_acts_and_draws_anew_and_its_error_is_shown(live) -> None:  # noqa: F811
+def test_a_button_acts_and_draws_anew_and_its_error_is_shown(live) -> None:
     def shrink() -> None:
         explorer.update = lambda number: setattr(explorer.place, "image", None)
 
@@ -137,7 +113,7 @@ def test_a_button_acts_and_draws_anew_and_its_error_is_shown(live) -> None:  # n
     assert widgets.picture.value != before and 'role="status"' in widgets.words.value
 
 
-def test_another_thread_may_ask_for_a_drawing_and_closing_ends_it(live) -> None:  # noqa: F811
+def test_another_thread_may_ask_for_a_drawing_and_closing_ends_it(live) -> None:
     explorer = Numbers()
     widgets = explorer.present().live
     explorer.describe = lambda number: "news"
@@ -149,7 +125,7 @@ def test_another_thread_may_ask_for_a_drawing_and_closing_ends_it(live) -> None:
     assert explorer.closed
 
 
-def test_a_page_without_widgets_gets_a_picture_and_the_reason(live) -> None:  # noqa: F811
+def test_a_page_without_widgets_gets_a_picture_and_the_reason(live) -> None:
     explorer = Numbers().present()
     bundle = explorer.live.bundle()
     view = bundle["application/vnd.jupyter.widget-view+json"]

@@ -12,18 +12,16 @@ import sys
 import time
 from pathlib import Path
 
+import make_recordings as make
 import numpy as np
+import pack_recordings as packing
 import pytest
 import torch
-from test_training import one_thread, pictures  # noqa: F401 - a fixture
+from helpers.training import pictures
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-import make_recordings as make  # noqa: E402
-import pack_recordings as packing  # noqa: E402
-
-import sskd_lib as sskd  # noqa: E402
-from sskd_lib.lab import recordings  # noqa: E402
-from sskd_lib.lab.recordings import load_recording, recipe_of  # noqa: E402
+import sskd_lib as sskd
+from sskd_lib.lab import recordings
+from sskd_lib.lab.recordings import load_recording, recipe_of
 
 SMALL = {
     "SCHEDULE": sskd.Schedule(epochs=4, batch_size=8, lr=0.02),

@@ -8,14 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_lab_explorers import (  # noqa: F401 - live is a fixture
-    CLASSES,
-    MATRIX_COLUMNS,
-    MATRIX_ROWS,
-    live,
-    picture,
-    selection_explorer,
-)
+from helpers.explorers import CLASSES, MATRIX_COLUMNS, MATRIX_ROWS, selection_explorer
+from helpers.pictures import picture
 
 from sskd_lib import Output, Recipe
 from sskd_lib.lab.explorers import explore_selection
@@ -34,7 +28,7 @@ def split_by_hand(scores: torch.Tensor, targets: torch.Tensor, share: float) -> 
     return [r for r in range(len(ranks)) if ranks[r] == 0], wrong[:count], wrong[count:]
 
 
-def test_selection_slider_keeps_the_rows_a_plain_loop_keeps(live) -> None:  # noqa: F811 - the fixture
+def test_selection_slider_keeps_the_rows_a_plain_loop_keeps(live) -> None:
     explorer = selection_explorer()
     widgets = explorer.live
     seen = set()
@@ -53,7 +47,7 @@ def test_selection_slider_keeps_the_rows_a_plain_loop_keeps(live) -> None:  # no
     assert len(seen) == 5
 
 
-def test_selection_bar_shows_the_kept_share_of_all_rows(live) -> None:  # noqa: F811 - the fixture
+def test_selection_bar_shows_the_kept_share_of_all_rows(live) -> None:
     explorer = selection_explorer()
     for share in (0.25, 0.75):
         row = picture(explorer.frame(keep_wrong=share))[398 + 17, 78 : 78 + 296]
@@ -62,7 +56,7 @@ def test_selection_bar_shows_the_kept_share_of_all_rows(live) -> None:  # noqa: 
         assert abs(orange - 296 * len(kept) / MATRIX_ROWS) <= 3
 
 
-def test_selection_without_a_wrong_row(live) -> None:  # noqa: F811 - the fixture
+def test_selection_without_a_wrong_row(live) -> None:
     scores = torch.eye(4).repeat(3, 1)
     images = torch.zeros(12, 1, 28, 28)
     explorer = explore_selection(images, scores, torch.arange(12) % 4, classes=CLASSES[:4])
@@ -93,7 +87,7 @@ def loss_and_norm(student: torch.Tensor, teacher: torch.Tensor, targets, share: 
 
 
 @pytest.mark.parametrize("term", ["tf", "ss"])
-def test_loss_and_gradient_are_the_library_s_at_every_share(live, term) -> None:  # noqa: F811 - the fixture
+def test_loss_and_gradient_are_the_library_s_at_every_share(live, term) -> None:
     student, teacher, labels = outputs()
     images = torch.zeros(30, 1, 8, 8)
     if term == "tf":
@@ -120,7 +114,7 @@ def test_loss_and_gradient_are_the_library_s_at_every_share(live, term) -> None:
     assert len(losses) == len(SHARES)
 
 
-def test_the_mark_lies_on_the_curve(live) -> None:  # noqa: F811 - the fixture
+def test_the_mark_lies_on_the_curve(live) -> None:
     student, teacher, labels = outputs()
     explorer = explore_selection(
         torch.zeros(30, 1, 8, 8),
@@ -139,7 +133,7 @@ def test_the_mark_lies_on_the_curve(live) -> None:  # noqa: F811 - the fixture
             assert y == before
 
 
-def test_without_a_kept_row_the_term_is_0(live) -> None:  # noqa: F811 - the fixture
+def test_without_a_kept_row_the_term_is_0(live) -> None:
     scores, targets = torch.tensor([[0.0, 1.0], [0.0, 2.0]]), torch.tensor([0, 0])
     explorer = explore_selection(
         torch.zeros(2, 1, 8, 8),
@@ -156,7 +150,7 @@ def test_without_a_kept_row_the_term_is_0(live) -> None:  # noqa: F811 - the fix
     )
 
 
-def test_pointing_at_a_step_names_its_row_and_shows_both_images(live) -> None:  # noqa: F811 - the fixture
+def test_pointing_at_a_step_names_its_row_and_shows_both_images(live) -> None:
     explorer = selection_explorer()
     for share in (0.15, 0.75):
         _, kept, dropped = split_by_hand(explorer.scores, explorer.targets, share)

@@ -5,38 +5,23 @@ from __future__ import annotations
 import json
 import math
 import re
-import statistics
-import time
 from dataclasses import replace
 
 import matplotlib
 import numpy as np
 import pytest
 import torch
+from helpers.pages import Reader
+from helpers.pictures import picture
+from helpers.similarity_explorer import IMAGES, make, projections
 from IPython.utils.capture import capture_output
-from test_lab_explorers import live, picture, static  # noqa: F401 - fixtures
-from test_lab_pages import Reader
 
 from sskd_lib.lab.explorers import explore_similarity
 from sskd_lib.lab.explorers.maps import LEFT, STEP, TOP, map_lines
 from sskd_lib.lab.explorers.page import MOST, explorer_html, page_options
 from sskd_lib.lab.explorers.rows import choose_rows
 
-IMAGES = 8
 ROWS = 3 * IMAGES
-
-
-def projections(width: int, noise: float, images: int = IMAGES) -> torch.Tensor:
-    """Four noisy copies of one vector an image, in the order of `four_views`."""
-    generator = torch.Generator().manual_seed(width)
-    alike = torch.randn(images, width, generator=generator).repeat(4, 1)
-    return alike + noise * torch.randn(4 * images, width, generator=generator)
-
-
-def make(images: int = IMAGES, **more):
-    shown = torch.randint(0, 256, (images, 1, 28, 28), generator=torch.Generator().manual_seed(0))
-    pair = projections(12, 1.2, images), projections(5, 1.5, images)
-    return explore_similarity(shown.to(torch.uint8), *pair, **more)
 
 
 def softened_by_hand(projection: torch.Tensor, temperature: float) -> list[list[float]]:
@@ -57,7 +42,7 @@ def by_hand(temperature: float) -> list[list[list[float]]]:
     return [softened_by_hand(z, temperature) for z in pair]
 
 
-def test_words_say_what_plain_loops_say(live) -> None:  # noqa: F811 - the fixture
+def test_words_say_what_plain_loops_say(live) -> None:
     explorer = make()
     verdicts = set()
     for temperature in (0.1, 0.5, 2.0):
@@ -86,7 +71,7 @@ def said(p: float) -> str:
 
 
 @pytest.mark.parametrize("view", ["student", "difference"])
-def test_each_cell_of_the_maps_has_the_colour_of_its_value(live, view) -> None:  # noqa: F811 - the fixture
+def test_each_cell_of_the_maps_has_the_colour_of_its_value(live, view) -> None:
     explorer = make()
     teacher, student = map(np.array, by_hand(0.25))
     top, difference = max(teacher.max(), student.max()), student - teacher
@@ -105,7 +90,7 @@ def test_each_cell_of_the_maps_has_the_colour_of_its_value(live, view) -> None: 
     assert explorer.describe(temperature=0.25, view=view).endswith(f"{ends}.")
 
 
-def test_marks_stand_in_line_exactly_where_the_row_is_right(live) -> None:  # noqa: F811 - the fixture
+def test_marks_stand_in_line_exactly_where_the_row_is_right(live) -> None:
     explorer = make()
     matrices = by_hand(1.0)
     for _, row in explorer.controls["row"].options:
@@ -115,7 +100,7 @@ def test_marks_stand_in_line_exactly_where_the_row_is_right(live) -> None:  # no
             assert columns == pytest.approx([row % IMAGES, int(np.argmax(p[row]))])
 
 
-def test_the_ranked_images_are_framed_where_their_own_is(live) -> None:  # noqa: F811 - the fixture
+def test_the_ranked_images_are_framed_where_their_own_is(live) -> None:
     explorer = make()
     for _, row in explorer.controls["row"].options:
         explorer.frame(row=row, temperature=1.0)
@@ -136,7 +121,7 @@ def test_the_ranked_images_are_framed_where_their_own_is(live) -> None:  # noqa:
             assert ("✓" if order[0] == own else "✗") in explorer.verdicts[who].text
 
 
-def test_equal_networks_differ_nowhere(live) -> None:  # noqa: F811 - the fixture
+def test_equal_networks_differ_nowhere(live) -> None:
     z = projections(12, 1.2)
     explorer = explore_similarity(torch.zeros(IMAGES, 3, 32, 32), z, z)
     words = explorer.describe(view="difference")
@@ -147,7 +132,7 @@ def test_equal_networks_differ_nowhere(live) -> None:  # noqa: F811 - the fixtur
     assert np.abs(bottom - grey).max() <= 4
 
 
-def test_an_equal_score_counts_as_right_and_stands_first(live) -> None:  # noqa: F811 - the fixture
+def test_an_equal_score_counts_as_right_and_stands_first(live) -> None:
     explorer = explore_similarity(torch.zeros(3, 1, 28, 28), torch.ones(12, 2), torch.ones(12, 2))
     for _, row in explorer.controls["row"].options:
         assert explorer.batches[0].order("teacher", row).tolist() == [
@@ -177,7 +162,7 @@ def test_each_row_of_the_matrix_has_its_lines_and_the_one_in_hand_more() -> None
         assert set(lines[at - 9 : at]) == set(lines[at + 12 : at + 21]) == {-1}
 
 
-def test_every_control_moves_picture_and_words(live, monkeypatch) -> None:  # noqa: F811 - the fixture
+def test_every_control_moves_picture_and_words(live, monkeypatch) -> None:
     explorer = make()
     widgets, start = explorer.live, explorer.start()
     first = widgets.picture.value
@@ -196,7 +181,7 @@ def test_every_control_moves_picture_and_words(live, monkeypatch) -> None:  # no
     assert widgets.picture.value == first == explorer.frame()
 
 
-def test_row_labels_say_image_angle_and_the_teachers_mistakes(live) -> None:  # noqa: F811 - the fixture
+def test_row_labels_say_image_angle_and_the_teachers_mistakes(live) -> None:
     (matrix, _), wrong = by_hand(1.0), 0
     for label, row in make().controls["row"].options:
         miss = max(matrix[row]) != matrix[row][row % IMAGES]
@@ -206,7 +191,7 @@ def test_row_labels_say_image_angle_and_the_teachers_mistakes(live) -> None:  # 
     assert wrong > 0
 
 
-def test_a_static_page_holds_a_right_row_a_wrong_one_and_the_difference(static) -> None:  # noqa: F811
+def test_a_static_page_holds_a_right_row_a_wrong_one_and_the_difference(static) -> None:
     with capture_output() as captured:
         explorer = make()
     (output,) = captured.outputs
@@ -217,7 +202,7 @@ def test_a_static_page_holds_a_right_row_a_wrong_one_and_the_difference(static) 
     assert explorer.live is None
 
 
-def test_the_page_twin_holds_every_state(static) -> None:  # noqa: F811 - the fixture
+def test_the_page_twin_holds_every_state(static) -> None:
     explorer = make()
     assert page_options(explorer) == {name: c.options for name, c in explorer.controls.items()}
     few = replace(explorer.controls["row"], options=explorer.controls["row"].options[:3])  # for speed
@@ -230,22 +215,11 @@ def test_the_page_twin_holds_every_state(static) -> None:  # noqa: F811 - the fi
 
 
 @pytest.mark.parametrize("temperature", [0.5, 0.07])
-def test_thirty_two_images_fit_the_page_with_any_temperature(live, temperature) -> None:  # noqa: F811
+def test_thirty_two_images_fit_the_page_with_any_temperature(live, temperature) -> None:
     explorer = make(32, temperature=temperature)
     sizes = [len(control.options) for control in explorer.controls.values()]
     assert math.prod(sizes) <= MOST and sizes[0] >= 13
     assert explorer.start()["temperature"] == temperature
-
-
-def test_a_frame_is_quick(live, capsys) -> None:  # noqa: F811 - the fixture
-    explorer, times = make(32), []
-    for _, row in explorer.controls["row"].options * 2:
-        start = time.perf_counter()
-        explorer.frame(row=row)
-        times.append(1000 * (time.perf_counter() - start))
-    with capsys.disabled():
-        print(f"\nSimilarityExplorer: median {statistics.median(times):.1f} ms a frame")
-    assert statistics.median(times) < 60
 
 
 def test_what_does_not_fit_is_refused() -> None:

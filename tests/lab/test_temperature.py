@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_lab_explorers import CLASSES, live, picture, softened_by_hand  # noqa: F401 - live is a fixture
+from helpers.explorers import CLASSES, softened_by_hand
+from helpers.pictures import picture
 
 from sskd_lib.lab.explorers import explore_temperature
 from sskd_lib.lab.explorers.softened import even_above
@@ -26,7 +27,7 @@ def chooser(**more):
     return explorer, teachers, students, labels
 
 
-def test_class_image_and_networks_are_chosen_by_lists(live) -> None:  # noqa: F811 - the fixture
+def test_class_image_and_networks_are_chosen_by_lists(live) -> None:
     explorer, teachers, students, labels = chooser()
     widgets = explorer.live
     assert list(widgets.controls) == ["label", "image", "teacher", "student", "temperature"]
@@ -54,7 +55,7 @@ def test_class_image_and_networks_are_chosen_by_lists(live) -> None:  # noqa: F8
     assert len(seen) == 3
 
 
-def test_a_choice_leaves_nothing_of_the_choice_before(live) -> None:  # noqa: F811 - the fixture
+def test_a_choice_leaves_nothing_of_the_choice_before(live) -> None:
     state = {"label": 3, "image": 1, "teacher": "large", "student": "sskd"}
     fresh = chooser()[0].frame(**state)
     explorer = chooser()[0]
@@ -63,7 +64,7 @@ def test_a_choice_leaves_nothing_of_the_choice_before(live) -> None:  # noqa: F8
     assert explorer.frame(**state) == fresh
 
 
-def test_gradient_bars_have_the_length_their_axis_says(live) -> None:  # noqa: F811 - the fixture
+def test_gradient_bars_have_the_length_their_axis_says(live) -> None:
     explorer, teachers, students, _ = chooser()
     for image, temperature in ((0, 1.0), (1, 4.0), (2, 20.0)):
         pixels = picture(explorer.frame(image=image, temperature=temperature, student="kd+rotations"))

@@ -9,62 +9,16 @@ import math
 
 import numpy as np
 import pytest
+from helpers.recordings import CLASSES, made_recording
 from PIL import Image
 
 from sskd_lib.lab.explorers import rerun
 from sskd_lib.lab.explorers.answers import share_between
-from sskd_lib.lab.explorers.base import OPEN
 from sskd_lib.lab.explorers.page import MOST, page_options
 from sskd_lib.lab.explorers.time_machine import TimeMachine, explore_time_machine
 from sskd_lib.lab.recordings import Recording
 
-CLASSES = tuple(f"class {k}" for k in "ABCDEFGHIJ")
 POINT = {"temperature": 4.0, "keep_wrong": 0.5, "labels": 20}
-
-
-def made_recording(epochs=(0, 1, 2), seeds=(0, 1, 2), labels=(20, 40), without=()) -> Recording:
-    """Random numbers in the shape of a recording; `without`: numbers of runs to leave out."""
-    random = np.random.default_rng(0)
-    product = itertools.product((1.0, 4.0), (0.0, 0.5, 1.0), labels, seeds)
-    names = ("temperature", "keep_wrong", "labels", "seed")
-    settings = [dict(zip(names, values, strict=True)) for values in product]
-    settings = tuple(one for run, one in enumerate(settings) if run not in without)
-    runs, length = len(settings), len(epochs)
-    terms = {
-        name: random.uniform(0.1, 9, (runs, length)).astype(np.float32) for name in "ce kd tf ss".split()
-    }
-    for term in terms.values():
-        term[:, 0] = np.nan
-    dots = np.arange(30) % 10
-    return Recording(
-        settings=settings,
-        epochs=np.array(epochs),
-        accuracy=random.uniform(40, 80, (runs, length)).astype(np.float32),
-        terms=terms,
-        outputs=random.normal(0, 3, (runs, length, 4, 10)).astype(np.float32),
-        features=random.normal(0, 1, (runs, length, 30, 2)).astype(np.float32),
-        images=random.integers(0, 256, (4, 1, 28, 28)).astype(np.uint8),
-        labels=np.arange(4),
-        dots=dots,
-        teacher_outputs=random.normal(0, 3, (4, 10)).astype(np.float32),
-        teacher_features=random.normal(0, 1, (30, 2)).astype(np.float32),
-        teacher_accuracy=90.0,
-        classes=CLASSES,
-        card={"machines": [{"runtime": {"dtype": "float32", "threads": 4, "device_name": "a chip"}}]},
-    )
-
-
-@pytest.fixture
-def live(monkeypatch: pytest.MonkeyPatch):
-    """Explorers come as widgets, although no browser listens; afterwards none is left open."""
-    monkeypatch.setattr("sskd_lib.lab.explorers.base.static_reason", lambda: None)
-    monkeypatch.setattr("IPython.display.display", lambda *shown, **more: None)
-    yield
-    while OPEN:
-        left = OPEN.popitem()[1]
-        left.close()
-        if left.explorer.rerun.thread is not None:
-            left.explorer.rerun.thread.join(60)
 
 
 def pixels(png: bytes) -> np.ndarray:

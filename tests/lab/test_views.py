@@ -6,47 +6,21 @@ import base64
 import itertools
 import json
 import math
-import statistics
-import time
 
 import numpy as np
 import pytest
 import torch
+from helpers.pages import Reader
+from helpers.pictures import picture
+from helpers.views_explorer import BATCH, CORNERS, NAMES, SIDE, data, explorer
 from IPython.utils.capture import capture_output
-from test_lab_explorers import live, picture, static  # noqa: F401 - fixtures
-from test_lab_pages import Reader
 
 import sskd_lib as sskd
-from sskd_lib.data.views import Draws
+from sskd_lib.data.views import centre
 from sskd_lib.lab.explorers import explore_views, project_draws
 from sskd_lib.lab.explorers.page import MOST, explorer_html
 from sskd_lib.lab.explorers.views import APART, FIRST, FRAMED, OUTLINES, PITCH, TAKEN, VIEWS
 from sskd_lib.models.network import Network
-
-BATCH, SIDE, WIDTH = 6, 20, 5
-NAMES = [f"thing {k}" for k in "ABCDEF"]
-CORNERS = [[0, 0], [8, 8], [2, 5], [5, 2]]  # of the second draw: top and left of each view
-
-
-def data() -> dict:
-    """Six colour images, three draws (the second made by hand) and projections, some right, some wrong."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (BATCH, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
-    upright = torch.randn(3, 1, BATCH, WIDTH, generator=generator)
-    noise = torch.randn(3, 4, BATCH, WIDTH, generator=generator)
-    noise[:, 0] = 0
-    by_hand = Draws(torch.arange(BATCH) % 2 == 0, torch.tensor(CORNERS).repeat(BATCH, 1, 1))
-    draws = [sskd.views.centre(BATCH), by_hand, sskd.views.draw(BATCH, generator)]
-    return {
-        "images": images,
-        "projections": (upright + 0.9 * noise).reshape(3, 4 * BATCH, WIDTH),
-        "draws": draws,
-    }
-
-
-def explorer(**changed):
-    arguments = {**data(), "names": NAMES, **changed}
-    return explore_views(arguments.pop("images"), arguments.pop("projections"), **arguments)
 
 
 def cosine(a, b) -> float:
@@ -85,7 +59,7 @@ def sampled(frame: np.ndarray, left: int, top: int, size: int, pixels: int) -> n
     return frame[top + middles][:, left + middles]
 
 
-def test_words_say_flip_corners_and_the_answers_of_a_plain_loop(live) -> None:  # noqa: F811
+def test_words_say_flip_corners_and_the_answers_of_a_plain_loop(live) -> None:
     given, shown, rights = data(), explorer(), 0
     for image, number in itertools.product(range(4), range(3)):
         words = shown.describe(image=image, draw=number)
@@ -101,7 +75,7 @@ def test_words_say_flip_corners_and_the_answers_of_a_plain_loop(live) -> None:  
     assert 5 < rights < 31  # of 36: both kinds are among them
 
 
-def test_the_picture_holds_the_views_that_numpy_cuts(live) -> None:  # noqa: F811
+def test_the_picture_holds_the_views_that_numpy_cuts(live) -> None:
     given, shown = data(), explorer()
     for image, number in itertools.product((0, 3), range(3)):
         flip, corner = given["draws"][number]
@@ -116,7 +90,7 @@ def test_the_picture_holds_the_views_that_numpy_cuts(live) -> None:  # noqa: F81
         np.testing.assert_allclose(found[inside, inside], framed[inside, inside], atol=2)
 
 
-def test_windows_are_outlined_where_the_draw_puts_them(live) -> None:  # noqa: F811
+def test_windows_are_outlined_where_the_draw_puts_them(live) -> None:
     drawn = picture(explorer().frame(image=1, draw=1))
     left, top, size = FRAMED
     scale = size / (SIDE + 8)
@@ -131,7 +105,7 @@ def test_windows_are_outlined_where_the_draw_puts_them(live) -> None:  # noqa: F
             assert painted > 0.85 if k == 0 else 0.3 < painted < 0.85  # one is solid, three are dashed
 
 
-def test_right_and_wrong_differ_in_shape_and_show_the_image_taken(live) -> None:  # noqa: F811
+def test_right_and_wrong_differ_in_shape_and_show_the_image_taken(live) -> None:
     given, shown, seen = data(), explorer(), set()
     for image, number in itertools.product(range(4), range(3)):
         drawn = picture(shown.frame(image=image, draw=number))
@@ -154,7 +128,7 @@ def test_right_and_wrong_differ_in_shape_and_show_the_image_taken(live) -> None:
     assert seen == {True, False}
 
 
-def test_every_control_moves_picture_and_words_and_no_network_runs(live, monkeypatch) -> None:  # noqa: F811
+def test_every_control_moves_picture_and_words_and_no_network_runs(live, monkeypatch) -> None:
     shown = explorer()
     widgets, start = shown.live, shown.start()
     first = widgets.picture.value
@@ -173,7 +147,7 @@ def test_every_control_moves_picture_and_words_and_no_network_runs(live, monkeyp
     assert widgets.picture.value == first
 
 
-def test_a_static_page_holds_a_strip_with_alt_text(static) -> None:  # noqa: F811
+def test_a_static_page_holds_a_strip_with_alt_text(static) -> None:
     with capture_output() as captured:
         shown = explorer()
     (output,) = captured.outputs
@@ -185,7 +159,7 @@ def test_a_static_page_holds_a_strip_with_alt_text(static) -> None:  # noqa: F81
     assert shown.live is None
 
 
-def test_a_page_without_a_kernel_holds_every_state(static) -> None:  # noqa: F811
+def test_a_page_without_a_kernel_holds_every_state(static) -> None:
     shown = explorer()
     options = [control.options for control in shown.controls.values()]
     states = [{"image": i, "draw": d} for (_, i), (_, d) in itertools.product(*options)]
@@ -196,17 +170,6 @@ def test_a_page_without_a_kernel_holds_every_state(static) -> None:  # noqa: F81
         found = picture(base64.b64decode(page["frames"][number]))
         exact = picture(shown.frame(**states[number]))
         assert np.median(np.abs(found - exact)) == 0 and np.abs(found - exact).mean() < 10
-
-
-def test_a_frame_is_quick(live, capsys) -> None:  # noqa: F811
-    shown, times = explorer(), []
-    for image, number in itertools.product(range(4), range(3)):
-        start = time.perf_counter()
-        shown.frame(image=image, draw=number)
-        times.append(1000 * (time.perf_counter() - start))
-    with capsys.disabled():
-        print(f"\nViewsExplorer: median {statistics.median(times):.1f} ms a frame")
-    assert statistics.median(times) < 60
 
 
 def test_project_draws_shows_the_network_the_views_of_each_draw() -> None:
@@ -235,12 +198,12 @@ def test_project_draws_shows_the_network_the_views_of_each_draw() -> None:
         project_draws(network, images)
 
 
-def test_a_chosen_image_and_a_batch_of_one(live) -> None:  # noqa: F811
+def test_a_chosen_image_and_a_batch_of_one(live) -> None:
     shown = explorer(shown=[5, 2], names=None)
     assert shown.start() == {"image": 5, "draw": 0}
     assert shown.describe().startswith("Image 6, draw 1 of 3")
     given = data()
-    one = explore_views(given["images"][:1], torch.randn(1, 4, 3), draws=[sskd.views.centre(1)])
+    one = explore_views(given["images"][:1], torch.randn(1, 4, 3), draws=[centre(1)])
     assert one.describe().count("right, no other image is more alike") == 3
     assert picture(one.frame()).shape == (500, 940, 3)
 
@@ -256,8 +219,8 @@ def test_a_chosen_image_and_a_batch_of_one(live) -> None:  # noqa: F811
         ({"projections": torch.zeros(3, 18, 5)}, r"6 images in 3 draws .* \[3, 24, D\], not \[3, 18, 5\]"),
         ({"projections": torch.full((3, 24, 5), math.nan)}, "projections hold nan or inf"),
         ({"draws": []}, r"6 images in 0 draws \(one at least\)"),
-        ({"draws": [sskd.views.centre(5)] * 3}, r"draws\[0\] needs flip \[6\] .* has \[5\] and \[5, 4, 2\]"),
-        ({"draws": [sskd.views.centre(6, slack=20)] * 3}, r"in 0 to 8, .* with numbers outside"),
+        ({"draws": [centre(5)] * 3}, r"draws\[0\] needs flip \[6\] .* has \[5\] and \[5, 4, 2\]"),
+        ({"draws": [centre(6, slack=20)] * 3}, r"in 0 to 8, .* with numbers outside"),
         ({"shown": [6]}, r"images from 0 to 5, but it is \[6\]"),
         ({"names": ["one"]}, "6 images need as many names, but there are 1"),
     ],

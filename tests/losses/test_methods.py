@@ -215,7 +215,7 @@ def test_the_terms_own_parameters_are_trained_and_saved(images, tmp_path):
 def pair_of(student: sskd.Network, teacher: sskd.Network, images: sskd.ImageSet) -> PairOutputs:
     x = sskd.views.one_view(images.images[:2])
     with torch.no_grad():
-        said = [network.eval()(x, maps=True) for network in (student, teacher)]
+        said = [network.eval()(x, maps="post_relu") for network in (student, teacher)]
     return PairOutputs(student=said[0], teacher=said[1], labels=images.labels)
 
 

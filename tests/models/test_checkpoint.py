@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from test_training import SETTINGS, one_thread, pictures, same  # noqa: F401 - a fixture
+from helpers.training import SETTINGS, pictures, same
 
 import sskd_lib
 from sskd_lib.files import CheckpointError, read_tensors, tensors_hash, write_atomically, write_tensors
@@ -154,7 +154,9 @@ def test_no_flipped_bit_goes_unseen(path):
             tensors, card = read_tensors(path)
         except CheckpointError:
             continue
-        assert place < start and tensors.keys() and card in (original[1], {})  # {}: refused as foreign
+        assert (
+            place < start and tensors.keys() and card in (original[1], {})
+        )  # {}: refused as another program's
         if card:
             assert same(tensors, original[0])
         unseen += 1
@@ -179,10 +181,10 @@ def test_a_damaged_part_is_never_loaded_into_a_network_in_use(tmp_path):
         assert same(network.state_dict(), sskd_lib.create_network("resnet8", data, seed=0).state_dict())
 
 
-# ---- foreign files -------------------------------------------------------------------------------
+# ---- files of others ------------------------------------------------------------------------------
 
 
-def test_foreign_safetensors_are_refused(path):
+def test_safetensors_of_others_are_refused(path):
     tensors, card = read_tensors(path)
     for metadata in (None, {"format": "pt"}, {"card": "{}"}, {"card": '{"format": "sskd-kit-99"}'}):
         path.write_bytes(safetensors.torch.save(tensors, metadata))

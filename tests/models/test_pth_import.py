@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from test_models import PLAIN, TABLE, Plain
+from helpers.plain_backbones import PLAIN, TABLE, Plain
 from torch import Tensor
 
 from sskd_lib.files import CheckpointError

@@ -15,7 +15,8 @@ from sskd_lib.files import CheckpointError, read_tensors
 from sskd_lib.losses import create_method
 from sskd_lib.losses.simkd import simkd_loss
 from sskd_lib.models import create_model
-from sskd_lib.models.simkd import ReusedClassifier, find_classifier, reuse_classifier
+from sskd_lib.models.external import SOURCES
+from sskd_lib.models.simkd import ReusedClassifier, join
 from sskd_lib.training.estimate import estimate
 
 SHORT = sskd.Schedule(epochs=2, batch_size=10, lr=0.05)  # with weight decay
@@ -86,7 +87,7 @@ def test_the_loss_is_single_in_half_precision_and_zero_for_equal_maps():
 
 
 def test_maps_that_do_not_fit_say_what_to_do():
-    with pytest.raises(ValueError, match="5 channels, the teacher's 6.*reuse_classifier.*distill"):
+    with pytest.raises(ValueError, match="5 channels, the teacher's 6.*simkd.join.*distill"):
         simkd_loss(normal(2, 5, 4, 4, seed=1), normal(2, 6, 4, 4, seed=2))
     with pytest.raises(ValueError, match="before the network's global pooling"):
         simkd_loss(normal(2, 5, seed=1), normal(2, 5, seed=2))
@@ -101,10 +102,9 @@ def test_maps_that_do_not_fit_say_what_to_do():
 @torch.no_grad()
 def test_the_mean_of_the_last_activations_is_the_features(name, images):
     network = sskd.create_network(name, images).eval()
-    output = network(sskd.views.one_view(images.images[:3]), maps=True)
+    output = network(sskd.views.one_view(images.images[:3]), maps="post_relu")
     assert torch.equal(output.last.mean((2, 3)), output.features)
-    layer = network.backbone.get_submodule(find_classifier(network.backbone))
-    assert torch.equal(layer(output.features), output.logits)
+    assert torch.equal(network.backbone.classify(output.features), output.logits)
     half, first = output.to(torch.bfloat16), output.each(lambda part: part[:2])
     assert half.last.dtype == torch.bfloat16 and half.maps[0].dtype == torch.bfloat16
     assert torch.equal(first.last, output.last[:2]) and first.projection is None
@@ -118,10 +118,11 @@ def test_the_mean_of_the_last_activations_is_the_features(name, images):
 def test_the_joined_student_is_encoder_projector_and_the_teachers_classifier(images):
     student, teacher = pair(images, projection=True)
     encoder, before = copy.deepcopy(student.backbone), state(teacher)
-    reuse_classifier(student, teacher, (28, 28), seed=3)
+    join(student, teacher, (28, 28), seed=3)
     x = sskd.views.one_view(images.images[:4])
-    output = student.eval()(x, maps=True)
-    projected = student.backbone.projector(encoder.eval().feature_maps((x - student.mean) / student.std))
+    output = student.eval()(x, maps="post_relu")
+    last = encoder.eval().features_and_maps((x - student.mean) / student.std)[2]
+    projected = student.backbone.projector(last)
     assert torch.equal(output.last, projected) and output.last.shape == (4, 128, 7, 7)
     torch.testing.assert_close(output.logits, teacher.backbone.fc(projected.mean((2, 3))))
     assert torch.equal(output.logits, student(x).logits) and output.projection.shape == (4, 128)
@@ -134,10 +135,10 @@ def test_the_joined_student_is_encoder_projector_and_the_teachers_classifier(ima
 def test_a_student_equal_to_its_teacher_and_a_projector_that_changes_nothing_have_no_loss(images):
     teacher = sskd.create_network("wrn_16_1", images, seed=1)
     student = copy.deepcopy(teacher)
-    reuse_classifier(student, teacher, (28, 28))
+    join(student, teacher, (28, 28))
     student.backbone.projector = nn.Identity()
     x = sskd.views.one_view(images.images)
-    s, t = (network.eval()(x, maps=True) for network in (student, teacher))
+    s, t = (network.eval()(x, maps="post_relu") for network in (student, teacher))
     assert simkd_loss(s.last, t.last) == 0 and torch.equal(s.logits, t.logits)
 
 
@@ -147,7 +148,7 @@ def test_the_projector_comes_from_the_seed_and_the_global_generator_stays(images
         student, teacher = pair(images)
         torch.manual_seed(len(made))
         expected = torch.get_rng_state()
-        reuse_classifier(student, teacher, (28, 28), seed=seed)
+        join(student, teacher, (28, 28), seed=seed)
         assert torch.equal(torch.get_rng_state(), expected)
         made.append(state(student))
     assert same(made[0], made[1]) and not same(made[0], made[2])
@@ -159,13 +160,14 @@ def test_larger_maps_are_averaged_before_the_projector():
     seen: list[Tensor] = []
     joined.projector.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     x = normal(2, 3, 32, 32, seed=1).float()
-    last = joined.feature_maps(x)
-    expected = encoder.feature_maps(x).unflatten(2, (2, 4)).unflatten(4, (4, 2)).mean((3, 5))
+    features, _, last = joined.features_and_maps(x)
+    expected = encoder.features_and_maps(x)[2].unflatten(2, (2, 4)).unflatten(4, (4, 2)).mean((3, 5))
     torch.testing.assert_close(seen[0], expected)
     assert last.shape == (2, 6, 2, 4) and ReusedClassifier(
         create_model("resnet8", 5), 5, width=6, size=(9, 9)
     )
-    assert find_classifier(joined) == "fc" and torch.equal(joined.features(x), last.mean((2, 3)))
+    assert joined.classifier_path == "fc" and torch.equal(features, last.mean((2, 3)))
+    assert torch.equal(joined.features(x), features)
 
 
 # ---- a training ----------------------------------------------------------------------------------
@@ -186,7 +188,7 @@ def test_the_trained_student_is_what_is_measured_saved_and_loaded(student, teach
     run = sskd.distill(student, teacher, images, images, out=tmp_path, **PLAIN)
     assert run.network is student and isinstance(student.backbone, ReusedClassifier)
     assert same(state(teacher), before)
-    classifier = teacher.backbone.get_submodule(find_classifier(teacher.backbone))
+    classifier = teacher.backbone.get_submodule(teacher.backbone.classifier_path)
     assert torch.equal(student.backbone.fc.weight, classifier.weight)  # bit for bit, despite weight decay
     assert torch.equal(student.backbone.fc.bias, classifier.bias)
     loaded = sskd.load_checkpoint(tmp_path / "student.safetensors")
@@ -347,11 +349,7 @@ class Bare(Doubled):
 
 def test_networks_of_others_are_taken_where_their_features_are_pooled_maps(images, monkeypatch, tmp_path):
     kinds = {"doubled": Doubled, "bare": Bare}
-    monkeypatch.setattr(
-        "sskd_lib.models.external.SOURCES",
-        {"mine": lambda name, classes, channels: kinds[name](classes, channels)},
-    )
-    monkeypatch.setattr("sskd_lib.models.SOURCES", {"mine": None})
+    monkeypatch.setitem(SOURCES, "mine", lambda name, classes, channels: kinds[name](classes, channels))
     student, teacher = pair(images, "mine/bare", "mine/bare")
     sskd.distill(student, teacher, images, out=tmp_path, **PLAIN)
     loaded = sskd.load_checkpoint(tmp_path / "student.safetensors")
@@ -361,8 +359,3 @@ def test_networks_of_others_are_taken_where_their_features_are_pooled_maps(image
     for models, who in ((("resnet8", "mine/doubled"), "teacher"), (("mine/doubled", "resnet8"), "student")):
         with pytest.raises(ValueError, match=f"mean of their last maps, and those of the {who} .*ResNet"):
             sskd.distill(*pair(images, *models), images, **PLAIN)
-
-
-def test_a_backbone_without_a_linear_layer_is_refused():
-    with pytest.raises(ValueError, match="no linear layer that could be its classifier"):
-        find_classifier(nn.Conv2d(1, 1, 1))

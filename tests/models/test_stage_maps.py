@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from test_models import GOLDEN, SMALL, images, make, shapes_only
+from helpers.models import GOLDEN, SMALL, images, make, shapes_only
 from torch import Tensor, nn
 
 from sskd_lib.models import Backbone, create_model
-from sskd_lib.models.external import ExternalBackbone, find_stages
+from sskd_lib.models.external import SOURCES, ExternalBackbone, find_stages
 from sskd_lib.models.network import Network
 
 QUICK = [name for name in SMALL if name != "ResNet50"]  # which is built of the same parts as resnet8
@@ -73,7 +74,7 @@ def test_sizes(name):
 @pytest.mark.parametrize("name", GOLDEN)
 def test_every_model_has_maps_before_and_after_the_activation(name):
     network, x = shapes_only(name).eval(), torch.zeros(2, 3, 32, 32, device="meta")
-    after, before = network.stage_maps(x), network.stage_maps(x, pre_activation=True)
+    after, before = network.stage_maps(x), network.stage_maps(x, kind="pre_relu")
     assert [m.shape for m in after] == [m.shape for m in before]
 
 
@@ -95,7 +96,7 @@ def test_maps_are_what_leaves_the_stages(name):
 @torch.no_grad()
 def test_maps_before_the_activation(name):
     network, x = make(name, num_classes=5).eval(), images(2, 3, 32, 32)
-    after, before = network.stage_maps(x), network.stage_maps(x, pre_activation=True)
+    after, before = network.stage_maps(x), network.stage_maps(x, kind="pre_relu")
     if name in BEFORE_BATCHNORM:
         normed = [
             network.get_submodule(norm)(m) for norm, m in zip(BEFORE_BATCHNORM[name], after, strict=True)
@@ -114,9 +115,9 @@ def test_maps_come_from_the_same_pass(name, training):
     """Logits, features and, in training, BatchNorm's statistics are those of a pass without maps."""
     x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     results = []
-    for asked in ({}, {"maps": True}, {"maps": True, "pre_activation": True}):
+    for maps in (None, "post_relu", "pre_relu"):
         network = Network(make(name, num_classes=5), mean=[0.5] * 3, std=[0.2] * 3, projection=False)
-        output = network.train(training)(x, **asked)
+        output = network.train(training)(x, maps=maps)
         output.logits.square().sum().backward()
         gradients = [p.grad for p in network.parameters()]
         results.append((output, network.state_dict(), gradients))
@@ -137,8 +138,8 @@ def test_gradients_flow_from_each_map_to_the_stem(name):
     stem = network.conv1 if hasattr(network, "conv1") else network.block0
     first = next(stem.parameters())
     for number in range(len(LAYERS[name]) + 1):
-        for before in (False, True):
-            maps = network.stage_maps(x, pre_activation=before)
+        for kind in ("post_relu", "pre_relu"):
+            maps = network.stage_maps(x, kind)
             (gradient,) = torch.autograd.grad((maps[number] * images(*maps[number].shape)).sum(), [first])
             assert gradient.isfinite().all() and gradient.any()
 
@@ -156,20 +157,55 @@ def test_formats(name):
         assert (a.float() - b).norm() < 0.03 * b.norm()
 
 
-@pytest.mark.parametrize("name", ["resnet8", "torchvision/resnet18"])
-def test_wrong_images_are_refused(name):
-    network = create_model(name, 5)
-    for call in (network.stage_maps, network.features_and_maps):
-        with pytest.raises(ValueError, match="made for 3 channel"):
-            call(torch.zeros(2, 1, 32, 32))
+@pytest.mark.parametrize("maps", [None, "post_relu", "pre_relu"])
+@pytest.mark.parametrize("task", ["contrastive", "joint"])
+def test_outputs_have_the_format_of_the_parameters_under_autocast(maps, task):
+    stages = [[16, 16, 16], [32, 8, 8], [64, 4, 4]]
+    projection = {"task": "joint", "outputs": 20, "stages": stages} if task == "joint" else True
+    network = Network(make("resnet8", num_classes=5), mean=[0.5] * 3, std=[0.2] * 3, projection=projection)
+    x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = network(x, maps=maps)
+    single = network(x, maps=maps)
+    for rough, exact in ((half, single), (network.double()(x.double(), maps=maps), None)):
+        parts = [part for part in (*rough[:3], *(rough.maps or ()), rough.last) if part is not None]
+        assert {part.dtype for part in parts} == {torch.float32 if exact else torch.float64}
+        assert len(parts) == (3 if maps is None else 8)
+    assert not torch.equal(half.logits, single.logits)  # it was bfloat16 inside
+
+
+def test_a_network_passes_few_functions():
+    """One forward pass of a resnet enters three Python functions of the library, in two files."""
+    network = Network(create_model("resnet8"), mean=[0.5] * 3, std=[0.2] * 3, projection=True)
+    entered = set()
+
+    def profile(frame, event, arg):
+        if event == "call" and "sskd_lib" in Path(frame.f_code.co_filename).parts:
+            entered.add((Path(frame.f_code.co_filename).name, frame.f_code.co_qualname))
+
+    sys.setprofile(profile)
+    try:
+        network(images(2, 3, 16, 16))
+    finally:
+        sys.setprofile(None)
+    assert entered == {
+        ("network.py", "Network.forward"),
+        ("resnet.py", "ResNet.features"),
+        ("resnet.py", "ResidualBlock.forward"),
+    }
 
 
 def test_a_family_without_stages_says_so():
-    class Own(Backbone):
+    class Least(Backbone):
         """A backbone that defines the least."""
 
-    with pytest.raises(NotImplementedError, match="Own has no stage maps.*`stages`"):
-        Own(in_channels=3, feature_dim=4).stage_maps(torch.zeros(1, 3, 32, 32))
+    with pytest.raises(NotImplementedError, match="Least has no stage maps.*`stages`"):
+        Least(in_channels=3, feature_dim=4).stage_maps(torch.zeros(1, 3, 32, 32))
+
+
+def test_an_unknown_kind_of_maps_is_refused():
+    with pytest.raises(ValueError, match="no maps 'before'.*'post_relu', 'pre_relu'"):
+        create_model("resnet8").stage_maps(torch.zeros(1, 3, 32, 32), "before")
 
 
 # ---- torchvision ---------------------------------------------------------------------------------
@@ -221,7 +257,7 @@ def test_a_torchvision_network_runs_as_it_is(name, training):
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
     if not training:
         torch.testing.assert_close(network(x), logits)
-        assert torch.equal(network.feature_maps(x), maps[-1])
+        assert torch.equal(network.features(x), features)
 
 
 def test_maps_of_a_torchvision_resnet_are_its_layers():
@@ -254,7 +290,7 @@ class Tokens(nn.Module):
 
 
 def test_maps_of_tokens_leave_the_class_token_out(monkeypatch):
-    monkeypatch.setattr("sskd_lib.models.external.SOURCES", {"mine": lambda *counts: Tokens()})
+    monkeypatch.setitem(SOURCES, "mine", lambda *counts: Tokens())
     network, x = ExternalBackbone(5, name="mine/tokens"), images(2, 3, 16, 16)
     (found,) = network.stage_maps(x)
     assert network.places == find_stages(network.net, 3, 16) and torch.equal(found, network.net.patches(x))
@@ -267,7 +303,7 @@ def test_what_torchvision_cannot_give_is_said():
     with pytest.raises(ValueError, match="squeezenet1_1' does not end in a linear layer of 10 classes"):
         create_model("torchvision/squeezenet1_1", 10)
     with pytest.raises(ValueError, match="before a stage's last ReLU are known for the kit's own families"):
-        create_model("torchvision/resnet18", 5).stage_maps(images(2, 3, 32, 32), pre_activation=True)
+        create_model("torchvision/resnet18", 5).stage_maps(images(2, 3, 32, 32), kind="pre_relu")
 
 
 # ---- timm ----------------------------------------------------------------------------------------

@@ -16,19 +16,12 @@ import pytest
 import torch
 
 import sskd_lib as sskd
+from sskd_lib.files import CheckpointError
 from sskd_lib.losses import PairOutputs, create_method
-from sskd_lib.reproduce import cells as reproduce
-from sskd_lib.reproduce.cells import (
-    TABLES,
-    cost,
-    describe_plan,
-    make_teacher,
-    plan_cells,
-    read_diverged,
-    read_results,
-    train_cell,
-)
-from sskd_lib.reproduce.results import as_csv, as_markdown, printed, result_rows, write_results
+from sskd_lib.reproduce import cells as module
+from sskd_lib.reproduce.cells import cost, make_teacher, train_cell
+from sskd_lib.reproduce.plan import TABLES, describe_plan, plan_cells
+from sskd_lib.reproduce.results import read_diverged, read_results, write_results
 
 METHODS = ("sskd", "ce", "at", "kd")  # not in the order of the results
 OPTIONS = {"runtime": sskd.Runtime(), "progress": False, "save_seconds": 0}
@@ -73,7 +66,7 @@ def test_the_parts_of_a_plan_are_the_whole_plan_once(parts):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"table": "tabel"}, "The tables are: similar"),
         ({"table": "pretexts"}, "the tables are|The tables are"),
@@ -81,11 +74,11 @@ def test_the_parts_of_a_plan_are_the_whole_plan_once(parts):
         ({"table": "similar", "methods": ["dkdd"]}, "Did you mean 'dkd'"),
         ({"table": "similar", "shard": "3/2"}, "i-th of n parts"),
         ({"table": "similar", "seeds": 0}, "at least 1"),
-        ({"table": "noisy", "labels": 100}, "has labels of its own"),
+        ({"table": "noisy", "labels": 100}, "sets the labels by its conditions"),
     ],
 )
-def test_a_plan_that_cannot_be_says_why(arguments, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_plan_that_cannot_be_says_why(arguments, message):
+    with pytest.raises(ValueError, match=message):
         plan_cells(**arguments)
 
 
@@ -122,7 +115,7 @@ def test_what_is_done_is_not_trained_again_and_other_settings_are_refused(finish
     train_cell(cells[0], *images, out, SCHEDULE, **OPTIONS)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert [path.read_text() for path in sorted(out.rglob("metrics.jsonl"))] == histories
-    with pytest.raises(sskd.checkpoints.CheckpointError, match="epochs"):
+    with pytest.raises(CheckpointError, match="epochs"):
         train_cell(cells[0], *images, out, replace(SCHEDULE, epochs=3), **OPTIONS)
 
 
@@ -132,7 +125,7 @@ def test_a_method_that_diverges_is_given_up_and_the_others_end_as_without_it(
     out, cells = finished
     shutil.copytree(out / "teachers", tmp_path / "teachers")
     huge = {"at": {"at": {"weight": 1e38}}}
-    monkeypatch.setattr(reproduce, "numbers_for", lambda pair, method: huge.get(method, {}))
+    monkeypatch.setattr(module, "numbers_for", lambda pair, method: huge.get(method, {}))
     cell = replace(cells[0], methods=("ce", "at", "kd"))
     train_cell(cell, *images, tmp_path, SCHEDULE, **OPTIONS)
     assert (cell.diverged(tmp_path), cell.missing(tmp_path)) == (("at",), ())
@@ -211,11 +204,11 @@ def test_every_method_of_a_table_fits_every_pair_of_it(table):
     for name in names:
         network = sskd.Network(sskd.create_model(name), mean=(0.5,) * 3, std=(0.2,) * 3).eval()
         with torch.no_grad():
-            said[name] = {before: network(x, maps=True, pre_activation=before) for before in (False, True)}
+            said[name] = {kind: network(x, maps=kind) for kind in ("post_relu", "pre_relu")}
     for cell in cells:
         for method in map(create_method, (*cell.methods, "nst", "cc", "reviewkd", "dkd")):
-            before = method.asked.get("pre_activation", False)
-            outputs = [said[name][before] for name in (cell.pair.student, cell.pair.teacher)]
+            kind = method.asked.get("maps", "post_relu")
+            outputs = [said[name][kind] for name in (cell.pair.student, cell.pair.teacher)]
             pair = PairOutputs(student=outputs[0], teacher=outputs[1], labels=torch.arange(4) % 2)
             if method.extra:
                 loss = method.fit_to(pair)(*outputs, torch.tensor([0, 1]), torch.tensor([0, 1]))[1]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_views import explain_batch, random_images
+from helpers.views import explain_batch, random_images
 
 from sskd_lib.data.images import ImageSet
 from sskd_lib.data.views import four_views, one_view
@@ -27,7 +27,7 @@ from sskd_lib.losses import (
 from sskd_lib.models.checkpoint import load_checkpoint, read_card
 from sskd_lib.models.network import Network, Output
 from sskd_lib.recipes import PRESETS, Schedule
-from sskd_lib.runtime.cuda_graph import CapturedStep
+from sskd_lib.runtime.cuda_graph import GraphedStep
 from sskd_lib.runtime.device import Runtime, choose_runtime
 from sskd_lib.training.loader import Batch, Feed
 from sskd_lib.training.loop import Step
@@ -78,9 +78,9 @@ RUNTIMES = {
     "exact": lambda: choose_runtime(DEVICE, exact=True),
     "chosen": lambda: choose_runtime(DEVICE),
     "bfloat16": lambda: Runtime(device=torch.device(DEVICE), dtype=torch.bfloat16, channels_last=True),
-    "captured": lambda: Runtime(device=torch.device(DEVICE), channels_last=True, capture=True),
+    "captured": lambda: Runtime(device=torch.device(DEVICE), channels_last=True, cuda_graph=True),
     "captured bfloat16": lambda: Runtime(
-        device=torch.device(DEVICE), dtype=torch.bfloat16, channels_last=True, capture=True
+        device=torch.device(DEVICE), dtype=torch.bfloat16, channels_last=True, cuda_graph=True
     ),
 }
 
@@ -284,7 +284,7 @@ def test_a_captured_training_equals_an_eager_one(job):
         train(
             job,
             striped_images(88),
-            Runtime(device=torch.device(DEVICE), channels_last=True, capture=capture),
+            Runtime(device=torch.device(DEVICE), channels_last=True, cuda_graph=capture),
             2,
         )
         for capture in (False, True)
@@ -296,13 +296,13 @@ def test_a_captured_training_equals_an_eager_one(job):
 
 
 def test_a_step_is_recorded_once_a_learning_rate_and_replayed(monkeypatch):
-    records, record = [], CapturedStep._record
-    monkeypatch.setattr(CapturedStep, "_record", lambda self, batch: (records.append(1), record(self, batch)))
+    records, record = [], GraphedStep._capture
+    monkeypatch.setattr(GraphedStep, "_capture", lambda self, batch: (records.append(1), record(self, batch)))
     steps, take = [], Step.take
     monkeypatch.setattr(Step, "take", lambda self, batch: (steps.append(1), take(self, batch))[1])
     schedule = Schedule(epochs=4, batch_size=16, lr=0.02, milestones=(0.5,))  # one cut
     student, teacher = networks(striped_images(88))
-    runtime = Runtime(device=torch.device(DEVICE), capture=True)
+    runtime = Runtime(device=torch.device(DEVICE), cuda_graph=True)
     distill(student, teacher, striped_images(88), schedule=schedule, runtime=runtime, progress=False)
     # Python runs the step 3 times to warm up, once for each recording and for each short batch of 8.
     assert len(records) == 2 and len(steps) == 3 + 2 + 4
@@ -310,7 +310,7 @@ def test_a_step_is_recorded_once_a_learning_rate_and_replayed(monkeypatch):
 
 def test_students_together_are_captured_together():
     data = striped_images(80)
-    runtime = Runtime(device=torch.device(DEVICE), channels_last=True, capture=True)
+    runtime = Runtime(device=torch.device(DEVICE), channels_last=True, cuda_graph=True)
     settings = dict(schedule=Schedule(epochs=2, batch_size=16, lr=0.02), runtime=runtime, progress=False)
     pair = [networks(data)[0], create_network("resnet14", data, projection=True, seed=3)]
     _, teacher = networks(data)
@@ -329,8 +329,8 @@ def test_a_step_that_cannot_be_recorded_goes_on_with_a_warning(monkeypatch):
         return dataclasses.replace(create_method(*arguments), terms=waits)
 
     monkeypatch.setattr("sskd_lib.jobs.create_method", method)
-    runtime = Runtime(device=torch.device(DEVICE), capture=True)
-    with pytest.warns(UserWarning, match="cannot be recorded as a CUDA graph.*capture=False"):
+    runtime = Runtime(device=torch.device(DEVICE), cuda_graph=True)
+    with pytest.warns(UserWarning, match="cannot be captured as a CUDA graph.*cuda_graph=False"):
         run = train("sskd", striped_images(80), runtime, epochs=2)
     assert math.isfinite(run.history[-1]["total"])
 

@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.training import SETTINGS, Stop, metrics, networks, pictures, same, state
 from PIL import Image
-from test_resume import Stop
-from test_training import SETTINGS, metrics, networks, one_thread, pictures, same, state  # noqa: F401 - a fixture
 from torch import Tensor
 
 from sskd_lib.data.images import ImageSet
@@ -233,7 +232,7 @@ def test_an_estimate_counts_and_changes_nothing():
 OUT_OF_MEMORY = """
 import resource, sys, torch
 sys.path.insert(0, sys.argv[2])
-from test_training import networks, pictures
+from helpers.training import networks, pictures
 import sskd_lib as sskd
 data = pictures(2048)
 student, teacher = networks(data)
@@ -252,7 +251,7 @@ except sskd.TrainingError as error:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on a process's memory")
 def test_a_full_memory_names_the_batch_and_the_setting(tmp_path):
-    command = [sys.executable, "-c", OUT_OF_MEMORY, str(tmp_path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", OUT_OF_MEMORY, str(tmp_path), str(Path(__file__).parents[1])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert "ran out of memory with 2048 images x 4 views a step. Lower batch_size" in done.stdout, done.stderr
     assert "--batch-size 1024" in done.stdout

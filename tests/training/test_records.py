@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 
+import few_labels
 import pytest
+import zoo_tables
 
 import sskd_lib as sskd
 from sskd_lib.data.load import DATA_FOLDER
@@ -19,10 +20,6 @@ from sskd_lib.training.table import table_bytes, views_an_image
 
 ROOT = DATA_FOLDER.parent
 WEIGHTS = sorted((DATA_FOLDER / "weights").rglob("*.safetensors"))
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import few_labels  # noqa: E402
-import zoo_tables  # noqa: E402
 
 
 def test_readme_shows_the_recorded_table(capsys):

@@ -9,57 +9,34 @@ import random
 import signal
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from test_training import metrics, one_thread, pictures, same, state, train  # noqa: F401 - a fixture
+from helpers.killing import die_while_writing
+from helpers.training import Stop, metrics, pictures, same, state, train
 
-from sskd_lib.files import CheckpointError, read_tensors, write_tensors
+from sskd_lib.files import CheckpointError
 from sskd_lib.models.checkpoint import load_checkpoint, read_card
 from sskd_lib.recipes import Recipe, Schedule
 from sskd_lib.runtime.device import Runtime, choose_runtime
-from sskd_lib.training import resume
-from sskd_lib.training.loader import Feed
-from sskd_lib.training.resume import RESUME_FILE
-from sskd_lib.training.train import create_network, distill, train_teacher
+from sskd_lib.training import create_network, distill, resume, train_teacher
+from sskd_lib.training.loader import ViewLoader
+from sskd_lib.training.resume import RESUME_FILE, load_saved
 
 FILES = {"teacher": "teacher.safetensors", "head": "teacher.safetensors"}  # else student.safetensors
 EPOCHS = 8
 unix = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and a fork server")
 
 
-def run_here(job: str, out: Path, fault: tuple[str, int] | None = None) -> None:
+def run_here(kind: str, out: Path, fault: tuple[str, int] | None = None) -> None:
     """What a killed process does: one training of 8 epochs of 5 steps, in the format this machine prefers."""
     torch.set_num_threads(1)
     if fault:
         die_while_writing(*fault)
     schedule = Schedule(epochs=EPOCHS, batch_size=8, lr=0.02)
-    train(job, pictures(40), pictures(16, seed=5), out=out, schedule=schedule, runtime=choose_runtime("cpu"))
-
-
-def die_while_writing(moment: str, number: int) -> None:
-    """Kill this process at its `number`-th file: half of it written, all but its name, or just renamed."""
-    fsync, replace, calls = os.fsync, os.replace, []
-
-    def count(now: str) -> bool:
-        calls.append(now)
-        return now == moment and calls.count(now) == number
-
-    def dying_fsync(handle: int) -> None:
-        if count("half"):
-            os.ftruncate(handle, os.fstat(handle).st_size // 2)
-            os.kill(os.getpid(), signal.SIGKILL)
-        fsync(handle)
-
-    def dying_replace(source, target) -> None:
-        if count("unnamed"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        replace(source, target)
-        if count("named"):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    os.fsync, os.replace = dying_fsync, dying_replace
+    train(kind, pictures(40), pictures(16, seed=5), out=out, schedule=schedule, runtime=choose_runtime("cpu"))
 
 
 def start(*arguments):
@@ -83,30 +60,33 @@ def epochs_done(out: Path) -> int:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """(job) → folder of a run that nobody disturbed."""
+    """(kind) → folder of a run that nobody disturbed."""
     folders: dict[str, Path] = {}
 
-    def folder(job: str) -> Path:
-        if job not in folders:
-            folders[job] = tmp_path_factory.mktemp("whole") / job
-            finish(start(job, folders[job]))
-        return folders[job]
+    def folder(kind: str) -> Path:
+        if kind not in folders:
+            folders[kind] = tmp_path_factory.mktemp("whole") / kind
+            finish(start(kind, folders[kind]))
+        return folders[kind]
 
     return folder
 
 
-def check_equal(out: Path, whole: Path, job: str) -> None:
+def check_equal(out: Path, whole: Path, kind: str) -> None:
     """Same weights and momenta bit for bit, same records, each epoch once, nothing left lying about."""
-    name = FILES.get(job, "student.safetensors")
+    name = FILES.get(kind, "student.safetensors")
     assert same(state(load_checkpoint(out / name)), state(load_checkpoint(whole / name)))
-    (ours, card), (theirs, _) = (read_tensors(folder / RESUME_FILE) for folder in (out, whole))
-    assert any(key.startswith("momentum.") for key in ours) and same(ours, theirs)
+    ours, theirs = (load_saved(folder / RESUME_FILE) for folder in (out, whole))
+    assert all(same(ours[part], theirs[part]) for part in ("network", "method"))
+    momenta, expected_momenta = (saved["optimizer"]["state"] for saved in (ours, theirs))
+    assert momenta and momenta.keys() == expected_momenta.keys()
+    assert all(same(momenta[number], expected_momenta[number]) for number in momenta)
     records, expected = metrics(out), metrics(whole)
     assert [record["epoch"] for record in records] == list(range(1, EPOCHS + 1))
     for record in records + expected:
         del record["seconds"]
     assert records == expected
-    assert len(card["history"]) == EPOCHS
+    assert len(ours["history"]) == EPOCHS
     assert {p.name for p in out.iterdir()} == {name, RESUME_FILE, "metrics.jsonl", "summary.json"}
 
 
@@ -114,14 +94,14 @@ def check_equal(out: Path, whole: Path, job: str) -> None:
 
 
 @unix
-@pytest.mark.parametrize("job", ["teacher", "head", "sskd"])
-def test_killed_at_random_moments_it_ends_with_the_same_bits(job, tmp_path, whole):
-    rng, kills = random.Random(job), 0
-    reference, out = whole(job), tmp_path / "run"
+@pytest.mark.parametrize("kind", ["teacher", "head", "sskd"])
+def test_killed_at_random_moments_it_ends_with_the_same_bits(kind, tmp_path, whole):
+    rng, kills = random.Random(kind), 0
+    reference, out = whole(kind), tmp_path / "run"
     seconds = sum(record["seconds"] for record in metrics(reference)) / EPOCHS
     for _ in range(6):
         goal = epochs_done(out) + rng.randint(0, 1)
-        process = start(job, out)
+        process = start(kind, out)
         deadline = time.monotonic() + 60
         while process.is_alive() and epochs_done(out) < goal and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -132,9 +112,9 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(job, tmp_path, whol
         kills += process.exitcode != 0
         for line in metrics(out) if out.exists() and epochs_done(out) else []:
             assert line["epoch"] <= EPOCHS
-    finish(start(job, out))
+    finish(start(kind, out))
     assert kills >= 3
-    check_equal(out, reference, job)
+    check_equal(out, reference, kind)
 
 
 # Number of the file at which each life of a process ends: metrics.jsonl, a state an epoch, weights, summary.
@@ -154,7 +134,7 @@ def test_killed_while_it_writes_any_of_its_files(moment, tmp_path, whole):
         process.join(60)
         assert process.exitcode == -signal.SIGKILL
         if (out / RESUME_FILE).exists():
-            read_tensors(out / RESUME_FILE)  # whole, whatever happened
+            load_saved(out / RESUME_FILE)  # whole, whatever happened
         if (out / "teacher.safetensors").exists():
             load_checkpoint(out / "teacher.safetensors")
     assert (out / "teacher.safetensors").exists()
@@ -166,22 +146,6 @@ def test_killed_while_it_writes_any_of_its_files(moment, tmp_path, whole):
 # ---- interruptions in one process ----------------------------------------------------------------
 
 
-class Stop:
-    """Makes the training images run out at the `batch`-th batch of all, by raising an exception."""
-
-    def __init__(self, monkeypatch, batch: int, error: type[BaseException] = KeyboardInterrupt) -> None:
-        epoch, count = Feed.epoch, [0]
-
-        def interrupted(feed, number):
-            for given in epoch(feed, number):
-                count[0] += 1
-                if count[0] == batch:
-                    raise error
-                yield given
-
-        monkeypatch.setattr(Feed, "epoch", interrupted)
-
-
 RUNTIMES = {
     "plain": Runtime(),
     "channels_last": Runtime(channels_last=True),
@@ -190,16 +154,16 @@ RUNTIMES = {
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=RUNTIMES)
-@pytest.mark.parametrize("job", ["teacher", "head", "sskd"])
-def test_interrupted_in_a_notebook_it_goes_on_in_every_format(job, runtime, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["teacher", "head", "sskd"])
+def test_interrupted_in_a_notebook_it_goes_on_in_every_format(kind, runtime, tmp_path, monkeypatch):
     data = pictures(24)
     with monkeypatch.context() as patch:
         Stop(patch, batch=8)  # in the third of three epochs of three steps
         with pytest.raises(KeyboardInterrupt):
-            train(job, data, out=tmp_path, runtime=runtime)
+            train(kind, data, out=tmp_path, runtime=runtime)
     assert [record["epoch"] for record in metrics(tmp_path)] == [1, 2]
-    resumed = train(job, data, out=tmp_path, runtime=runtime)
-    assert same(state(resumed.network), state(train(job, data, runtime=runtime).network))
+    resumed = train(kind, data, out=tmp_path, runtime=runtime)
+    assert same(state(resumed.network), state(train(kind, data, runtime=runtime).network))
     assert [record["epoch"] for record in metrics(tmp_path)] == [1, 2, 3]
 
 
@@ -207,7 +171,8 @@ def test_a_state_is_saved_at_most_every_so_many_seconds(tmp_path, monkeypatch):
     saves = []
     save_state = resume.save_state
     monkeypatch.setattr(
-        "sskd_lib.loop.save_state", lambda job: (saves.append(len(job.history)), save_state(job))
+        "sskd_lib.training.loop.save_state",
+        lambda state: (saves.append(len(state.history)), save_state(state)),
     )
     train("ce", pictures(16), out=tmp_path / "often", save_seconds=0)
     assert saves == [1, 2, 3]
@@ -242,8 +207,7 @@ def test_a_full_disk_keeps_the_earlier_state(tmp_path, monkeypatch):
             OSError, match="cannot write .*No space left.*Free some space.*goes on from there"
         ):
             train("ce", pictures(16), out=tmp_path)
-    tensors, card = read_tensors(tmp_path / RESUME_FILE)
-    assert len(card["history"]) == 1 and tensors
+    assert len(load_saved(tmp_path / RESUME_FILE)["history"]) == 1
     assert {p.name for p in tmp_path.iterdir()} == {RESUME_FILE, "metrics.jsonl"}
     run = train("ce", pictures(16), out=tmp_path)
     assert same(state(run.network), state(train("ce", pictures(16)).network))
@@ -261,19 +225,20 @@ def test_a_record_that_cannot_be_written_stops_the_run_with_advice(tmp_path, mon
 # ---- asked again ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("job", ["teacher", "head", "sskd"])
-def test_a_finished_run_is_returned_and_not_trained_again(job, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["teacher", "head", "sskd"])
+def test_a_finished_run_is_returned_and_not_trained_again(kind, tmp_path, monkeypatch):
     data, test = pictures(16), pictures(16, seed=5)
-    first = train(job, data, test, out=tmp_path)
+    first = train(kind, data, test, out=tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
 
     def never(*_):
         raise AssertionError("it trains")
 
-    monkeypatch.setattr(Feed, "epoch", never)
-    other_day = {"kind": job, "date": "2999-01-01", "runtime": {}, "versions": {}}
-    monkeypatch.setattr("sskd_lib.training.make_card", lambda *_, **__: other_day)
-    again = train(job, data, test, out=tmp_path)
+    monkeypatch.setattr(ViewLoader, "epoch", never)
+    other_day = {"kind": kind, "date": "2999-01-01", "runtime": {}, "versions": {}}
+    for module in ("train", "head"):
+        monkeypatch.setattr(f"sskd_lib.training.{module}.make_card", lambda *_, **__: other_day)
+    again = train(kind, data, test, out=tmp_path)
     assert same(state(again.network), state(first.network)) and not again.network.training
     assert again.history == first.history and again.summary == first.summary
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
@@ -318,22 +283,22 @@ def test_another_setting_is_refused_by_name(tmp_path):
     result = ask()
     content = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     cases = [
-        ({"seed": 3}, ["seed (0 there, 3 asked for)"]),
-        ({"schedule": Schedule(epochs=4, batch_size=8)}, ["schedule.epochs (2 there, 4 asked for)"]),
+        ({"seed": 3}, ["seed (0 there, 3 wanted)"]),
+        ({"schedule": Schedule(epochs=4, batch_size=8)}, ["schedule.epochs (2 there, 4 wanted)"]),
         (
             {"schedule": Schedule(epochs=2, batch_size=4, lr=0.1)},
-            ["schedule.batch_size (8 there, 4 asked for)", "schedule.lr (0.05 there, 0.1 asked for)"],
+            ["schedule.batch_size (8 there, 4 wanted)", "schedule.lr (0.05 there, 0.1 wanted)"],
         ),
         ({"train": pictures(24, seed=9)}, ["data"]),
         ({"train": data.with_label_noise(0.2)}, ["data"]),
         ({"measured": data}, ["test"]),
         ({"measured": None}, ["test"]),
-        ({"method": "kd+rotations"}, ["method (sskd there, kd+rotations asked for)", "recipe.ss (10.0"]),
-        ({"method": "ce"}, ["method (sskd there, ce asked for)", "teacher_weights"]),
-        ({"recipe": Recipe(tf=1.0)}, ["recipe.tf (2.7 there, 1.0 asked for)"]),
+        ({"method": "kd+rotations"}, ["method (sskd there, kd+rotations wanted)", "recipe.ss (10.0"]),
+        ({"method": "ce"}, ["method (sskd there, ce wanted)", "teacher_weights"]),
+        ({"recipe": Recipe(tf=1.0)}, ["recipe.tf (2.7 there, 1.0 wanted)"]),
         ({"teacher_seed": 2}, ["teacher_weights"]),
-        ({"student_seed": 1}, ["initial_weights", "make yours anew with create_network"]),
-        ({"model": "resnet14"}, ["network.model (resnet8 there, resnet14 asked for)", "initial_weights"]),
+        ({"student_seed": 1}, ["initial_weights", "make yours again with create_network"]),
+        ({"model": "resnet14"}, ["network.model (resnet8 there, resnet14 wanted)", "initial_weights"]),
     ]
     names = {"seed", "schedule", "data", "test", "method", "recipe", "teacher_weights", "initial_weights"}
     for changes, words in cases:
@@ -363,11 +328,44 @@ def test_a_trained_network_is_not_the_fresh_one(tmp_path):
     network = create_network("resnet8", data)
     settings = {"schedule": Schedule(epochs=1), "progress": False, "runtime": Runtime(), "out": tmp_path}
     train_teacher(network, data, **settings)
-    with pytest.raises(CheckpointError, match="fresh network: make yours anew with create_network"):
+    with pytest.raises(CheckpointError, match="fresh network: make yours again with create_network"):
         train_teacher(network, data, **settings)
 
 
-def test_a_foreign_file_in_the_place_of_the_state(tmp_path):
-    write_tensors(tmp_path / RESUME_FILE, {"a": torch.zeros(3)}, {"format": "other"})
+def test_a_file_of_another_kind_in_the_place_of_the_state(tmp_path):
+    torch.save({"format": "other"}, tmp_path / RESUME_FILE)
     with pytest.raises(CheckpointError, match="no saved training of this version.*delete the folder"):
         train("ce", pictures(16), out=tmp_path)
+
+
+def test_the_state_of_an_earlier_version_is_named_and_kept(tmp_path):
+    (tmp_path / "resume.safetensors").write_bytes(b"weights")
+    with pytest.raises(CheckpointError, match="an earlier version of the kit saved.*delete the folder"):
+        train("ce", pictures(16), out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["resume.safetensors"]
+
+
+class Evil:
+    """Pickled, it writes a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return self.path.write_text, ("it ran",)
+
+
+def test_a_state_that_is_damaged_or_holds_code_is_refused(tmp_path):
+    train("ce", pictures(16), out=tmp_path)
+    path, content = tmp_path / RESUME_FILE, (tmp_path / RESUME_FILE).read_bytes()
+    largest = max(zipfile.ZipFile(path).infolist(), key=lambda entry: entry.file_size)
+    flipped = bytearray(content)
+    flipped[largest.header_offset + largest.compress_size // 2] ^= 1
+    for damaged in (bytes(flipped), content[:-100], content[: len(content) // 2], b"", b"no zip"):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="Nothing was loaded. Delete it"):
+            train("ce", pictures(16), out=tmp_path)
+    torch.save({"format": "sskd-kit-resume-3", "plan": Evil(tmp_path / "trace")}, path)
+    with pytest.raises(CheckpointError, match="Nothing was loaded. Delete it"):
+        train("ce", pictures(16), out=tmp_path)
+    assert not (tmp_path / "trace").exists()

@@ -31,15 +31,6 @@ unix = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL, or a l
 PLAIN = Runtime()
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from a second thread, and lose much where another process has it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def pictures(count: int = 6, channels: int = 1, side: int = 18, window: int | None = 16, seed: int = 0):
     """An ImageSet of noise, 4 classes; with the usual window it has 2 x 4 x 3 x 3 = 72 views an image."""
     generator = torch.Generator().manual_seed(seed)

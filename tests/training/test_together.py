@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_resume import Stop
-from test_training import SETTINGS, metrics, networks, one_thread, pictures, same, state  # noqa: F401 - a fixture
+from helpers.training import SETTINGS, Stop, metrics, networks, pictures, same, state
 
 from sskd_lib.evaluation import predict
-from sskd_lib.files import read_tensors
 from sskd_lib.models.checkpoint import load_checkpoint
 from sskd_lib.recipes import Recipe
-from sskd_lib.training.resume import RESUME_FILE
-from sskd_lib.training.train import create_network, distill
+from sskd_lib.training import create_network, distill
+from sskd_lib.training.resume import RESUME_FILE, load_saved
 
 CLASS = ["sskd", "kd", "sskd", "ce", "kd+rotations"]
 RECIPES = [None, Recipe(kd_temperature=2.0), Recipe(ss_keep_wrong=0.2), None, None]
@@ -112,8 +110,9 @@ def test_students_at_different_epochs_catch_up(alone, tmp_path, monkeypatch):
     runs = together(out=tmp_path)
     for number, (run, lone) in enumerate(zip(runs, alone, strict=True), start=1):
         assert same(state(run.network), state(lone.network)) and strip(run.history) == strip(lone.history)
-        tensors, card = read_tensors(tmp_path / str(number) / RESUME_FILE)
-        assert len(card["history"]) == 3 and any(name.startswith("momentum.") for name in tensors)
+        saved = load_saved(tmp_path / str(number) / RESUME_FILE)
+        assert len(saved["history"]) == 3
+        assert any("momentum_buffer" in entry for entry in saved["optimizer"]["state"].values())
 
 
 def test_one_method_and_one_recipe_serve_all():

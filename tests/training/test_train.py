@@ -6,33 +6,25 @@ import dataclasses
 import json
 import math
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.training import SETTINGS, metrics, networks, pictures, same, state, train, views_by_hand
 
-from sskd_lib.data.images import ImageSet
 from sskd_lib.data.views import draw
 from sskd_lib.files import CheckpointError
-from sskd_lib.losses import contrastive_loss, create_method, pretext_loss, sskd_terms
+from sskd_lib.losses import contrastive_loss, create_method, sskd_terms
+from sskd_lib.losses.pretext import Contrastive
 from sskd_lib.models.checkpoint import load_checkpoint, read_card
-from sskd_lib.models.network import Network
 from sskd_lib.recipes import Recipe, Schedule
 from sskd_lib.runtime.device import Runtime
-from sskd_lib.training import jobs
+from sskd_lib.training import create_network, distill, train_head, train_teacher
 from sskd_lib.training import train as training
-from sskd_lib.training.records import Run, TrainingError
-from sskd_lib.training.train import create_network, distill, train_head, train_teacher
+from sskd_lib.training.state import TrainingError
 
-SETTINGS = {
-    "schedule": Schedule(epochs=3, batch_size=8, lr=0.02),
-    "runtime": Runtime(),
-    "progress": False,
-    "save_seconds": 0,
-}
-JOBS = ("teacher", "head", "ce", "kd", "kd+rotations", "sskd")
+KINDS = ("teacher", "head", "ce", "kd", "kd+rotations", "sskd")
 TERMS = {
     "teacher": ["ce"],
     "head": ["contrastive"],
@@ -43,82 +35,18 @@ TERMS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from a second thread, and lose much where another process has it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def pictures(count: int = 40, channels: int = 1, classes: int = 4, seed: int = 0) -> ImageSet:
-    """Images 16 x 16 of noise around a grey that tells the class."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % classes
-    noise = torch.randint(0, 120, (count, channels, 16, 16), generator=generator)
-    images = (noise + 30 * labels[:, None, None, None]).to(torch.uint8)
-    return ImageSet(
-        images=images, labels=labels, classes=tuple(f"class {k}" for k in range(classes)), name="pictures"
-    )
-
-
-def networks(data: ImageSet, seed: int = 0) -> tuple[Network, Network]:
-    """(student, teacher), both with a head, of different weights."""
-    student = create_network("resnet8", data, projection=True, seed=seed)
-    return student, create_network("resnet8", data, projection=True, seed=100)
-
-
-def train(job: str, data: ImageSet, test: ImageSet | None = None, *, seed: int = 0, **changes) -> Run:
-    """One training by its public function, everything made anew. job: "teacher", "head" or a method."""
-    student, teacher = networks(data, seed)
-    settings = SETTINGS | {"seed": seed} | changes
-    if job == "teacher":
-        return train_teacher(student, data, test, **settings)
-    if job == "head":
-        return train_head(teacher, data, test, **settings)
-    return distill(student, teacher, data, test, method=job, **settings)
-
-
-def views_by_hand(images: torch.Tensor, flip: torch.Tensor, corner: torch.Tensor, turns: int) -> torch.Tensor:
-    """What `draw` chose, one image at a time: mirror, a window of the image on black, quarter turns."""
-    views = []
-    for turn in range(turns):
-        for image, mirrored, (top, left) in zip(images, flip, corner[:, turn].tolist(), strict=True):
-            size = image.shape[-1]
-            padded = F.pad(image.flip(-1) if mirrored else image, (4, 4, 4, 4))
-            views.append(torch.rot90(padded[:, top : top + size, left : left + size], turn, dims=(1, 2)))
-    return torch.stack(views).float() / 255
-
-
-def state(network: Network) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-def metrics(out: Path) -> list[dict]:
-    """The records of metrics.jsonl; NaN and Infinity, which are no JSON, are refused."""
-
-    def refuse(name: str):
-        raise ValueError(f"{name} in metrics.jsonl")
-
-    lines = (out / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line, parse_constant=refuse) for line in lines]
-
-
 # ---- the loop equals a plain one -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("job", ["ce", "sskd", "head"])
-def test_the_loop_equals_a_plain_one(job):
+@pytest.mark.parametrize("kind", ["ce", "sskd", "head"])
+def test_the_loop_equals_a_plain_one(kind):
     """Weights, means and accuracies against a loop written out, with an unfused SGD: batches of 8, 8, 5."""
     data, epochs = pictures(21), 4
-    run = train(job, data, seed=3, schedule=Schedule(epochs=epochs, batch_size=8, lr=0.02, milestones=(0.5,)))
+    run = train(
+        kind, data, seed=3, schedule=Schedule(epochs=epochs, batch_size=8, lr=0.02, milestones=(0.5,))
+    )
     student, teacher = networks(data, seed=3)
-    trained = teacher.head if job == "head" else student
+    trained = teacher.head if kind == "head" else student
     student.train()
     teacher.eval()
     optimizer = torch.optim.SGD(trained.parameters(), lr=1, momentum=0.9, weight_decay=5e-4, fused=False)
@@ -130,15 +58,15 @@ def test_the_loop_equals_a_plain_one(job):
         flip, corner = draw(len(data), generator)
         for part in torch.arange(len(data)).split(8):
             x, y = data.images[order[part]], data.labels[order[part]]
-            views = views_by_hand(x, flip[part], corner[part], turns=1 if job == "ce" else 4)
-            if job == "ce":
+            views = views_by_hand(x, flip[part], corner[part], turns=1 if kind == "ce" else 4)
+            if kind == "ce":
                 logits = student(views).logits
                 loss, right = F.cross_entropy(logits, y), logits.argmax(1) == y
-            elif job == "sskd":
+            elif kind == "sskd":
                 with torch.no_grad():
-                    taught = teacher(views)
+                    teacher_output = teacher(views)
                 output = student(views)
-                loss = sskd_terms(output, taught, y, Recipe())["total"]
+                loss = sskd_terms(output, teacher_output, y, Recipe())["total"]
                 right = output.logits[: len(y)].argmax(1) == y
             else:
                 loss, right = contrastive_loss(teacher(views).projection, len(x))
@@ -147,30 +75,30 @@ def test_the_loop_equals_a_plain_one(job):
             optimizer.step()
             losses += loss.item() * len(y)
             hits += right.sum().item()
-            rows += 3 * len(y) if job == "head" else len(y)
+            rows += 3 * len(y) if kind == "head" else len(y)
         record = run.history[epoch]
         assert record["lr"] == pytest.approx(optimizer.param_groups[0]["lr"])
         assert record["total"] == pytest.approx(losses / len(data), rel=1e-3)
         assert record["train_accuracy"] == pytest.approx(100 * hits / rows, abs=5)
-    expected = (teacher if job == "head" else student).state_dict()
+    expected = (teacher if kind == "head" else student).state_dict()
     for name, tensor in run.network.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], rtol=5e-3, atol=5e-4)
 
 
-@pytest.mark.parametrize("job", JOBS)
-def test_a_seed_gives_the_same_weights_and_another_gives_others(job):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_gives_the_same_weights_and_another_gives_others(kind):
     data = pictures(24)
-    first, second = (train(job, data, seed=1) for _ in range(2))
+    first, second = (train(kind, data, seed=1) for _ in range(2))
     assert same(state(first.network), state(second.network))
     strip = [{k: v for k, v in record.items() if k != "seconds"} for record in first.history]
     assert strip == [{k: v for k, v in record.items() if k != "seconds"} for record in second.history]
-    assert not same(state(first.network), state(train(job, data, seed=2).network))
+    assert not same(state(first.network), state(train(kind, data, seed=2).network))
 
 
 def test_no_global_generator_is_touched(tmp_path):
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
-    for job in ("teacher", "head", "sskd"):
-        train(job, pictures(16), pictures(16), out=tmp_path / job)
+    for kind in ("teacher", "head", "sskd"):
+        train(kind, pictures(16), pictures(16), out=tmp_path / kind)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])
     assert random.getstate() == before[2]
@@ -225,10 +153,10 @@ def test_training_the_head_leaves_the_backbone_as_it_was():
     assert all(parameter.grad is None for parameter in teacher.backbone.parameters())
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("count", [41, 1])
-def test_a_last_batch_of_one_image(job, count):
-    run = train(job, pictures(count), schedule=Schedule(epochs=2, batch_size=8))
+def test_a_last_batch_of_one_image(kind, count):
+    run = train(kind, pictures(count), schedule=Schedule(epochs=2, batch_size=8))
     assert all(math.isfinite(value) for record in run.history for value in record.values())
     assert all(0 <= record["train_accuracy"] <= 100 for record in run.history)
 
@@ -236,18 +164,18 @@ def test_a_last_batch_of_one_image(job, count):
 # ---- records -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("job", JOBS)
-def test_every_epoch_has_its_record(job, tmp_path):
-    run = train(job, pictures(24), pictures(16, seed=5), out=tmp_path)
-    figures = ["test_accuracy"] if job == "head" else ["test_accuracy", "test_loss"]
-    keys = ["epoch", "lr", *TERMS[job], "total", "train_accuracy", *figures, "seconds"]
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_epoch_has_its_record(kind, tmp_path):
+    run = train(kind, pictures(24), pictures(16, seed=5), out=tmp_path)
+    figures = ["test_accuracy"] if kind == "head" else ["test_accuracy", "test_loss"]
+    keys = ["epoch", "lr", *TERMS[kind], "total", "train_accuracy", *figures, "seconds"]
     assert [list(record) for record in run.history] == [keys] * 3
     assert [record["epoch"] for record in run.history] == [1, 2, 3]
     assert metrics(tmp_path) == run.history
     assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(run.summary))
-    weights = {"ce": 0.1, "kd": 0.9, "tf": 2.7, "ss": 10.0} if len(TERMS[job]) > 1 else {TERMS[job][0]: 1.0}
+    weights = {"ce": 0.1, "kd": 0.9, "tf": 2.7, "ss": 10.0} if len(TERMS[kind]) > 1 else {TERMS[kind][0]: 1.0}
     for record in run.history:
-        assert record["total"] == pytest.approx(sum(weights[t] * record[t] for t in TERMS[job]), rel=1e-4)
+        assert record["total"] == pytest.approx(sum(weights[t] * record[t] for t in TERMS[kind]), rel=1e-4)
 
 
 def test_evaluate_every_and_no_test_set():
@@ -266,7 +194,7 @@ def test_the_last_epoch_is_the_result_and_the_best_is_recorded(tmp_path, monkeyp
         states.append(state(network))
         return {"accuracy": [50.0, 90.0, 90.0, 40.0][len(states) - 1], "loss": 1.0}
 
-    monkeypatch.setattr(jobs, "evaluate", evaluate)
+    monkeypatch.setattr(training, "evaluate", evaluate)
     run = train("sskd", pictures(16), pictures(16), out=tmp_path, schedule=Schedule(epochs=4, batch_size=8))
     assert run.summary["best"] == run.history[1] and run.summary["last"] == run.history[3]
     assert same(state(run.network), states[3]) and not same(states[3], states[1])
@@ -308,65 +236,61 @@ def test_the_bar_shows_accuracy_and_the_time_left(capfd):
 # ---- numbers that are not finite -----------------------------------------------------------------
 
 
-def poison(monkeypatch, job: str, term: str, step: int, value: float) -> None:
-    """From its `step`-th call on (counted from 0), a term of a job is not finite, and the total with it."""
+def poison(monkeypatch, kind: str, term: str, step: int, value: float) -> None:
+    """From its `step`-th call on (counted from 0), a term is not finite, nor is the total."""
     calls = []
 
     def now() -> bool:
         calls.append(None)
         return len(calls) > step
 
-    if job == "head":
+    def spoil(terms: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if now():
+            spoilt = terms[term] * value
+            return terms | {term: spoilt, "total": terms["total"] + spoilt}
+        return terms
 
-        def bad_pretext(*arguments):
-            loss, hits = pretext_loss(*arguments)
-            return (loss * value if now() else loss), hits
-
-        monkeypatch.setattr(training, "pretext_loss", bad_pretext)
+    if kind == "head":
+        forward = Contrastive.forward
+        monkeypatch.setattr(Contrastive, "forward", lambda *arguments: spoil(forward(*arguments)))
         return
 
     def bad_method(name, recipe=None):
-        made = create_method(name, recipe)
+        method = create_method(name, recipe)
+        forward = method.forward
+        method.forward = lambda *arguments: spoil(forward(*arguments))
+        return method
 
-        def terms(*arguments):
-            found = made.terms(*arguments)
-            if now():
-                found[term] = found[term] * value
-                found["total"] = found["total"] + found[term]
-            return found
-
-        return dataclasses.replace(made, terms=terms)
-
-    monkeypatch.setattr(jobs, "create_method", bad_method)
+    monkeypatch.setattr(training, "create_method", bad_method)
 
 
-@pytest.mark.parametrize(("job", "term"), [(job, term) for job in JOBS for term in TERMS[job]])
-def test_the_first_term_that_is_not_finite_is_named(job, term, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("kind", "term"), [(kind, term) for kind in KINDS for term in TERMS[kind]])
+def test_the_first_term_that_is_not_finite_is_named(kind, term, tmp_path, monkeypatch):
     """In the eighth step, three an epoch: epoch 2 stays, and the run goes on once the cause is gone."""
     value = math.nan if term in ("ce", "tf") else math.inf
     with monkeypatch.context() as patch:
-        poison(patch, job, term, step=7, value=value)
+        poison(patch, kind, term, step=7, value=value)
         with pytest.raises(TrainingError) as error:
-            train(job, pictures(24), out=tmp_path)
+            train(kind, pictures(24), out=tmp_path)
     message = str(error.value)
     assert f"the loss term {term} stopped being a finite number in epoch 3, step 2 (learning rate" in message
     assert f"kept in {tmp_path}" in message and "a lower lr" in message
     assert [record["epoch"] for record in metrics(tmp_path)] == [1, 2]
     assert not (tmp_path / "summary.json").exists()
-    resumed = train(job, pictures(24), out=tmp_path)
-    assert same(state(resumed.network), state(train(job, pictures(24)).network))
+    resumed = train(kind, pictures(24), out=tmp_path)
+    assert same(state(resumed.network), state(train(kind, pictures(24)).network))
 
 
-@pytest.mark.parametrize("job", JOBS)
-def test_a_huge_learning_rate_stops_the_run(job, tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_huge_learning_rate_stops_the_run(kind, tmp_path):
     schedule = Schedule(epochs=30, batch_size=8, lr=1e9, momentum=0.99, milestones=())
     with pytest.raises(TrainingError, match="stopped being a finite number in epoch"):
-        train(job, pictures(24), pictures(16), out=tmp_path, schedule=dataclasses.replace(schedule, lr=1e36))
+        train(kind, pictures(24), pictures(16), out=tmp_path, schedule=dataclasses.replace(schedule, lr=1e36))
     for record in metrics(tmp_path):
         assert all(math.isfinite(value) for value in record.values())
-    if job != "head":  # its loss is bounded: cosines of however large numbers
+    if kind != "head":  # its loss is bounded: cosines of however large numbers
         with pytest.raises(TrainingError, match="stopped being a finite number in epoch"):
-            train(job, pictures(24), pictures(16), schedule=schedule)
+            train(kind, pictures(24), pictures(16), schedule=schedule)
 
 
 def test_weights_that_are_not_finite_stop_the_run_though_the_loss_was(tmp_path):
@@ -374,11 +298,11 @@ def test_weights_that_are_not_finite_stop_the_run_though_the_loss_was(tmp_path):
     schedule = Schedule(epochs=1, batch_size=64, lr=1e39, milestones=())
     with pytest.raises(TrainingError, match="a weight stopped being a finite number in epoch 1"):
         train("ce", pictures(24), out=tmp_path, schedule=schedule)
-    assert metrics(tmp_path) == [] and not (tmp_path / "resume.safetensors").exists()
+    assert metrics(tmp_path) == [] and not (tmp_path / "resume.pt").exists()
 
 
 def test_a_test_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "evaluate", lambda *_: {"accuracy": 10.0, "loss": math.inf})
+    monkeypatch.setattr(training, "evaluate", lambda *_: {"accuracy": 10.0, "loss": math.inf})
     with pytest.raises(TrainingError, match="test_loss, measured on the test images, stopped being"):
         train("ce", pictures(24), pictures(16), out=tmp_path)
     assert metrics(tmp_path) == []
@@ -441,5 +365,5 @@ def test_a_file_where_the_folder_should_be(tmp_path):
 
 def test_finished_weights_under_a_resume_file_of_another_kind(tmp_path):
     train("teacher", pictures(16), out=tmp_path)
-    with pytest.raises(CheckpointError, match=r"kind \(teacher there, head asked for\)"):
+    with pytest.raises(CheckpointError, match=r"kind \(teacher there, head wanted\)"):
         train("head", pictures(16), out=tmp_path)

@@ -1,4 +1,4 @@
-"""Chromium, and one JupyterLab for the whole test session; with helpers to read and move explorers in them.
+"""Chromium, and one JupyterLab for a whole test session, with what reads and moves explorers in them.
 
 Playwright leaves its event loop running in the thread for as long as it is open. Other tests need that thread
 without one, so a browser is opened for a module and closed with it; the server stays.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import importlib.util
-import io
 import json
 import os
 import shutil
@@ -25,17 +24,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
+from helpers.pictures import picture
+
+ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WANTED = {"Chromium": CHROMIUM, "Python's playwright": importlib.util.find_spec("playwright")}
 MISSING = [name for name, found in WANTED.items() if not found]
 DEMANDED = any(os.environ.get(name, "") not in ("", "0", "false") for name in ("CI", "SSKD_BROWSER_TESTS"))
-# Where browsers are demanded, what misses one runs and fails: see `chromium`.
-browser_needed = pytest.mark.skipif(
-    bool(MISSING) and not DEMANDED, reason=f"needs {' and '.join(MISSING)}: see .ci/run"
-)
+# Where browsers are demanded, a test that misses one runs and fails: see `chromium`.
+BROWSER_LACKS = "" if DEMANDED else " and ".join(MISSING)
+PATIENCE = 300  # seconds that anything may take; against hanging only, on a machine busy with other things
 SHOWN = """async (image) => {
   await image.decode();
   const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
@@ -60,8 +59,9 @@ def chromium() -> Iterator:
     """A browser of the system's Chromium."""
     if MISSING:
         pytest.fail(f"{' and '.join(MISSING)} missing, but browser tests were asked for: see .ci/run.")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -71,6 +71,7 @@ def chromium() -> Iterator:
 def open_page(browser, width: int = 1440, height: int = 1000, **options):
     """A page of a fresh profile, and the list to which its console's errors come."""
     page, errors = browser.new_page(viewport={"width": width, "height": height}, **options), []
+    page.set_default_timeout(1000 * PATIENCE)
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     return page, errors
@@ -97,7 +98,12 @@ class Laboratory:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.home, self.port = Path(self._folder.name), free_port()
-        self._write_settings("notification", {"fetchNews": "false", "checkForUpdates": False})
+        self._write_settings(
+            "apputils-extension/notification", {"fetchNews": "false", "checkForUpdates": False}
+        )
+        self._write_settings(
+            "notebook-extension/tracker", {"windowingMode": "none"}
+        )  # keep all cells on the page
         self._log = (self.home / "log").open("w")
         options = {"port": self.port, "port_retries": 0, "ip": "127.0.0.1", "root_dir": self.home}
         options |= {"token": "", "password": ""}
@@ -111,7 +117,7 @@ class Laboratory:
 
     def _write_settings(self, part: str, values: dict) -> None:
         """Set what would ask the person, or look on the web."""
-        file = self.home / "settings" / "@jupyterlab" / "apputils-extension" / f"{part}.jupyterlab-settings"
+        file = self.home / "settings" / "@jupyterlab" / f"{part}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(values))
 
@@ -127,19 +133,25 @@ class Laboratory:
 
     def _wait_for_answer(self) -> None:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        for _ in range(300):
+        for _ in range(10 * PATIENCE):
             try:
-                opener.open(f"http://127.0.0.1:{self.port}/api", timeout=1).close()
+                opener.open(f"http://127.0.0.1:{self.port}/api", timeout=10).close()
                 return
             except OSError:
                 assert self.server.poll() is None, (self.home / "log").read_text()
                 time.sleep(0.1)
-        pytest.fail(f"JupyterLab did not answer within 30 s: {(self.home / 'log').read_text()}")
+        pytest.fail(f"JupyterLab did not answer within {PATIENCE} s: {(self.home / 'log').read_text()}")
 
     def add(self, name: str, notebook: dict) -> str:
-        """Put a notebook into the server's folder: the address that opens it, alone in a workspace."""
-        (self.home / f"{name}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
-        return f"http://127.0.0.1:{self.port}/lab/workspaces/{name}/tree/{name}.ipynb"
+        """Put a notebook into a folder of its own: the address that opens it, alone in a workspace."""
+        file = self.file(name)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(notebook), encoding="utf-8")
+        return f"http://127.0.0.1:{self.port}/lab/workspaces/{name}/tree/{name}/{name}.ipynb"
+
+    def file(self, name: str) -> Path:
+        """Return where the server keeps a notebook."""
+        return self.home / name / f"{name}.ipynb"
 
     def close(self) -> None:
         """End the server, which ends its kernels."""
@@ -167,10 +179,15 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def run_cells(page, address: str, seconds: float = 120) -> None:
+def run_cells(page, address: str) -> None:
     """Open a notebook and run all its cells, to the end."""
+    assert try_cells(page, address, PATIENCE)
+
+
+def try_cells(page, address: str, seconds: float) -> bool:
+    """Open a notebook and run its cells; whether none failed. Fails if they take longer."""
     page.goto(address)
-    page.get_by_text("(ipykernel) | Idle").wait_for(timeout=60_000)  # at the foot of the window
+    page.get_by_text("(ipykernel) | Idle").wait_for()  # at the foot of the window
     done = page.evaluate(
         """(limit) => Promise.race([
           jupyterapp.commands.execute("notebook:run-all-cells"),
@@ -178,7 +195,8 @@ def run_cells(page, address: str, seconds: float = 120) -> None:
         ])""",
         1000 * seconds,
     )
-    assert done is True, f"running all cells: {done}"
+    assert done in (True, False), f"running all cells: {done}"
+    return done
 
 
 def theme(page, dark: bool) -> None:
@@ -201,9 +219,15 @@ def ask(page, code: str) -> Any:
     return json.loads(printed) if printed else None
 
 
-def picture(png: bytes) -> np.ndarray:
-    """A PNG as int64 [H, W, 3]."""
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+def assert_shows(box, words: str, expected: np.ndarray) -> None:
+    """Wait until a place shows these words and this picture."""
+    from playwright.sync_api import expect
+
+    expect(box.locator("[role=status]")).to_have_text(words)
+    end = time.monotonic() + PATIENCE
+    while not np.array_equal(shown(box), expected):
+        assert time.monotonic() < end, f"the words are these, the picture is not: {words}"
+        time.sleep(0.03)
 
 
 def shown(place) -> np.ndarray:

@@ -1,24 +1,14 @@
-"""The builder on small notebooks of its own, then every notebook of the kit: as committed, and run afresh."""
+"""The program that builds notebooks and pages, on small notebooks written here."""
 
 from __future__ import annotations
 
-import ast
-import re
-import sys
 from pathlib import Path
 
+import build
+import kernels
 import nbformat
+import pages
 import pytest
-
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-sys.path.insert(0, str(NOTEBOOKS))
-
-import build  # noqa: E402
-import kernels  # noqa: E402
-import pages  # noqa: E402
-
-SOURCES = build.find_sources()
-REPAIR = "`git restore notebooks` undoes edits, `make notebooks` builds from the sources"
 
 FIGURE = r"""# %% [markdown]
 # # A figure
@@ -108,10 +98,8 @@ def test_unknown_name_lists_the_notebooks(tmp_path, capsys):
 
 
 def test_slow_notebook_is_stopped(tmp_path):
-    notebook = build.read_source(
-        write_source(tmp_path, "01_slow", "# %%\nimport time\n\n# %%\ntime.sleep(60)\n")
-    )
-    with pytest.raises(kernels.NotebookFailure, match="stopped after 3 s in cell 1:\ntime.sleep"):
+    notebook = build.read_source(write_source(tmp_path, "01_slow", "# %%\nimport time\n\ntime.sleep(9999)\n"))
+    with pytest.raises(kernels.NotebookFailure, match="stopped after 3 s in cell 0:\nimport time"):
         kernels.execute(notebook, "01_slow", tmp_path, limit=3)
 
 
@@ -191,53 +179,3 @@ def test_equations_are_drawn(tex):
 @pytest.mark.parametrize("tex", [r"p < \unknowncommand", r"p < \frac", r"p < \left("])
 def test_an_equation_that_cannot_be_drawn_keeps_its_source(tex):
     assert pages.mathml(tex, "inline") == f"<code>{tex.replace('<', '&lt;')}</code>"
-
-
-def test_every_source_has_its_notebook_and_the_same_cells():
-    assert SOURCES and SOURCES[0].stem == "00_start_here"
-    assert build.find_differences() == [], REPAIR
-
-
-def shows(statement: ast.stmt) -> bool:
-    """Whether a statement prints, displays, or calls something named show… or explore…."""
-    if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)):
-        return False
-    called = statement.value.func
-    name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
-    return name in {"print", "display"} or name.startswith(("show", "explore"))
-
-
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
-def test_committed_notebook_is_fit_to_read(source):
-    path = NOTEBOOKS / f"{source.stem}.ipynb"
-    assert path.stat().st_size <= build.MAX_BYTES
-    notebook = nbformat.read(path, as_version=4)
-    assert build.find_faults(notebook) == [], REPAIR
-    assert len(notebook.cells) <= 60
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            python = re.sub(r"^[%!].*$", "", cell.source, flags=re.MULTILINE)
-            assert cell.outputs or not any(map(shows, ast.parse(python).body)), cell.source
-
-
-def snapshot() -> dict[Path, tuple[int, int]]:
-    """Size and time of every file that a notebook could spoil."""
-    folders = (NOTEBOOKS, NOTEBOOKS.parent / "data")
-    files = [
-        p for folder in folders for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts
-    ]
-    return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in files}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
-def test_notebook_runs(source, capsys):
-    before = snapshot()
-    notebook = build.read_source(source)
-    result = kernels.execute(notebook, source.stem, NOTEBOOKS)
-    assert build.find_faults(notebook) == []
-    assert snapshot() == before, "running a notebook leaves the tree as it was"
-    with capsys.disabled():
-        print(
-            f"\n  {source.stem}: {result.seconds:.0f} s (goal 120 s), {result.peak_mb:.0f} MB (goal 3000 MB)"
-        )

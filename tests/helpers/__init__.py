@@ -1,0 +1,1 @@
+"""Builders and plain computations that several test files share."""

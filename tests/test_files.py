@@ -1,0 +1,301 @@
+"""Files: whole or as they were before, whatever happens to the process, the disk or the bytes.
+
+This is the one place where processes are killed at random moments: every file of the kit is written by
+`write_atomically`. What is built of such files (a training's state, a teacher cache, a folder of images) has
+one test each, with a kill at a chosen moment.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from helpers.killing import in_own_process, write_for_ever, write_once
+from helpers.training import same
+from torch import Tensor
+
+from sskd_lib.files import (
+    CheckpointError,
+    cache_folder,
+    read_tensors,
+    tensors_hash,
+    write_atomically,
+    write_tensors,
+)
+
+unix = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and a fork server")
+CARD = {"kind": "test", "plan": {"seed": 7}, "text": "86,5 % — größer"}
+
+
+def some_tensors(seed: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "weight": torch.randn(8, 3, 3, 3, generator=generator),
+        "half": torch.randn(5, generator=generator).half(),
+        "count": torch.tensor(seed),
+        "empty": torch.zeros(0, 4),
+    }
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return write_tensors(tmp_path / "net.safetensors", some_tensors(), CARD)
+
+
+def refused(path: Path, *words: str) -> str:
+    """The message with which a file is refused; it holds all the words."""
+    with pytest.raises(CheckpointError) as error:
+        read_tensors(path)
+    message = str(error.value)
+    for word in (str(path), "Nothing was loaded", *words):
+        assert word in message
+    return message
+
+
+# ---- killed --------------------------------------------------------------------------------------
+
+
+@unix
+@pytest.mark.kill
+def test_killed_at_random_moments_a_file_is_whole(tmp_path):
+    """A process writes a file without pause and is killed; twenty times, each into what the last one left."""
+    path, size, rng = tmp_path / "file", 1_000_000, random.Random(0)
+    for _ in range(20):
+        before = path.stat().st_mtime_ns if path.exists() else 0
+        process = in_own_process(write_for_ever, str(path), size)
+        while not path.exists() or path.stat().st_mtime_ns == before:
+            assert process.is_alive()
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.02))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        content = path.read_bytes()
+        assert len(content) == size and len(set(content)) == 1
+    assert len(list(tmp_path.glob(".file.*"))) >= 5  # so many kills came in the middle of a write
+
+
+@unix
+@pytest.mark.parametrize("moment", ["half", "unnamed", "named"])
+def test_killed_while_it_writes_the_old_file_or_the_new_one_is_there(moment, tmp_path):
+    path = write_atomically(tmp_path / "file", b"old")
+    process = in_own_process(write_once, str(path), b"new content", moment)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert path.read_bytes() == (b"new content" if moment == "named" else b"old")
+    write_atomically(path, b"newest")
+    assert path.read_bytes() == b"newest"
+
+
+def test_an_interrupted_write_leaves_nothing_else(tmp_path, monkeypatch):
+    path = write_atomically(tmp_path / "file", b"old")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write_atomically(path, b"new")
+    assert os.listdir(tmp_path) == ["file"] and path.read_bytes() == b"old"
+
+
+# ---- a disk that is full, a folder that may not be used ------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_failed_write_keeps_the_old_file_and_says_what_to_do(path, monkeypatch, call, code):
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(OSError, match="Free some space or choose another folder.*as it was") as error:
+            write_tensors(path, some_tensors(1), {})
+    assert str(path) in str(error.value) and os.strerror(code) in str(error.value)
+    assert error.value.__cause__.errno == code
+    assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
+
+
+@unix
+def test_a_disk_that_is_full_halfway_keeps_the_old_file(tmp_path):
+    """The system itself stops the write, by its limit on the size of a file."""
+    import resource
+
+    path = write_atomically(tmp_path / "file", b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="cannot write .*File too large.*as it was"):
+            write_atomically(path, bytes(1_000_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
+
+
+def test_a_file_where_a_folder_should_be(path):
+    with pytest.raises(OSError, match="cannot write .*choose another folder"):
+        write_atomically(path / "net.safetensors", b"")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do all")
+def test_a_folder_without_permission(tmp_path):
+    path = write_tensors(tmp_path / "folder" / "net.safetensors", some_tensors(), {})
+    path.parent.chmod(0o500)
+    try:
+        with pytest.raises(OSError, match="Permission denied.*choose another folder"):
+            write_atomically(path, b"")
+        path.chmod(0)
+        refused(path, "Permission denied")
+    finally:
+        path.parent.chmod(0o700)
+
+
+def test_folders_are_made_and_all_may_read(tmp_path):
+    path = write_atomically(tmp_path / "new" / "folder" / "file", b"content")
+    assert path.read_bytes() == b"content"
+    if os.name == "posix":
+        assert path.stat().st_mode & 0o777 == 0o644
+
+
+# ---- tensors and their card ----------------------------------------------------------------------
+
+
+def test_tensors_and_card_come_back_bit_for_bit(path):
+    tensors, card = read_tensors(path)
+    assert same(tensors, some_tensors()) and card == CARD
+    assert all(tensor.dtype == some_tensors()[name].dtype for name, tensor in tensors.items())
+
+
+def test_a_card_comes_back_as_json_says_it(tmp_path):
+    card = {"milestones": (0.5, 0.75), "by_class": {10: 1 / 3, 9: 2}, "none": None, "text": CARD["text"]}
+    path = write_tensors(tmp_path / "a.safetensors", {}, card)
+    assert read_tensors(path)[1] == json.loads(json.dumps(card))
+
+
+def test_the_card_is_read_without_the_tensors(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # in the last tensor
+    path.write_bytes(content)
+    assert read_tensors(path, only_card=True) == ({}, CARD)
+    refused(path, "sha256")
+
+
+def test_the_hash_sees_names_values_shapes_and_dtypes():
+    a = torch.arange(6, dtype=torch.float32)
+    variants = [{"a": a}, {"b": a}, {"a": a + 1}, {"a": a.view(2, 3)}, {"a": a.view(torch.int32)}, {}]
+    assert len({tensors_hash(v) for v in variants} | {tensors_hash({"a": a}, {"card": 1})}) == 7
+    assert tensors_hash({"a": a, "b": a + 1}) == tensors_hash({"b": a + 1, "a": a})
+    strided = torch.arange(24.0).view(1, 2, 3, 4).to(memory_format=torch.channels_last)
+    assert tensors_hash({"a": strided}) == tensors_hash({"a": strided.contiguous()})
+
+
+# ---- damaged files -------------------------------------------------------------------------------
+
+
+def header_size(content: bytes) -> int:
+    return 8 + int.from_bytes(content[:8], "little")
+
+
+def test_a_file_cut_anywhere_is_refused(path):
+    content = path.read_bytes()
+    start, end = header_size(content), len(content)
+    cuts = {*range(10), start // 2, start - 1, start, start + 1, (start + end) // 2, end - 4, end - 1}
+    cuts |= {random.Random(0).randrange(end) for _ in range(40)}
+    for cut in cuts:
+        path.write_bytes(content[:cut])
+        refused(path, "train or fetch it again")
+        if cut < start:
+            with pytest.raises(CheckpointError):
+                read_tensors(path, only_card=True)
+    path.write_bytes(content + b"\0")
+    refused(path)
+
+
+def test_no_flipped_bit_goes_unseen(path):
+    """Header and tensors: a file with one bit changed is refused, or gives what it gave before."""
+    content, original = path.read_bytes(), read_tensors(path)
+    start, rng = header_size(content), random.Random(0)
+    unseen = 0
+    for place in [*range(8), *(rng.randrange(len(content)) for _ in range(400))]:
+        changed = bytearray(content)
+        changed[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(changed)
+        try:
+            tensors, card = read_tensors(path)
+        except CheckpointError:
+            continue
+        assert place < start and (not card or card.items() >= original[1].items())
+        if card:
+            assert same(tensors, original[0])
+        unseen += 1
+    assert unseen < 20
+
+
+@pytest.mark.parametrize("card", ["not json", "[1, 2]", '"text"', '{"format": '])
+def test_a_card_that_is_no_json_object_is_refused(path, card):
+    path.write_bytes(safetensors.torch.save(some_tensors(), {"card": card}))
+    refused(path)
+
+
+class Bomb:
+    """Makes a folder if it is ever unpickled."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.place),)
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "bare"])
+def test_a_pickle_is_refused_and_not_run(tmp_path, form):
+    place, path = tmp_path / "ran", tmp_path / "net.pth"
+    if form == "bare":
+        path.write_bytes(pickle.dumps(Bomb(place)))
+    else:
+        torch.save({"state": Bomb(place)}, path, _use_new_zipfile_serialization=form == "zip")
+    assert "pickle" in refused(path, "safetensors")
+    assert not place.exists()
+
+
+def test_a_missing_file_names_its_neighbours(path):
+    with pytest.raises(FileNotFoundError, match="That folder has: net.safetensors"):
+        read_tensors(path.with_name("wrong.safetensors"))
+    for missing in (path.parent / "nowhere" / "net.safetensors", path.parent):
+        with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
+            read_tensors(missing)
+
+
+# ---- the cache folder ----------------------------------------------------------------------------
+
+
+def test_the_cache_folder_is_the_platforms(monkeypatch):
+    cases = {
+        "linux": ({"XDG_CACHE_HOME": "/c"}, Path("/c/sskd")),
+        "win32": ({"LOCALAPPDATA": "/c"}, Path("/c/sskd")),
+        "darwin": ({"HOME": "/h"}, Path("/h/Library/Caches/sskd")),
+    }
+    for platform, (variables, expected) in cases.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "platform", platform)
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            assert cache_folder() == expected
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/h")
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert cache_folder() == Path("/h/.cache/sskd")
