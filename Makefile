@@ -1,9 +1,11 @@
 ## make lab        create the environment if there is none, and open JupyterLab at the first notebook
-## make test       create the environment if there is none, and run the tests
+## make test       create the environment if there is none, and run the tests: a few minutes
+## make test-all   those, and what `make test` leaves out: notebooks, a browser, clones, kills at random moments
+## make test-rest  only what `make test` leaves out
 ## make tour       run every notebook without a browser; readable pages in build/index.html
 ## make site       the whole course as pages in site/, to put on any web server or open from a disk
 ## make notebooks  build notebooks/*.ipynb anew from notebooks/source/*.py
-## make lint       look for mistakes in style, and for notebooks that differ from their sources
+## make lint       look for mistakes in style, types and imports, and for notebooks that differ from their sources
 ## make clean      remove the environment and build/
 ##
 ## Settings, given as `make lab NAME=value`:
@@ -12,20 +14,25 @@
 ##                 https://download.pytorch.org/whl/cpu saves gigabytes on Linux
 ##   SSKD_DATASET  the images that the notebooks use, e.g. cifar10    (the embedded Fashion-MNIST)
 ##   LAB_FLAGS     more options for JupyterLab, e.g. --no-browser
+##   WORKERS       how many processes run tests side by side          (2)
 ##   PYTEST_FLAGS  more options for pytest, e.g. -x
 
 PYTHON ?= python3
 TORCH_INDEX ?=
 LAB_FLAGS ?=
+WORKERS ?= 2
 PYTEST_FLAGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin/python
+PYTEST := $(BIN) -m pytest -n $(WORKERS)
+# What takes long; the markers are explained in pyproject.toml.
+LONG := notebook or browser or environment or kill
 # Written last: an environment without this file was never finished, and is made anew from nothing.
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test tour site notebooks lint clean
+.PHONY: help lab test test-all test-rest tour site notebooks lint clean
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -34,7 +41,13 @@ lab: $(READY)
 	$(BIN) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_FLAGS)
 
 test: $(READY)
-	$(BIN) -m pytest $(PYTEST_FLAGS)
+	$(PYTEST) --dist worksteal -m "not ($(LONG))" $(PYTEST_FLAGS)
+
+test-all: test
+	@$(MAKE) test-rest
+
+test-rest: $(READY)
+	$(PYTEST) --dist loadgroup -m "$(LONG)" $(PYTEST_FLAGS)
 
 tour: $(READY)
 	$(BIN) notebooks/build.py --html build
@@ -48,6 +61,8 @@ notebooks: $(READY)
 lint: $(READY)
 	$(BIN) -m ruff check .
 	$(BIN) -m ruff format --check .
+	$(VENV)/bin/lint-imports
+	$(BIN) -m mypy
 	$(BIN) notebooks/build.py --check
 
 clean:

@@ -5,8 +5,8 @@
 
 Trains resnet8 with a teacher resnet8 on 20 images in two batches, under a profiler. Two counts: functions
 entered until the end of the first optimizer step, and in one steady step (from there to the end of the
-second). A function counts once. Lambdas, comprehensions, generator expressions and imports do not count, nor does what
-Python generates (the constructors of named tuples and dataclasses).
+second). A function counts once. Lambdas, comprehensions, generator expressions and imports do not count, nor
+does what Python generates (the constructors of named tuples and dataclasses).
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import tyro
@@ -58,10 +59,12 @@ class Plan:
 
     @property
     def key(self) -> list:
+        """The run in a results file: setting, split, epochs, method, seed."""
         return [self.setting, self.split, self.epochs, self.method, self.seed]
 
     @property
-    def own_folder(self) -> Path:
+    def run_folder(self) -> Path:
+        """The output folder of the run."""
         return self.out / "-".join(str(part) for part in [*self.key, *["exact"] * self.exact])
 
 
@@ -91,7 +94,7 @@ def train_one(plan: Plan) -> dict:
         method=plan.method,
         schedule=sskd.Schedule(epochs=plan.epochs),
         seed=plan.seed,
-        out=plan.own_folder,
+        out=plan.run_folder,
         runtime=sskd.choose_runtime(plan.device, exact=plan.exact),
         progress=False,
         evaluate_every=max(1, plan.epochs // 24),
@@ -112,8 +115,8 @@ def train_one(plan: Plan) -> dict:
     }
 
 
-def train_all(plans: Iterable[Plan], jobs: int, results: Path) -> None:
-    """Train what is not recorded yet, `jobs` at a time, appending each record to `results` as it ends.
+def train_all(plans: Iterable[Plan], processes: int, results: Path) -> None:
+    """Train what is not recorded yet, `processes` at a time, appending each record to `results` as it ends.
 
     Raises ValueError if runs of the other kind, exact or not, are recorded there.
     """
@@ -124,7 +127,7 @@ def train_all(plans: Iterable[Plan], jobs: int, results: Path) -> None:
     todo = [plan for plan in plans if json.dumps(plan.key) not in recorded]
     todo.sort(key=lambda plan: METHODS.index(plan.method), reverse=True)  # the long ones first
     results.parent.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool, open(results, "a") as file:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool, open(results, "a") as file:
         for record in pool.map(train_one, todo):
             file.write(json.dumps(record) + "\n")
             file.flush()
@@ -146,47 +149,35 @@ def read(results: Path) -> list[dict]:
     return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
 
 
-def run(
-    setting: str,
-    seeds: int = 5,
-    epochs: tuple[int, ...] = (240,),
-    methods: tuple[str, ...] = METHODS,
-    split: str = "test",
-    folder: str = "",
-    device: str = "auto",
-    exact: bool = False,
-    jobs: int = 1,
-    out: Path = ROOT / "runs" / "few_labels",
-    results: Path | None = None,
-) -> None:
-    """Train every method for every seed and length.
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of the command run."""
 
-    Args:
-        setting: fashion or cifar10.
-        folder: for cifar10: a folder with one sub-folder of images a class.
-        split: test, or validation where a setting is to be selected.
-        exact: train in plain float32, to compare with.
-        jobs: students trained at the same time.
-        results: file of the records; none: few_labels.jsonl, or few_labels_exact.jsonl, in results/.
-    """
-    results = results or HERE / "results" / f"few_labels{'_exact' * exact}.jsonl"
+    setting: str  # fashion or cifar10
+    seeds: int = 5  # runs of each method and length
+    epochs: tuple[int, ...] = (240,)  # lengths
+    methods: tuple[str, ...] = METHODS
+    split: str = "test"  # test, or validation where a setting is to be selected
+    folder: str = ""  # for cifar10: a folder with one sub-folder of images for each class
+    device: str = "auto"  # auto, cpu, cuda, mps
+    exact: bool = False  # train in plain float32, to compare with
+    processes: int = 1  # students trained at the same time
+    out: Path = ROOT / "runs" / "few_labels"  # folder of all runs
+    results: Path | None = None  # records; default: few_labels.jsonl or few_labels_exact.jsonl in results/
+
+
+def run(options: Annotated[RunOptions, tyro.conf.arg(name="")]) -> None:
+    """Train every method for every seed and length."""
+    default = HERE / "results" / f"few_labels{'_exact' * options.exact}.jsonl"
+    names = ("setting", "split", "folder", "device", "out", "exact")
+    common = {name: getattr(options, name) for name in names}
     plans = [
-        Plan(
-            setting=setting,
-            method=method,
-            epochs=length,
-            seed=seed,
-            split=split,
-            folder=folder,
-            device=device,
-            out=out,
-            exact=exact,
-        )
-        for length in epochs
-        for method in methods
-        for seed in range(seeds)
+        Plan(method=method, epochs=length, seed=seed, **common)
+        for length in options.epochs
+        for method in options.methods
+        for seed in range(options.seeds)
     ]
-    train_all(plans, jobs, results)
+    train_all(plans, options.processes, options.results or default)
 
 
 def table(results: Path = HERE / "results" / "few_labels.jsonl", split: str = "test") -> None:

@@ -16,20 +16,26 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
-from rows import random_images
-from timing import start_record, write_record
+from rows import LR, random_images
+from timing import start_record, wait, write_record
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import sskd_lib as sskd
-from sskd_lib.losses import PRETEXTS, TERMS, create_method
-from sskd_lib.models.heads import give_head
-from sskd_lib.training.jobs import prepare
-from sskd_lib.training.loop import Step, sgd
+from sskd_lib.data.views import Draws, cut
+from sskd_lib.losses import PRETEXTS, TERMS, Sum, create_method, create_task
+from sskd_lib.losses.method import NoTerms
+from sskd_lib.training.head import give_head
+from sskd_lib.training.loop import begin_epoch
+from sskd_lib.training.prepare import Training, prepare
+from sskd_lib.training.state import TrainOptions
+from sskd_lib.training.step import share_passes, train_step
 
 WHY = {  # methods whose papers ask for a quarter of the step or more
     "kdsvd": "a decomposition of every image's maps in every stage, in float32",
@@ -38,7 +44,7 @@ WHY = {  # methods whose papers ask for a quarter of the step or more
 
 
 class Largest(TorchDispatchMode):
-    """Keeps the size of the largest tensor that an operation returned; a view of another counts as well."""
+    """Keep the size of the largest tensor that an operation returned; a view of another counts as well."""
 
     elements = 0
 
@@ -51,53 +57,70 @@ class Largest(TorchDispatchMode):
 
 
 def leaf(output: sskd.Output) -> sskd.Output:
-    """The same output, cut off from its network, with a gradient of its own."""
+    """Return the same output, cut off from its network, with a gradient of its own."""
     return output.each(lambda part: part.detach().requires_grad_())
+
+
+def new_training(name: str, pair: tuple[str, str], data: sskd.ImageSet, kit: sskd.Runtime) -> Training:
+    """Set up a training of 8 epochs by a method, in its first stage if it has one, else in the last epoch."""
+    teacher, student = (sskd.create_network(n, data, projection=True, seed=s) for s, n in enumerate(pair))
+    method = create_method(name)
+    give_head(teacher, create_task(method.task or "contrastive"), data, seed=0)
+    options = TrainOptions(schedule=sskd.Schedule(epochs=8, lr=LR), seed=0, runtime=kit)
+    training = prepare([student], teacher, data, None, methods=[method], options=options)
+    first = any(term.first_stage for term in method.terms)
+    begin_epoch(training.states, 0 if first else 7, 8, LR)
+    return training
+
+
+def further_terms(method: sskd.losses.Method) -> Sum:
+    """Return a method's further terms alone, in the same stage and format, without those of its recipe."""
+    further = Sum(method.name, NoTerms(), list(method.terms))
+    further.first_stage, further.weights = method.first_stage, method.weights
+    further.layer_format = method.layer_format
+    return further
 
 
 def time_method(
     name: str, pair: tuple[str, str], data: sskd.ImageSet, kit: sskd.Runtime, rounds: int
-) -> dict:
-    """Seconds of the step and of the terms alone, one a round, and the largest tensor."""
-    teacher, student = (sskd.create_network(n, data, projection=True, seed=s) for s, n in enumerate(pair))
-    made = create_method(name)
-    give_head(teacher, made.task or "contrastive", data, seed=0)
-    options = {"method": name, "runtime": kit, "progress": False, "schedule": sskd.Schedule(epochs=8)}
-    lesson, (job,) = prepare([student], teacher, data, **options)
-    lesson.runtime.prepare()
-    job.optimizer = sgd(job.trained, lesson.schedule, lesson.runtime)
-    step = Step(lesson, [job])
-    step.begin(0 if any(term.first for term in made.extra) else 7)
-    batch = next(iter(lesson.feed.epoch(0)))
-    views = batch.views(lesson.feed.size, *job.look[:2])
+) -> dict[str, Any]:
+    """Return seconds of the step and of the terms alone (medians of the rounds), and the largest tensor."""
+    training = new_training(name, pair, data, kit)
+    (state,), loader, teacher = training.states, training.loader, training.teacher
+    kit.prepare()
+    batch, maps = next(iter(loader.epoch(0))), state.method.needs.maps
+    step = partial(train_step, share_passes([state]), batch, size=loader.size, teacher=teacher, runtime=kit)
+    permutation = batch.permutation if state.method.needs.jigsaw else None
+    draws = Draws(batch.flip, batch.corner)
+    views = cut(batch.pixels, draws, loader.size, state.method.needs.views, permutation)
     with torch.no_grad():
-        taught = kit.run(lesson.teacher, views, **job.asked)
-    said = leaf(kit.run(student, views, **job.asked))
+        teacher_output = kit.run(teacher, views, maps=maps)
+    student_output, further = leaf(kit.run(state.network, views, maps=maps)), further_terms(state.method)
 
     def own() -> None:
-        _, loss = job.own(said, taught, batch.labels, batch.index)
-        loss.backward()
-
-    def timed(call: Any, *arguments: Any) -> float:
-        started = time.perf_counter()
-        call(*arguments)
-        if kit.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - started
+        further(student_output, teacher_output, batch)["total"].backward()
 
     for _ in range(2):
-        step.take(batch), own()
-    times = [(timed(step.take, batch), timed(own)) for _ in range(rounds)]
+        step(), own()
+    times = [(timed(step, kit), timed(own, kit)) for _ in range(rounds)]
     with Largest() as largest:
-        job.own(said, taught, batch.labels, batch.index)
+        further(student_output, teacher_output, batch)
     steps, owns = zip(*times, strict=True)
-    shares = [a / b for a, b in zip(owns, steps, strict=True)]
+    ratios = [a / b for a, b in zip(owns, steps, strict=True)]
     return {
         "step, s": statistics.median(steps),
         "own, s": statistics.median(owns),
-        "share": {"median": statistics.median(shares), "min": min(shares), "max": max(shares)},
+        "share": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
         "largest tensor": largest.elements,
     }
+
+
+def timed(call: Callable[[], Any], kit: sskd.Runtime) -> float:
+    """Return the seconds of a call, with the device's work."""
+    started = time.perf_counter()
+    call()
+    wait(kit.device)
+    return time.perf_counter() - started
 
 
 def main(
@@ -109,11 +132,15 @@ def main(
     name: str = "",
     out: Path | None = None,
 ) -> None:
-    """Time the terms of every method of the zoo.
+    """Time the terms of every method.
 
     Args:
+        pair: teacher and student.
+        methods: names as in distill.
         images: training images, which CRD remembers.
-        name: what the record calls the machine.
+        rounds: timings of each method.
+        device: auto, cpu, cuda, mps.
+        name: the name of the machine in the record.
         out: JSON file for the record.
     """
     kit = sskd.choose_runtime(device)

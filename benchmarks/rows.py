@@ -16,7 +16,7 @@ student alone      the floor of the table's row: the same without a teacher
 three students     three students of the pair on one pass of its teacher
 resnet8, …         wrn_40_2 → resnet8, one student and three: where the teacher is nearly all of a step
 
-The kit's rows run the step of `distill` itself, on batches of its own feed. `phased_step` is that step once
+The kit's rows run the step of `distill` itself, on batches of its own loader. `phased_step` is that step once
 more, cut into phases.
 """
 
@@ -37,11 +37,14 @@ from torch import Tensor
 
 import sskd_lib as sskd
 from sskd_lib import ImageSet, Network, Output, Runtime, Schedule
+from sskd_lib.data.batch import Batch
+from sskd_lib.data.views import Draws, cut
 from sskd_lib.runtime.cuda_graph import GraphedStep
-from sskd_lib.training.jobs import prepare
-from sskd_lib.training.loader import Batch
-from sskd_lib.training.loop import Job, Lesson, Step, sgd
-from sskd_lib.training.table import cache_teacher
+from sskd_lib.training.loop import begin_epoch, make_step
+from sskd_lib.training.prepare import Training, create_methods, prepare
+from sskd_lib.training.state import TrainOptions, sgd
+from sskd_lib.training.step import share_passes
+from sskd_lib.training.teacher_cache import cache_teacher
 
 LR = 1e-4  # a tiny rate, so that hundreds of steps on noise stay finite
 BATCHES = {"cpu": 8, "cuda": 64}  # an epoch of the kit's rows; a new one begins where it ends
@@ -49,7 +52,7 @@ SMALL = ("wrn_40_2", "resnet8")
 
 
 def random_images(count: int, classes: int) -> ImageSet:
-    """Noise in the shape of CIFAR."""
+    """Make noise in the shape of CIFAR."""
     generator = torch.Generator().manual_seed(0)
     return ImageSet(
         images=torch.randint(0, 256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8),
@@ -61,7 +64,7 @@ def random_images(count: int, classes: int) -> ImageSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What all rows of a pair share. kit: the chosen runtime; folder: where the teacher table is made."""
+    """The setting of all rows of a pair. kit: the chosen runtime; folder: of the teacher table."""
 
     pair: tuple[str, str]
     batch: int
@@ -71,21 +74,38 @@ class Setting:
 
     @property
     def exact(self) -> Runtime:
+        """Plain float32."""
         return Runtime(device=self.kit.device)
 
     @property
     def float32(self) -> Runtime:
+        """The kit's fast format without bfloat16."""
         cuda = self.kit.device.type == "cuda"
         return replace(
             self.kit, dtype=torch.float32, channels_last=True, cuda_graph=cuda, keep_memory=not cuda, why=""
         )
 
     def teacher(self, pair: tuple[str, str] | None = None) -> Network:
+        """Make the teacher of a pair; None: of this one."""
         return sskd.create_network((pair or self.pair)[0], self.data, projection=True, seed=1)
 
     def students(self, count: int = 1, pair: tuple[str, str] | None = None) -> list[Network]:
+        """Make `count` students of a pair, with different weights."""
         name = (pair or self.pair)[1]
         return [sskd.create_network(name, self.data, projection=True, seed=s) for s in range(count)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KitStep:
+    """The step of `distill`, and the batches of its epochs; a call takes the next batch."""
+
+    training: Training
+    step: Callable[[Batch], list[Tensor]]
+    batches: Iterator[Batch]
+
+    def __call__(self) -> list[Tensor]:
+        """Take one step. Returns the terms and hits of each student."""
+        return self.step(next(self.batches))
 
 
 def real_step(
@@ -95,15 +115,18 @@ def real_step(
     batch: int,
     runtime: Runtime,
     table: str | Path | None = None,
-) -> tuple[Step, Iterator[Batch]]:
-    """The step of `distill(students, teacher, data, table=table)`, and the batches of its epochs."""
-    schedule = Schedule(batch_size=batch, lr=LR)
-    lesson, jobs = prepare(students, teacher, data, schedule=schedule, table=table, runtime=runtime)
-    for job in jobs:
-        job.optimizer = sgd(job.trained, schedule, runtime)
-    step = Step(lesson, jobs)
-    step.set_learning_rate(LR)
-    return step, itertools.chain.from_iterable(lesson.feed.epoch(number) for number in itertools.count())
+) -> KitStep:
+    """Return the step of `distill(students, teacher, data, table=table)`, method sskd."""
+    options = TrainOptions(schedule=Schedule(batch_size=batch, lr=LR), seed=0, runtime=runtime)
+    methods = create_methods("sskd", None, len(students))
+    training = prepare(students, teacher, data, None, methods=methods, options=options, table=table)
+    begin_epoch(training.states, 0, options.schedule.epochs, LR)
+    passes = share_passes(training.states)
+    return KitStep(
+        training=training,
+        step=make_step(passes, training.loader, training.teacher, options),
+        batches=itertools.chain.from_iterable(map(training.loader.epoch, itertools.count())),
+    )
 
 
 def kit_row(
@@ -113,74 +136,73 @@ def kit_row(
     pair: tuple[str, str] | None = None,
     table: bool = False,
 ) -> Row:
-    """A step of `count` students, with the feed's work for it."""
+    """Time a step of `count` students, with the loader's work for it."""
     teacher, path = setting.teacher(pair), None
     if table:
         path = setting.folder / "table"
         cache_teacher(teacher, setting.data, path, draws=1, runtime=runtime, progress=False)
         teacher = None
-    step, batches = real_step(
-        setting.students(count, pair), teacher, setting.data, setting.batch, runtime, path
-    )
-    return Row(take=lambda: step.call(next(batches)), runtime=runtime)
+    students = setting.students(count, pair)
+    return Row(take=real_step(students, teacher, setting.data, setting.batch, runtime, path), runtime=runtime)
 
 
-def phased_step(
-    lesson: Lesson, job: Job, batches: Iterator[Batch], split: bool = False
-) -> Callable[[], Iterator[str]]:
-    """The step of one SSKD student as a generator that yields the name of each phase as it ends.
+def phased_step(kit: KitStep, split: bool = False) -> Callable[[], Iterator[str]]:
+    """Return the step of one SSKD student as a generator that yields the name of each phase as it ends.
 
     split: cut the backward pass in two where the losses end and the network begins, to time each.
     """
-    student, optimizer, runtime = job.network, job.optimizer, lesson.runtime
-    method = sskd.create_method("sskd")
+    state, loader, teacher = kit.training.states[0], kit.training.loader, kit.training.teacher
+    runtime = kit.training.options.runtime
 
     def step() -> Iterator[str]:
-        batch = next(batches)
-        yield "feed"
-        views = batch.views(lesson.feed.size, job.views)
+        batch = next(kit.batches)
+        yield "loader"
+        views = cut(batch.pixels, Draws(batch.flip, batch.corner), loader.size, state.method.needs.views)
+        if runtime.channels_last:
+            views = views.contiguous(memory_format=torch.channels_last)
         yield "views"
-        with torch.no_grad():
-            taught = runtime.run(lesson.teacher, views)
+        with torch.no_grad(), torch.autocast(**runtime.autocast):
+            teacher_output = teacher(views)
         yield "teacher"
-        output = runtime.run(student, views)
+        with torch.autocast(**runtime.autocast):
+            output = state.model(views)
         yield "student forward"
-        hits = (output.logits[: len(batch.labels)].argmax(1) == batch.labels).sum()
-        judged = Output(*(part.detach().requires_grad_() for part in output[:3])) if split else output
-        terms = method(judged, taught, batch.labels)
+        leaves = Output(*(part.detach().requires_grad_() for part in output[:3])) if split else output
+        terms = state.loss(leaves, teacher_output, batch)
         yield "losses"
-        optimizer.zero_grad()
+        correct = state.count_correct(output, batch)
+        state.optimizer.zero_grad()
         terms["total"].backward()
         if split:
             yield "losses backward"
-            torch.autograd.backward(output[:2], (judged.logits.grad, judged.projection.grad))
+            torch.autograd.backward(output[:2], (leaves.logits.grad, leaves.projection.grad))
         yield "backward"
-        optimizer.step()
+        state.optimizer.step()
         yield "update"
-        torch.stack([*(term.detach() for term in terms.values()), hits])
+        torch.stack([*(term.detach() for term in terms.values()), correct])
         yield "record"
 
     return step
 
 
 class Views(NamedTuple):
-    """What a step of the bare networks gets: float [4B, C, H, W]."""
+    """The input of a step of the bare networks: float [4B, C, H, W]."""
 
     views: Tensor
 
 
 def networks_row(setting: Setting, runtime: Runtime, teacher: bool = True) -> Row:
-    """The floor: networks and update alone, on views made beforehand."""
-    taught_by = runtime.place(setting.teacher()).eval() if teacher else None
+    """Time the floor: networks and update alone, on views made beforehand."""
+    frozen = runtime.place(setting.teacher()).eval() if teacher else None
     student = runtime.place(setting.students()[0]).train()
-    optimizer = sgd(student, Schedule(lr=LR), runtime)
+    optimizer = sgd([student], Schedule(lr=LR), runtime)
     images = setting.data.images[: setting.batch]
     given = Views(sskd.four_views(images, torch.Generator().manual_seed(0)).to(runtime.device))
 
     def step(given: Views) -> list[Tensor]:
-        if taught_by is not None:
+        if frozen is not None:
             with torch.no_grad():
-                runtime.run(taught_by, given.views)
+                runtime.run(frozen, given.views)
         output = runtime.run(student, given.views)
         optimizer.zero_grad()
         loss = output.logits.mean() + output.projection.mean()
@@ -192,7 +214,7 @@ def networks_row(setting: Setting, runtime: Runtime, teacher: bool = True) -> Ro
 
 
 def published_row(setting: Setting, runtime: Runtime, ready: bool) -> Row:
-    """The published procedure; `ready`: on views made beforehand."""
+    """Time the published procedure; ready: on views made beforehand."""
     student, teacher = (
         network.to(runtime.device) for network in (setting.students()[0].train(), setting.teacher().eval())
     )
@@ -213,7 +235,7 @@ def published_row(setting: Setting, runtime: Runtime, ready: bool) -> Row:
 
 
 def builders(s: Setting) -> dict[str, Callable[[], Row]]:
-    """What makes each row, by its name. A row is made when it is asked for."""
+    """Return the function that makes each row, by the row's name."""
     kept = replace(s.exact, keep_memory=True)
     return {
         "published": partial(published_row, s, s.exact, ready=False),

@@ -9,9 +9,9 @@ rounds, and ratios are taken round by round. rows.py says what each row is. The 
 and the peak memory (memory.py), the others the main ones. For each row freed memory is kept or
 given back as the row would have it, whatever the row before did.
 
-Own work of the kit: feed, views, losses and their backward pass, over all phases of the same step; the phases
-are those of the kit's format, taken one by one even where the kit's row is captured. On a GPU this waits
-after every phase, and so counts launches that otherwise overlap.
+Own work of the kit: loader, views, losses and their backward pass, over all phases of the same step; the
+phases are those of the kit's format, taken one by one even where the kit's row is captured. On a GPU this
+waits after every phase, and so counts launches that otherwise overlap.
 Utilisation: arithmetic of the networks' layers, 2 · MAC for a view in the teacher and 6 · MAC in a student
 (forward, and twice that backward), over the time of a step and the rate of a large matrix product in the same
 number format on the same machine.
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ RATIOS = (
     ("three students", "kit"),
     ("resnet8, three students", "resnet8, one student"),
 )
-OWN_PHASES = ("feed", "views", "losses", "losses backward")  # what a distillation adds to its networks
+OWN_PHASES = ("loader", "views", "losses", "losses backward")  # a distillation adds these to its networks
 IMAGES, EPOCHS = 50_000, 240
 
 
@@ -75,8 +75,8 @@ def time_pair(setting: Setting, names: tuple[str, ...], rounds: int) -> tuple[di
     made = builders(setting)
     rows = {name: made[name]() for name in names or made}
     eager = replace(setting.kit, cuda_graph=False)
-    step, batches = real_step(setting.students(), setting.teacher(), setting.data, setting.batch, eager)
-    phased = phased_step(step.lesson, step.jobs[0], batches, split=True)
+    kit = real_step(setting.students(), setting.teacher(), setting.data, setting.batch, eager)
+    phased = phased_step(kit, split=True)
     phases: dict[str, list[float]] = {}
 
     def after() -> None:
@@ -155,43 +155,40 @@ def measure_pair(setting: Setting, names: tuple[str, ...], rounds: int, memory: 
     return found | {"warning": warn_if_wide(times)}
 
 
-def main(
-    pairs: tuple[tuple[str, str], ...] = PAIRS,
-    rows: tuple[str, ...] = (),
-    batch: int = 64,
-    classes: int = 100,
-    rounds: int = 5,
-    device: str = "auto",
-    memory: bool = True,
-    cudnn_search: bool = False,
-    name: str = "",
-    out: Path | None = None,
-) -> None:
-    """Time student steps.
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of the benchmark."""
 
-    Args:
-        pairs: teacher and student, one pair after the other; those with a network the kit lacks are left out.
-        rows: names of rows (rows.py) to time in every pair; none: all in the first pair, the main ones after.
-        rounds: 5 or more for a record.
-        memory: also measure the peak memory of the first pair, in processes of their own.
-        cudnn_search: let cuDNN try its algorithms first (torch.backends.cudnn.benchmark), in every row.
-        name: what the record calls the machine.
-        out: JSON file for the record.
-    """
-    kit = sskd.choose_runtime(device)
-    torch.backends.cudnn.benchmark = cudnn_search
-    settings = {"batch": batch, "classes": classes, "rounds": rounds, "cudnn_search": cudnn_search}
-    record = start_record(name, kit.device, settings) | {"runtime": kit.describe(), "pairs": {}}
+    # teacher and student, one pair after the other; those with a network the kit lacks are left out
+    pairs: tuple[tuple[str, str], ...] = PAIRS
+    # names of rows (rows.py) to time in every pair; none: all in the first pair, the main ones in the others
+    rows: tuple[str, ...] = ()
+    batch: int = 64  # images in a step
+    classes: int = 100
+    rounds: int = 5  # 5 or more for a record
+    device: str = "auto"  # auto, cpu, cuda, mps
+    memory: bool = True  # also measure the peak memory of the first pair, in processes of their own
+    cudnn_search: bool = False  # let cuDNN try its algorithms first (torch.backends.cudnn.benchmark)
+    name: str = ""  # the name of the machine in the record
+    out: Path | None = None  # JSON file for the record
+
+
+def main(options: Options) -> None:
+    """Time student steps, print the figures and write them as a record."""
+    kit = sskd.choose_runtime(options.device)
+    torch.backends.cudnn.benchmark = options.cudnn_search
+    settings = {name: getattr(options, name) for name in ("batch", "classes", "rounds", "cudnn_search")}
+    record = start_record(options.name, kit.device, settings) | {"runtime": kit.describe(), "pairs": {}}
     print(f"the kit's format: {kit.in_words()} ({kit.why})")
-    known = [pair for pair in pairs if set(pair) <= set(sskd.MODELS)]
-    data = random_images(BATCHES.get(kit.device.type, 8) * batch, classes)
+    known = [pair for pair in options.pairs if set(pair) <= set(sskd.MODELS)]
+    data = random_images(BATCHES.get(kit.device.type, 8) * options.batch, options.classes)
     for number, pair in enumerate(known):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            setting = Setting(pair=pair, batch=batch, data=data, kit=kit, folder=Path(folder))
-            names = rows or (SHORT if number else ())
-            record["pairs"]["→".join(pair)] = measure_pair(setting, names, rounds, memory and number == 0)
-        write_record(out, record)  # after each pair: the later ones may be cut off
+            setting = Setting(pair=pair, batch=options.batch, data=data, kit=kit, folder=Path(folder))
+            rows, memory = options.rows or (SHORT if number else ()), options.memory and number == 0
+            record["pairs"]["→".join(pair)] = measure_pair(setting, rows, options.rounds, memory)
+        write_record(options.out, record)  # after each pair: the later ones may be cut off
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__.partition("\n")[0])
+    main(tyro.cli(Options, description=__doc__.partition("\n")[0]))

@@ -185,7 +185,7 @@ def draw_arrows(axes: Axes) -> None:
     arrow(axes, [(578, 374), (608, 374)])
     arrow(axes, [(1572, 374), (1604, 374)])
     arrow(axes, [(200, 730), (200, 912), (1678, 912), (1678, 472)])
-    write(axes, 634, 890, "The student sees the same views. It learns the labels, and to give the same 1 and 2.")
+    write(axes, 222, 888, "The student sees the same views. It learns the labels, and to give the same 1 and 2.")
 
 
 def thumbnail(axes: Axes, image: np.ndarray, left: float, top: float, side: float) -> None:

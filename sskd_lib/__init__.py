@@ -4,9 +4,9 @@ images → views → teacher and student → a weighted sum of loss terms. Start
 """
 
 from . import losses
+from .data.folder import make_shards
 from .data.images import ImageSet
 from .data.load import load_images
-from .data.sharding import make_shards
 from .data.views import four_views, one_view
 from .evaluation import agreement, contrastive_accuracy, evaluate, linear_cka, predict, pretext_accuracy
 from .files import CheckpointError

@@ -12,9 +12,8 @@ from typing import Annotated, Any, cast
 
 import tyro
 
-from .data.images import ImageSet
+from .data.folder import estimate_shards, make_shards
 from .data.load import load_images
-from .data.sharding import estimate_shards, make_shards
 from .evaluation import evaluate, pretext_figures
 from .files import CheckpointError
 from .losses import create_method
@@ -23,85 +22,43 @@ from .recipes import HEAD, STUDENT, Schedule, make_recipe
 from .reproduce.cells import cost, train_cells
 from .reproduce.plan import Plan, describe_plan
 from .reproduce.results import read_diverged, read_results, write_results
-from .runtime.device import Runtime, choose_runtime, find_device
-from .runtime.distributed import current, local_device, processes
+from .runtime.device import choose_runtime
+from .runtime.distributed import current, processes
 from .training.estimate import estimate
 from .training.head import train_head
+from .training.options import RunOptions, TrainingOptions
 from .training.state import Run, TrainingError
 from .training.teacher_cache import cache_teacher
 from .training.train import create_network, distill, train_teacher
 
 Flat = tyro.conf.arg(name="")  # the fields of a dataclass become plain options: --epochs, --lr, …
+OF_TABLES = RunOptions(data="cifar100", evaluate_every=10)  # defaults of the command reproduce
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """Images, machine and pace: options of every command that trains."""
-
-    # fashion-mnist-lab, fashion-mnist, cifar10, cifar100, folder:PATH or shards:PATH
-    data: str = "fashion-mnist-lab"
-    root: Path | None = None  # folder of the original archives; default: SSKD_DATA, else a download
-    device: str = "auto"  # auto, cpu, cuda, mps
-    exact: bool = False  # plain float32, the slow reference
-    evaluate_every: int = 1  # epochs between tests
-    save_seconds: float = 10.0  # least time between two saves of the state that a killed run resumes from
-
-    def runtime(self) -> Runtime:
-        """Choose the format for this machine: that of the main process, on this process's device."""
-        device = local_device(self.device)
-        chosen = choose_runtime(device, exact=self.exact) if current().is_main else None
-        return dataclasses.replace(current().broadcast_object(chosen), device=find_device(device))
-
-    def keywords(self) -> dict[str, Any]:
-        """Return the keywords that every training function takes."""
-        pace = {"evaluate_every": self.evaluate_every, "save_seconds": self.save_seconds}
-        return {"runtime": self.runtime(), **pace}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingOptions(RunOptions):
-    """Options of one training."""
-
-    labels: int | None = None  # use only this many training images, the same number of each class
-    label_noise: float = 0.0  # fraction of the training labels that is replaced by a wrong one
-    held_out: float = 0.0  # fraction of the training images set aside and tested on INSTEAD of the test set
-    seed: int = 0  # initial weights, subset, order and augmentation
-    schedule: Annotated[Schedule, Flat] = STUDENT
-
-    def images(self) -> tuple[ImageSet, ImageSet]:
-        """Load (train, test)."""
-        train = load_images(self.data, "train", self.root)
-        if self.held_out:
-            train, test = train.split(self.held_out, seed=0)
-        else:
-            test = load_images(self.data, "test", self.root)
-        if self.labels is not None:
-            train = train.take(self.labels, seed=self.seed)
-        if self.label_noise:
-            train = train.with_label_noise(self.label_noise, seed=self.seed)
-        return train, test
-
-    def keywords(self) -> dict[str, Any]:
-        """Return the keywords that every training function takes."""
-        return super().keywords() | {"schedule": self.schedule, "seed": self.seed}
-
-
-def teacher_command(options: Annotated[TrainingOptions, Flat], *, out: Path, model: str = "wrn_16_2") -> None:
+def teacher_command(
+    options: Annotated[TrainingOptions, Flat],
+    schedule: Annotated[Schedule, Flat] = STUDENT,
+    *,
+    out: Path,
+    model: str = "wrn_16_2",
+) -> None:
     """Train a teacher on labels; its projection head stays untrained until `head`.
 
     Args:
-        options: images, schedule and machine.
+        options: images and machine.
+        schedule: epochs, batch size and learning rate.
         out: folder of the result; an interrupted training resumes there.
         model: name of the backbone.
     """
     with processes(options.device):
         train, test = options.images()
         network = create_network(model, train, projection=True, seed=options.seed)
-        report(train_teacher(network, train, test, out=out, **options.keywords()), out)
+        report(train_teacher(network, train, test, schedule=schedule, out=out, **options.keywords()), out)
 
 
 def head_command(
-    options: Annotated[TrainingOptions, Flat] = TrainingOptions(schedule=HEAD),
+    options: Annotated[TrainingOptions, Flat],
+    schedule: Annotated[Schedule, Flat] = HEAD,
     *,
     teacher: Path,
     out: Path,
@@ -110,7 +67,8 @@ def head_command(
     """Train the head of a frozen teacher on a pretext task.
 
     Args:
-        options: images, schedule and machine.
+        options: images and machine.
+        schedule: epochs, batch size and learning rate.
         teacher: checkpoint of a teacher; for another task than contrastive it gets a fresh head.
         out: folder of the teacher with its head; an interrupted training resumes there.
         task: contrastive, exemplar, jigsaw, rotation (methods sskd, sskd-exemplar, …) or joint (hsakd).
@@ -118,7 +76,8 @@ def head_command(
     with processes(options.device):
         train, test = options.images()
         network = load_checkpoint(teacher)
-        report(train_head(network, train, test, out=out, task=task, **options.keywords()), out)
+        keywords = options.keywords() | {"schedule": schedule, "task": task}
+        report(train_head(network, train, test, out=out, **keywords), out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +112,9 @@ class DistillOptions(TrainingOptions):
         return list(zip(*(values * (count // len(values)) for values in columns.values()), strict=True))
 
 
-def distill_command(options: Annotated[DistillOptions, Flat]) -> None:
+def distill_command(
+    options: Annotated[DistillOptions, Flat], schedule: Annotated[Schedule, Flat] = STUDENT
+) -> None:
     """Train a student, or several that share their teacher's forward passes."""
     recipe, rows = make_recipe(options.preset, options.override), options.students()
     methods = [create_method(name, recipe) for _, name, _ in rows]
@@ -166,7 +127,7 @@ def distill_command(options: Annotated[DistillOptions, Flat]) -> None:
             create_network(name, train, projection=method.needs_projection, seed=seed)
             for (name, _, seed), method in zip(rows, methods, strict=True)
         ]
-        keywords = options.keywords() | {"recipe": recipe, "table": options.table}
+        keywords = options.keywords() | {"recipe": recipe, "table": options.table, "schedule": schedule}
         keywords["method"] = [method.name for method in methods]
         if options.dry_run and current().world_size > 1:
             raise ValueError("a dry run times one process; call it without torchrun.")
@@ -182,18 +143,25 @@ def distill_command(options: Annotated[DistillOptions, Flat]) -> None:
 
 
 def table_command(
-    options: Annotated[TrainingOptions, Flat], *, teacher: Path, out: Path, draws: str = "8"
+    options: Annotated[TrainingOptions, Flat],
+    schedule: Annotated[Schedule, Flat] = STUDENT,
+    *,
+    teacher: Path,
+    out: Path,
+    draws: str = "8",
 ) -> None:
     """Write a teacher's outputs for a number of random views to disk, for `distill --table`.
 
     Args:
         options: images and machine.
+        schedule: without effect; taken so that the options of `distill` can be given here as well.
         teacher: checkpoint of a teacher (with a trained head, for sskd).
         out: folder of the table; the same command continues one that was interrupted.
         draws: random draws of each image, each of four views.
     """
     if not draws.isdecimal():
-        raise ValueError(f"--draws is a number of draws of each image, for example 8, not {draws!r}.")
+        gone = " A table of all views (14.8 GB for CIFAR-100) is no longer made." if draws == "all" else ""
+        raise ValueError(f"--draws is a number of draws of each image, for example 8, not {draws!r}.{gone}")
     train, _ = options.images()
     network, runtime = load_checkpoint(teacher), options.runtime()
     table = cache_teacher(network, train, out, draws=int(draws), seed=options.seed, runtime=runtime)
@@ -215,14 +183,14 @@ def shards_command(
         folder: a sub-folder of images for each class, below train/ and val/ or test/ if there are splits.
         out: folder of the result; the same command continues one that was interrupted.
         side: pixels of the square that is kept of each image; views show 7/8 of it (256: 224).
-        images_a_shard: images in one file.
+        images_a_shard: without effect; each split is one file now.
         skip_unreadable: leave out images that cannot be read, instead of stopping at them.
         dry_run: only print how long it would take and how much disk.
     """
     if dry_run:
-        print(estimate_shards(folder, out, side=side, images_a_shard=images_a_shard))
+        print(estimate_shards(folder, out, side=side))
         return
-    make_shards(folder, out, side=side, images_a_shard=images_a_shard, skip_unreadable=skip_unreadable)
+    make_shards(folder, out, side=side, skip_unreadable=skip_unreadable)
     print(f"train with --data shards:{out}")
 
 
@@ -251,7 +219,7 @@ def evaluate_command(
 
 def reproduce_command(
     plan: Annotated[Plan, Flat],
-    options: Annotated[RunOptions, Flat] = RunOptions(data="cifar100", evaluate_every=10),
+    options: Annotated[RunOptions, Flat] = OF_TABLES,
     *,
     out: Path,
     dry_run: bool = False,
@@ -265,13 +233,13 @@ def reproduce_command(
             teacher from elsewhere goes to OUT/teachers/NAME/head/teacher.safetensors.
         dry_run: print the plan and its cost, timed on this machine; train and write nothing.
     """
-    from .lab.curves import results_figure  # imports matplotlib, which no other command needs
-
     train, test = (load_images(options.data, split, options.root) for split in ("train", "test"))
     print(describe_plan(plan.cells(), out))
     if dry_run:
         cost(plan.cells(), train, out, plan.epochs, runtime=options.runtime())
         return
+    from .lab.curves import results_figure  # imports matplotlib, which no other command needs
+
     command = shlex.join(["python", "-m", "sskd_lib", *sys.argv[1:]])
     for _ in train_cells(plan, train, test, out, **options.keywords()):
         write_results(read_results(out), out, command, read_diverged(out), results_figure)

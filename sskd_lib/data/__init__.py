@@ -1,4 +1,4 @@
-"""Images: sets of them, where they come from, and the views a network sees."""
+"""Image sets, where they come from, and the views that a network sees."""
 
 from .images import ImageSet
 from .load import DATA_FOLDER, load_images

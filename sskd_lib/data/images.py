@@ -10,17 +10,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .shards import Shards
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSet:
-    """A labelled set of M square images held as two tensors on one device.
+    """A labelled set of M square images: two tensors on one device.
 
-    images: uint8 [M, C, H, H], C = 1 or 3, or Shards: the same on disk, read batch by batch; labels: int64
-    [M] in 0 .. K-1; classes: K names; name: its origin.
-    window: side of the square that a view shows, where that is less than H; None: all of it, shifted over
-    black. Every seeded method draws from its own private generator and gives the same images on every device.
+    images: uint8 [M, C, H, H], C = 1 or 3; labels: int64 [M] in 0 .. K-1; classes: K names; name: its origin.
+    window: side of the square that a view shows, where that is less than H. None: a view shows the whole
+    image, shifted over black.
+    sha256: hash of images that are mapped from a file (`on_disk`), kept beside it; None: images in memory.
+    Every seeded method draws from a private generator and gives the same images on every device.
     Raises ValueError where shapes, dtypes, devices or labels do not fit.
     """
 
@@ -29,6 +28,7 @@ class ImageSet:
     classes: tuple[str, ...]
     name: str
     window: int | None = None
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         x, y = self.images, self.labels
@@ -67,8 +67,8 @@ class ImageSet:
 
     @property
     def on_disk(self) -> bool:
-        """Whether the images are read from disk batch by batch."""
-        return isinstance(self.images, Shards)
+        """Whether the images are mapped from a file, to be read batch by batch."""
+        return self.sha256 is not None
 
     @property
     def num_classes(self) -> int:
@@ -81,21 +81,23 @@ class ImageSet:
         return self.images.shape[1]
 
     def to(self, device: torch.device | str) -> ImageSet:
-        """The same set on `device`; images on disk stay there, and so do their labels."""
-        images = self.images.to(device)
-        return replace(self, images=images, labels=self.labels.to(images.device))
+        """Return the same set on `device`; a set on disk stays as it is."""
+        if self.on_disk:
+            return self
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def take(self, n: int, seed: int = 0) -> ImageSet:
-        """A balanced subset of n images: n // K of each class, and one more of each of n % K random classes.
+        """Return a balanced subset of n images: n // K of each class, and one more of n % K random classes.
 
-        With one seed a smaller subset lies within a larger one. The images keep their order.
-        Raises ValueError if n is below 1 or a class has too few images.
+        For one seed, a smaller subset is part of a larger one. The images keep their order. Images on disk
+        are read into memory.
+        Raises ValueError if n is below 1, a class has too few images or memory is short.
         """
         n = operator.index(n)
         if n < 1:
             raise ValueError(f"take(n={n}): n must be at least 1.")
         generator = _generator("take", seed)
-        groups = self._shuffled_by_class(generator)
+        groups = _shuffled_by_class(self.labels.cpu(), self.num_classes, generator)
         counts = torch.full((self.num_classes,), n // self.num_classes)
         counts[torch.randperm(self.num_classes, generator=generator)[: n % self.num_classes]] += 1
         for group, count, label in zip(groups, counts.tolist(), self.classes, strict=True):
@@ -109,7 +111,7 @@ class ImageSet:
         return self._select(torch.cat(chosen))
 
     def with_label_noise(self, rate: float, seed: int = 0) -> ImageSet:
-        """Symmetric label noise: round(rate * M) labels turn into one of the K - 1 others, all as likely.
+        """Return the set with round(rate * M) labels turned into one of the K - 1 others, all as likely.
 
         Raises ValueError if rate is outside [0, 1] or there is only one class.
         """
@@ -125,62 +127,51 @@ class ImageSet:
         return replace(self, labels=labels.to(self.labels.device))
 
     def split(self, fraction: float, seed: int = 0) -> tuple[ImageSet, ImageSet]:
-        """(kept, held_out): two disjoint sets; held_out has round(fraction * M) images, stratified by class.
+        """Return (kept, held_out), two disjoint sets stratified by class.
 
-        Each class gives fraction * (its count), rounded down, or one more (largest remainders).
-        Raises ValueError if fraction is outside (0, 1) or one of the two would be empty.
+        held_out has round(fraction * M) images (see `split_rows`). Images on disk are read into memory.
+        Raises ValueError if fraction is outside (0, 1), one of the two would be empty, or memory is short.
         """
-        if not 0.0 < fraction < 1.0:
-            raise ValueError(f"split(fraction={fraction}): the held-out fraction lies between 0 and 1.")
-        total = round(fraction * len(self))
-        if total in (0, len(self)):
-            raise ValueError(
-                f"split(fraction={fraction}) of {len(self)} images leaves one side empty; "
-                "load more images or choose a fraction nearer to a half."
-            )
-        groups = self._shuffled_by_class(_generator("split", seed))
-        shares = torch.tensor([fraction * len(group) for group in groups], dtype=torch.float64)
-        counts = shares.floor().long()
-        largest = torch.argsort(shares - counts, descending=True, stable=True)
-        counts[largest[: total - int(counts.sum())]] += 1
-        pairs = list(zip(groups, counts.tolist(), strict=True))
-        kept = torch.cat([group[count:] for group, count in pairs])
-        return self._select(kept), self._select(torch.cat([group[:count] for group, count in pairs]))
+        kept, held_out = split_rows(self.labels.cpu(), self.num_classes, fraction, seed)
+        return self._select(kept), self._select(held_out)
 
     def batches(
         self, batch_size: int, generator: torch.Generator | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Iterator of (x uint8 [B, C, H, W], y int64 [B]); every image once, the last batch may be short.
+        """Return an iterator of (x uint8 [B, C, H, W], y int64 [B]) with every image once.
 
-        The generator (of any device) shuffles; without one the images come in their order.
-        Raises ValueError if batch_size is below 1.
+        The last batch may be short. The generator (of any device) shuffles; without one the images come in
+        their order. Raises ValueError if batch_size is below 1.
         """
         if operator.index(batch_size) < 1:
-            raise ValueError(f"batches(batch_size={batch_size}): a batch holds at least one image.")
+            raise ValueError(f"batches(batch_size={batch_size}): a batch has at least one image.")
         if generator is None:
             return zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True)
         order = torch.randperm(len(self), generator=generator, device=generator.device).to(self.images.device)
-        return ((self.images[index], self.labels[index]) for index in order.split(batch_size))
+        return ((self.images.index_select(0, rows), self.labels[rows]) for rows in order.split(batch_size))
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the shape, the images and the labels: equal on every device and machine."""
+        """Return the sha256 (hex) of the shape, the images and the labels: equal on every device and machine.
+
+        Of images on disk their stored sha256 is used: no pixel is read.
+        """
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        if isinstance(self.images, Shards):
-            digest.update(self.images.sha256().encode())
+        if self.sha256 is not None:
+            digest.update(self.sha256.encode())
         else:
             digest.update(self.images.cpu().contiguous().numpy().reshape(-1))
         digest.update(self.labels.cpu().numpy().astype("<i8"))
         return digest.hexdigest()
 
     def channel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """(mean, std) of each channel over all pixels, C floats each, on the [0, 1] scale.
+        """Return (mean, std) of each channel over all pixels, C floats each, on the [0, 1] scale.
 
-        Of images on disk the first 4,096 are counted; shards hold them in random order.
+        Of images on disk, which are in random order, the first 4,096 are counted.
         std is at least one grey level, 1/255, so that images of a single shade can be normalised.
         """
         values = torch.arange(256, dtype=torch.float64) / 255
         means, stds = [], []
-        images = self.images[:4096] if isinstance(self.images, Shards) else self.images
+        images = self.images[:4096] if self.on_disk else self.images
         for channel in range(self.in_channels):
             histogram = torch.bincount(images[:, channel].flatten(), minlength=256).cpu().double()
             weights = histogram / histogram.sum()
@@ -189,20 +180,58 @@ class ImageSet:
             stds.append(max((weights * (values - mean) ** 2).sum().sqrt().item(), 1 / 255))
         return tuple(means), tuple(stds)
 
-    def _shuffled_by_class(self, generator: torch.Generator) -> list[Tensor]:
-        labels = self.labels.cpu()
-        counts = torch.bincount(labels, minlength=self.num_classes).tolist()
-        groups = torch.argsort(labels, stable=True).split(counts)
-        return [group[torch.randperm(len(group), generator=generator)] for group in groups]
+    def _select(self, rows: Tensor) -> ImageSet:
+        rows = rows.sort().values.to(self.images.device)
+        if self.on_disk:
+            check_memory(len(rows) * self.images[0].nbytes, f"a set of {len(rows)} images of {self.name}")
+        images = self.images.index_select(0, rows)
+        return replace(self, images=images, labels=self.labels[rows], sha256=None)
 
-    def _select(self, index: Tensor) -> ImageSet:
-        index = index.sort().values.to(self.images.device)
-        streamed = isinstance(self.images, Shards)
-        images = self.images.select(index) if streamed else self.images[index]
-        return replace(self, images=images, labels=self.labels[index])
+
+def split_rows(labels: Tensor, num_classes: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Split the rows of a set at random, stratified by class. Returns (kept, held out), int64 row numbers.
+
+    labels: int64 [M] in 0 .. num_classes - 1. held out has round(fraction * M) rows.
+    Each class gives fraction * (its count), rounded down, or one more (largest remainders).
+    Raises ValueError if fraction is outside (0, 1) or one of the two would be empty.
+    """
+    if not 0.0 < fraction < 1.0:
+        raise ValueError(f"split(fraction={fraction}): the held-out fraction is between 0 and 1.")
+    total = round(fraction * len(labels))
+    if total in (0, len(labels)):
+        raise ValueError(
+            f"split(fraction={fraction}) of {len(labels)} images leaves one side empty; "
+            "load more images or choose a fraction nearer to a half."
+        )
+    groups = _shuffled_by_class(labels, num_classes, _generator("split", seed))
+    exact = torch.tensor([fraction * len(group) for group in groups], dtype=torch.float64)
+    counts = exact.floor().long()
+    largest = torch.argsort(exact - counts, descending=True, stable=True)
+    counts[largest[: total - int(counts.sum())]] += 1
+    pairs = list(zip(groups, counts.tolist(), strict=True))
+    kept = torch.cat([group[count:] for group, count in pairs])
+    return kept, torch.cat([group[:count] for group, count in pairs])
+
+
+def check_memory(needed: int, purpose: str) -> None:
+    """Raise ValueError if this many bytes are more than half of the free memory."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if needed > free / 2:
+        raise ValueError(
+            f"{purpose} needs {needed / 1e9:.3g} GB of memory, more than half of the {free / 1e9:.3g} GB "
+            "that is free. Use fewer or smaller images. A set made by the command `shards` stays on disk."
+        )
+
+
+def _shuffled_by_class(labels: Tensor, num_classes: int, generator: torch.Generator) -> list[Tensor]:
+    counts = torch.bincount(labels, minlength=num_classes).tolist()
+    groups = torch.argsort(labels, stable=True).split(counts)
+    return [group[torch.randperm(len(group), generator=generator)] for group in groups]
 
 
 def _generator(purpose: str, seed: int) -> torch.Generator:
-    """A private generator; the purpose is mixed in: take(seed=0) and split(seed=0) draw independently."""
+    """Return a private generator; the purpose is mixed in, so that take(seed=0) and split(seed=0) differ."""
     digest = hashlib.sha256(f"{purpose}:{operator.index(seed)}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

@@ -1,4 +1,4 @@
-"""`load_images`: image sets by name, from the kit, from published archives and from folders of one's own."""
+"""Loading of image sets by name: from the kit, from published archives and from the user's folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from .archives import CIFAR, FASHION_CLASSES, read_cifar, read_fashion_mnist
 from .images import ImageSet
-from .shards import open_shards
+from .memmap import open_images
 
 DATA_FOLDER = Path(__file__).resolve().parents[2] / "data"
 LAB_PACK = DATA_FOLDER / "fashion-mnist-lab.npz"
@@ -24,17 +24,16 @@ SPLITS = ("train", "test")
 def load_images(
     name: str, split: str = "train", root: str | Path | None = None, *, size: int | None = None
 ) -> ImageSet:
-    """The images of a data set by name.
+    """Load the images of a data set by name.
 
     fashion-mnist-lab: 10,000 train and 2,000 test images of Fashion-MNIST, balanced, in data/; no network.
     fashion-mnist, cifar10, cifar100: looked for in `root`, in the folder that the environment variable
     SSKD_DATA names and in the user's cache folder, else downloaded into the first of these; checked by hash.
-    folder:PATH: one sub-folder of images for each class, below PATH/train and PATH/test or below PATH itself.
+    folder:PATH: one sub-folder of images per class, below PATH/train and PATH/test or below PATH itself.
     Without test/, "test" is a fixed, seeded, stratified fifth of the images and "train" the rest. Images are
     resized to `size` x `size` (default 32); grey if all are grey, else RGB; kept in the cache folder.
-    shards:PATH: what the command `shards` (make_shards) made of a folder of large images; they stay on disk
-    and are read batch by batch. Views show a window of 7/8 of their side (of 256 pixels 224).
-
+    shards:PATH: a folder of large images that the command `shards` (make_shards) has resized; they stay on
+    disk and are read batch by batch. Views show a window of 7/8 of their side (of 256 pixels 224).
     Raises ValueError (wrong name or split, damaged file, too few images), FileNotFoundError (missing folder)
     or DownloadError, an OSError (no network).
     """
@@ -44,10 +43,7 @@ def load_images(
     if kind == "folder" and colon:
         return _load_folder(path, split, 32 if size is None else size)
     if kind == "shards" and colon and size is None:
-        images, labels, classes = open_shards(path, split)
-        window = 7 * images.shape[-1] // 8
-        name = f"shards:{Path(path).expanduser().resolve().name}"
-        return ImageSet(images=images, labels=labels, classes=classes, name=name, window=window)
+        return _map_folder(path, split)
     if name not in NAMES:
         raise ValueError(_wrong_name(name))
     if size is not None:
@@ -72,22 +68,24 @@ def _load_lab_pack(split: str, name: str) -> ImageSet:
             raise FileNotFoundError(f"{path} is missing. {repair} data/{card.name}")
     content = LAB_PACK.read_bytes()
     expected = json.loads(card.read_text(encoding="utf-8"))["sha256"]
-    if (found := hashlib.sha256(content).hexdigest()) != expected:
-        raise ValueError(f"{LAB_PACK} is damaged: its sha256 is {found}, its card says {expected}. {repair}")
+    if (digest := hashlib.sha256(content).hexdigest()) != expected:
+        raise ValueError(f"{LAB_PACK} is damaged: its sha256 is {digest}, its card says {expected}. {repair}")
     with np.load(io.BytesIO(content), allow_pickle=False) as pack:
         return _image_set(pack[f"{split}_images"], pack[f"{split}_labels"], FASHION_CLASSES, name)
 
 
 def _load_folder(path: str, split: str, size: int) -> ImageSet:
-    from .image_folder import read_folder
+    from .folder import read_folder
 
-    images, labels, classes, is_test = read_folder(path, size)
+    images, labels, classes = read_folder(path, split, size)
     name = f"folder:{Path(path).expanduser().resolve().name}"
-    if is_test.any():
-        chosen = is_test if split == "test" else ~is_test
-        return _image_set(images[chosen], labels[chosen], classes, name)
-    train, test = _image_set(images, labels, classes, name).split(0.2, seed=0)
-    return test if split == "test" else train
+    return ImageSet(images=images, labels=labels, classes=classes, name=name)
+
+
+def _map_folder(path: str, split: str) -> ImageSet:
+    images, labels, classes, sha256 = open_images(path, split)
+    name, window = f"shards:{Path(path).expanduser().resolve().name}", 7 * images.shape[-1] // 8
+    return ImageSet(images=images, labels=labels, classes=classes, name=name, window=window, sha256=sha256)
 
 
 def _wrong_name(name: str) -> str:

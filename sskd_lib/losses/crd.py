@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..data.batch import Batch
 from ..models.network import Output
 from .method import Term
-from .pairs import precise, unit
+from .pairs import precise, same_images, unit
 
 CHUNK = 4096  # rows of the memory that are gathered at a time
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -90,9 +90,11 @@ class CRD(Term):
                 "CRD needs the index of each image in the training set, and this batch has none. Give it to "
                 "Batch(labels=…, index=…)."
             )
-        with torch.autocast(student_output.features.device.type, enabled=False):
-            e_s = unit(self.student(precise(student_output.features)))
-            e_t = unit(self.teacher(precise(teacher_output.features.detach())))
+        student, teacher = student_output.features, teacher_output.features
+        same_images(student, teacher)
+        with torch.autocast(student.device.type, enabled=False):
+            e_s = unit(self.student(precise(student)))
+            e_t = unit(self.teacher(precise(teacher.detach())))
             rows = self.draw(index).split(CHUNK)
             weights = self._weights(index, rows, e_s.dtype)
             loss = self._contrast(e_s, "teacher", index, rows, weights)

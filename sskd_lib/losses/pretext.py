@@ -18,12 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.batch import Batch
-from ..models.heads import ANGLES, two_layers
+from ..models.heads import two_layers
 from ..models.network import Output
 from .kd import kl_rows
 from .method import Method, Needs, Term, Terms
 from .sskd import contrastive_loss
 
+ANGLES = 4  # quarter turns
 JIGSAWS = 24  # orders of four quarters
 
 

@@ -1,30 +1,15 @@
-"""The heads a network may carry beside its classifier, and the pretext tasks that they are taught.
+"""Heads that a network may have beside its classifier, for pretext tasks.
 
-B images in a batch, their 4B views in the order of `four_views`, K classes of the images, D feature width.
+Legend: N images, D feature width, [c, h, w] the shape of a stage's maps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from ..data.images import ImageSet
-    from .network import Network
-
-ANGLES = 4
-
-# What each task asks of a view. All but the first are classifications.
-TASKS: dict[str, str] = {
-    "contrastive": "which of the B upright views shows its image (SSKD's own task)",
-    "exemplar": "which image of the training set it shows",
-    "jigsaw": "in which of 24 orders its four quarters lie",
-    "rotation": "by which of four angles it is turned",
-    "joint": "its class and its angle together, asked at every stage (HSAKD's task)",
-}
 
 
 def two_layers(width: int, outputs: int) -> nn.Sequential:
@@ -79,41 +64,3 @@ def make_head(width: int, spec: bool | Mapping[str, Any]) -> nn.Module | None:
     if "stages" in spec:
         return StageClassifiers(spec["stages"], spec["outputs"])
     return two_layers(width, spec["outputs"])
-
-
-def pretext_classes(task: str, images: int, classes: int) -> int:
-    """How many answers a task that classifies has, for so many training images of so many classes."""
-    return {"exemplar": images, "jigsaw": 24, "rotation": ANGLES, "joint": ANGLES * classes}[task]
-
-
-def give_head(teacher: Network, task: str, train: ImageSet, seed: int) -> None:
-    """Put a fresh head for a pretext task on a network, unless it has one for this task and of this shape.
-
-    Raises ValueError for an unknown task, and for a network without the contrastive task's head.
-    """
-    if task not in TASKS:
-        raise ValueError(f"there is no pretext task {task!r}; the tasks are: {', '.join(TASKS)}.")
-    if task == "contrastive":
-        if teacher.head is None or teacher.task != task:
-            raise ValueError(
-                "this teacher has no projection head; make it with projection=True, or load one that has."
-            )
-        return
-    wanted = {"task": task, "outputs": pretext_classes(task, len(train), train.num_classes)}
-    if task == "joint":
-        side = train.window or train.images.shape[-1]
-        wanted["stages"] = stage_shapes(teacher, side)
-    if teacher.spec["projection"] == wanted:
-        return
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        head = make_head(teacher.backbone.feature_dim, wanted)
-    teacher.head, teacher.task = head.to(teacher.mean.device), task
-    teacher.spec = teacher.spec | {"projection": wanted}
-
-
-@torch.no_grad()
-def stage_shapes(network: Network, side: int) -> list[list[int]]:
-    """[c, h, w] of each stage of a network, the stem left out, for square images of this side."""
-    blank = torch.zeros(1, network.spec["in_channels"], side, side, device=network.mean.device)
-    return [list(found.shape[1:]) for found in network.eval()(blank, maps="post_relu", head=False).maps[1:]]

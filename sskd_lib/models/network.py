@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .backbone import Backbone, MapKind, explain_images
 from .heads import make_head
-
-if TYPE_CHECKING:
-    from ..data.images import ImageSet
 
 
 class Output(NamedTuple):
@@ -107,20 +104,3 @@ class Network(nn.Module):
             return Output(logits, projection, features.to(dtype))
         stage_maps = tuple([m.to(dtype) for m in stage_maps])
         return Output(logits, projection, features.to(dtype), stage_maps, last.to(dtype))
-
-
-def check_fits(network: Network, data: ImageSet | None, who: str) -> None:
-    """Raise ValueError unless a network takes these images (None: nothing to check) and has their classes."""
-    if data is None:
-        return
-    if not network.spec:
-        raise ValueError(
-            f"the {who} has no spec, so a checkpoint could not say what it is. Make it with create_network."
-        )
-    channels, classes = network.spec["in_channels"], network.spec["num_classes"]
-    if (channels, classes) != (data.in_channels, data.num_classes):
-        raise ValueError(
-            f"the {who} ({network.spec['model']}) takes {channels} channel(s) and tells {classes} classes "
-            f"apart, but {data.name} has {data.in_channels} and {data.num_classes}. Train or load one made "
-            "for these images: create_network(name, like=images)."
-        )

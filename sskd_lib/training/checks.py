@@ -10,7 +10,6 @@ from ..data.images import ImageSet
 from ..losses.method import Method
 from ..models.network import Network
 from ..runtime.distributed import Distributed
-from .teacher_cache import TeacherTable
 
 
 def check_fits(network: Network, data: ImageSet | None, who: str) -> None:
@@ -30,19 +29,18 @@ def check_fits(network: Network, data: ImageSet | None, who: str) -> None:
         )
 
 
-def check_method(
-    method: Method, student: Network, teacher: Network | None, table: TeacherTable | None, train: ImageSet
-) -> None:
-    """Raise ValueError unless a method has the networks and heads it needs, made for these images."""
+def check_student(method: Method, student: Network, train: ImageSet) -> None:
+    """Raise ValueError unless a student fits these images and has the head that a method needs."""
     check_fits(student, train, "student")
     if method.needs_projection and student.head is None:
         raise ValueError(
             "L_ss needs a projection head on the student; make it with create_network(..., projection=True)."
         )
+
+
+def check_teacher(method: Method, teacher: Network | None, train: ImageSet) -> None:
+    """Raise ValueError unless a method has the teacher it needs, with its head, for these images."""
     if not method.needs_teacher:
-        return
-    if table is not None:
-        _check_table(method, table)
         return
     if teacher is None:
         raise ValueError(
@@ -61,25 +59,6 @@ def check_method(
             f"the method {method.name!r} imitates a head for the task {method.task!r}, and this teacher has "
             f"{has}. Train one: train_head(teacher, …, task={method.task!r}), or python -m sskd_lib head "
             f"--task {method.task}."
-        )
-
-
-def _check_table(method: Method, table: TeacherTable) -> None:
-    """Raise ValueError unless a teacher table holds what a method compares."""
-    if method.task and not method.needs_projection:
-        raise ValueError(
-            f"the method {method.name!r} imitates a head for the task {method.task!r}, and a table holds "
-            "projections of the contrastive task only. Give the teacher itself, without the table."
-        )
-    if compared := sorted({term.inputs for term in method.terms} - {"logits"}):
-        raise ValueError(
-            f"the method {method.name!r} compares {' and '.join(compared)}, and a table holds logits and "
-            "projections only. Give the teacher itself, without the table."
-        )
-    if method.needs_projection and table.projection is None:
-        raise ValueError(
-            "L_ss needs the teacher's projections, and the table has no projections: its teacher had "
-            "no head. Make the table again with a teacher whose head was trained by train_head."
         )
 
 

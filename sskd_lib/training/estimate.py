@@ -21,7 +21,7 @@ from .loop import begin_epoch, make_step
 from .state import TrainOptions
 from .step import share_passes
 from .teacher_cache import TeacherTable
-from .train import create_methods, prepare
+from .prepare import create_methods, prepare
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,7 +63,9 @@ def fit(
                 if in_words := out_of_memory(error, active, loader):
                     raise in_words from error
                 raise
-            call_watch(watch, active, loader, epoch + 1)  # before the save: killed here, the epoch comes again
+            call_watch(
+                watch, active, loader, epoch + 1
+            )  # before the save: killed here, the epoch comes again
             save = epoch + 1 == epochs or time.monotonic() - saved_at >= options.save_seconds
             for state in active if is_main else ():
                 if state.out is not None:
@@ -182,9 +184,7 @@ def not_finite(state: TrainState, epoch: int, lr: float, what: str, where: str =
     )
 
 
-def out_of_memory(
-    error: Exception, states: Sequence[TrainState], loader: ViewLoader
-) -> TrainingError | None:
+def out_of_memory(error: Exception, states: Sequence[TrainState], loader: ViewLoader) -> TrainingError | None:
     """Make the error in words if memory ran out; None for any other error."""
     on_gpu = isinstance(error, torch.OutOfMemoryError)
     if not (on_gpu or isinstance(error, MemoryError) or "can't allocate memory" in str(error)):
@@ -202,9 +202,7 @@ def out_of_memory(
     )
 
 
-def progress_bar(
-    states: Sequence[TrainState], loader: ViewLoader, options: TrainOptions, done: int
-) -> Any:
+def progress_bar(states: Sequence[TrainState], loader: ViewLoader, options: TrainOptions, done: int) -> Any:
     """Return a text bar with the time left and, after each epoch, accuracies."""
     from tqdm import tqdm
 

@@ -20,7 +20,7 @@ def made_recording(epochs=(0, 1, 2), seeds=(0, 1, 2), labels=(20, 40), without=(
     settings = tuple(one for run, one in enumerate(settings) if run not in without)
     runs, length = len(settings), len(epochs)
     terms = {
-        name: random.uniform(0.1, 9, (runs, length)).astype(np.float32) for name in "ce kd tf ss".split()
+        name: random.uniform(0.1, 9, (runs, length)).astype(np.float32) for name in ["ce", "kd", "tf", "ss"]
     }
     for term in terms.values():
         term[:, 0] = np.nan

@@ -68,7 +68,8 @@ def test_a_published_file_gives_the_logits_of_plain_code(path, model):
         {"epoch": 240, "model": weights, "accuracy": torch.tensor(75.6), "optimizer": {"lr": 0.1}}, path
     )
     network = load(path, model)
-    assert not network.training and network.head is None
+    assert not network.training
+    assert network.head is None
     assert network.spec == {"model": model, "num_classes": 100, "in_channels": 3, "projection": False}
     x = pixels()
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
@@ -97,7 +98,8 @@ def test_ways_to_keep_the_weights(path, kept):
     state = load(path, "resnet20x0375").backbone.state_dict()
     if kept == "old BatchNorm":
         weights |= {name: torch.tensor(0) for name in weights if "num_batches" in name}
-    assert state.keys() == weights.keys() and all(torch.equal(state[name], weights[name]) for name in state)
+    assert state.keys() == weights.keys()
+    assert all(torch.equal(state[name], weights[name]) for name in state)
 
 
 @pytest.mark.parametrize("model", ["resnet20x05", "wrn_16_1", "MobileNetV2", "ShuffleV1"])
@@ -111,11 +113,13 @@ def test_classes_half_precision_head_and_the_kits_own_format(path, tmp_path):
     weights["fc.weight"], weights["fc.bias"] = weights["fc.weight"][:10], weights["fc.bias"][:10]
     torch.save({"model": {n: t.half() if t.is_floating_point() else t for n, t in weights.items()}}, path)
     network = load(path, "resnet8", projection=True)
-    assert network.spec["num_classes"] == 10 and network.head is not None
+    assert network.spec["num_classes"] == 10
+    assert network.head is not None
     assert all(p.dtype == torch.float32 for p in network.parameters())
     again = load_checkpoint(save_checkpoint(tmp_path / "teacher.safetensors", network, {}))
     first, second = network(pixels()), again(pixels())
-    assert torch.equal(first.logits, second.logits) and torch.equal(first.projection, second.projection)
+    assert torch.equal(first.logits, second.logits)
+    assert torch.equal(first.projection, second.projection)
 
 
 def test_torchvisions_own_weights(path):
@@ -134,7 +138,7 @@ def test_torchvisions_own_weights(path):
 def test_a_wrong_model_names_the_right_one(path):
     torch.save({"model": published("wrn_16_2")}, path)
     refused(path, "does not fit wrn_16_1", "pass model='wrn_16_2'", "expected", model="wrn_16_1")
-    with pytest.raises(ValueError, match="no model 'wrn-16-2'. Did you mean 'wrn_16_2'"):
+    with pytest.raises(ValueError, match=r"no model 'wrn-16-2'. Did you mean 'wrn_16_2'"):
         load(path, "wrn-16-2")
 
 
@@ -155,13 +159,13 @@ def test_missing_additional_and_misshapen_tensors(path):
 
 def test_questions_that_cannot_be_answered(path):
     torch.save({"model": published("resnet8")}, path)
-    with pytest.raises(ValueError, match="no format 'mdistiller'.*repdistiller, torchvision"):
+    with pytest.raises(ValueError, match=r"no format 'mdistiller'.*repdistiller, torchvision"):
         load_checkpoint(path, format="mdistiller")
-    with pytest.raises(ValueError, match='model is for files of others.*format="repdistiller"'):
+    with pytest.raises(ValueError, match=r'model is for files of others.*format="repdistiller"'):
         load_checkpoint(path, model="resnet8")
-    with pytest.raises(CheckpointError, match='load_checkpoint.path, format="repdistiller"'):
+    with pytest.raises(CheckpointError, match=r'load_checkpoint.path, format="repdistiller"'):
         load_checkpoint(path)
-    with pytest.raises(FileNotFoundError, match="That folder has: ckpt_epoch_240.pth"):
+    with pytest.raises(FileNotFoundError, match=r"That folder has: ckpt_epoch_240.pth"):
         load_checkpoint(path.with_name("best.pth"), format="repdistiller")
     with pytest.raises(FileNotFoundError):
         load_checkpoint(path.parent, format="repdistiller")

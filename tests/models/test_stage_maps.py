@@ -83,10 +83,11 @@ def test_every_model_has_maps_before_and_after_the_activation(name):
 def test_maps_are_what_leaves_the_stages(name):
     network, x = make(name, num_classes=5).eval(), images(2, 3, 32, 32)
     stem, *maps = network.stage_maps(x)
-    found = outputs(network, x, LAYERS[name])
-    assert equal(maps, [F.relu(m) for m in found] if name == "vgg8" else found)
+    expected = outputs(network, x, LAYERS[name])
+    assert equal(maps, [F.relu(m) for m in expected] if name == "vgg8" else expected)
     if name != "wrn_16_1":
-        assert not (stem < 0).any() and (stem == 0).any()
+        assert not (stem < 0).any()
+        assert (stem == 0).any()
     last = maps[-1].mean((2, 3))
     features = network.features(x)
     assert (last.shape == features.shape and torch.equal(last, features)) == (name in ENDS_IN_ITS_FEATURES)
@@ -103,10 +104,13 @@ def test_maps_before_the_activation(name):
         ]
         assert equal(before, normed)
     elif name == "MobileNetV2":
-        assert equal(before[1:], list(after[1:])) and all((m < 0).any() for m in after[1:])
-        assert torch.equal(F.relu(before[0]), after[0]) and (before[0] < 0).any()
+        assert equal(before[1:], list(after[1:]))
+        assert all((m < 0).any() for m in after[1:])
+        assert torch.equal(F.relu(before[0]), after[0])
+        assert (before[0] < 0).any()
     else:
-        assert equal(after, [F.relu(m) for m in before]) and all((m < 0).any() for m in before)
+        assert equal(after, [F.relu(m) for m in before])
+        assert all((m < 0).any() for m in before)
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -125,7 +129,8 @@ def test_maps_come_from_the_same_pass(name, training):
     assert plain.maps is None
     largest = max(gradient.norm() for gradient in gradients)
     for output, after, grads in others:
-        assert torch.equal(output.logits, plain.logits) and torch.equal(output.features, plain.features)
+        assert torch.equal(output.logits, plain.logits)
+        assert torch.equal(output.features, plain.features)
         assert all(torch.equal(after[key], state[key]) for key in state)
         for ours, theirs in zip(grads, gradients, strict=True):
             assert (ours - theirs).norm() < 1e-5 * largest
@@ -141,7 +146,8 @@ def test_gradients_flow_from_each_map_to_the_stem(name):
         for kind in ("post_relu", "pre_relu"):
             maps = network.stage_maps(x, kind)
             (gradient,) = torch.autograd.grad((maps[number] * images(*maps[number].shape)).sum(), [first])
-            assert gradient.isfinite().all() and gradient.any()
+            assert gradient.isfinite().all()
+            assert gradient.any()
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -199,12 +205,12 @@ def test_a_family_without_stages_says_so():
     class Least(Backbone):
         """A backbone that defines the least."""
 
-    with pytest.raises(NotImplementedError, match="Least has no stage maps.*`stages`"):
+    with pytest.raises(NotImplementedError, match=r"Least has no stage maps.*`stages`"):
         Least(in_channels=3, feature_dim=4).stage_maps(torch.zeros(1, 3, 32, 32))
 
 
 def test_an_unknown_kind_of_maps_is_refused():
-    with pytest.raises(ValueError, match="no maps 'before'.*'post_relu', 'pre_relu'"):
+    with pytest.raises(ValueError, match=r"no maps 'before'.*'post_relu', 'pre_relu'"):
         create_model("resnet8").stage_maps(torch.zeros(1, 3, 32, 32), "before")
 
 
@@ -233,7 +239,8 @@ def test_stages_are_found(name):
     assert [place.name for place in network.places] == ENDS[name]
     assert torch.equal(torch.get_rng_state(), state)
     sides = [m.shape[3] for m in maps]
-    assert sides == sorted(set(sides), reverse=True) and all(m.dim() == 4 and len(m) == 2 for m in maps)
+    assert sides == sorted(set(sides), reverse=True)
+    assert all(m.dim() == 4 and len(m) == 2 for m in maps)
 
 
 @pytest.mark.parametrize("name", LIGHT)
@@ -250,8 +257,10 @@ def test_a_torchvision_network_runs_as_it_is(name, training):
     logits = theirs(x)
     torch.manual_seed(0)
     features, maps, _ = network.features_and_maps(x)
-    assert torch.equal(features, seen[0]) and torch.equal(network.classify(features), logits)
-    assert features.shape == (4, network.feature_dim) and len(maps) == len(network.places) >= 4
+    assert torch.equal(features, seen[0])
+    assert torch.equal(network.classify(features), logits)
+    assert features.shape == (4, network.feature_dim)
+    assert len(maps) == len(network.places) >= 4
     state = theirs.state_dict()
     assert all(torch.equal(v, state[key.removeprefix("net.")]) for key, v in network.state_dict().items())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
@@ -292,13 +301,14 @@ class Tokens(nn.Module):
 def test_maps_of_tokens_leave_the_class_token_out(monkeypatch):
     monkeypatch.setitem(SOURCES, "mine", lambda *counts: Tokens())
     network, x = ExternalBackbone(5, name="mine/tokens"), images(2, 3, 16, 16)
-    (found,) = network.stage_maps(x)
-    assert network.places == find_stages(network.net, 3, 16) and torch.equal(found, network.net.patches(x))
+    (maps,) = network.stage_maps(x)
+    assert network.places == find_stages(network.net, 3, 16)
+    assert torch.equal(maps, network.net.patches(x))
     assert (network.features(x) == -1).all()
 
 
 def test_what_torchvision_cannot_give_is_said():
-    with pytest.raises(ValueError, match="no classifier 'resnet19'.*resnet18.*list_models"):
+    with pytest.raises(ValueError, match=r"no classifier 'resnet19'.*resnet18.*list_models"):
         create_model("torchvision/resnet19")
     with pytest.raises(ValueError, match="squeezenet1_1' does not end in a linear layer of 10 classes"):
         create_model("torchvision/squeezenet1_1", 10)
@@ -311,7 +321,7 @@ def test_what_torchvision_cannot_give_is_said():
 
 def test_without_timm_its_models_are_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ValueError, match="'timm/resnet18' needs timm.*pip install timm"):
+    with pytest.raises(ValueError, match=r"'timm/resnet18' needs timm.*pip install timm"):
         create_model("timm/resnet18")
 
 
@@ -328,6 +338,7 @@ def test_timm_models(name, stages):
         features, maps, _ = network.features_and_maps(x)
         torch.testing.assert_close(features, theirs.forward_head(theirs.forward_features(x), pre_logits=True))
         torch.testing.assert_close(network.classify(features), theirs(x))
-    assert len(maps) == stages and all(m.dim() == 4 for m in maps)
-    with pytest.raises(ValueError, match="timm has no model 'resnet19'.*resnet18"):
+    assert len(maps) == stages
+    assert all(m.dim() == 4 for m in maps)
+    with pytest.raises(ValueError, match=r"timm has no model 'resnet19'.*resnet18"):
         create_model("timm/resnet19")

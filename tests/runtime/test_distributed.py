@@ -14,12 +14,13 @@ from torch import nn
 
 from sskd_lib.data.views import draw
 from sskd_lib.losses import create_method
+from sskd_lib.losses.pretext import create_task
 from sskd_lib.models import MODELS, Backbone
 from sskd_lib.models.checkpoint import load_checkpoint
-from sskd_lib.models.heads import give_head
 from sskd_lib.recipes import Schedule
 from sskd_lib.runtime.device import Runtime
 from sskd_lib.runtime.distributed import Distributed, current, local_device, processes
+from sskd_lib.training.head import give_head
 from sskd_lib.training.train import create_network, distill
 
 torchrun = pytest.mark.skipif(sys.platform != "linux", reason="two processes over gloo are tried on Linux")
@@ -46,7 +47,7 @@ def train_once(method: str, model: str, out: Path, batch_size: int = 8, stop_in:
     data = pictures(44)
     student = create_network(model, data, projection=True, seed=1)
     teacher = create_network(model, data, projection=True, seed=100)
-    give_head(teacher, create_method(method).task or "contrastive", data, seed=100)
+    give_head(teacher, create_task(create_method(method).task or "contrastive"), data, seed=100)
     distill(
         student,
         teacher,

@@ -34,7 +34,7 @@ from sskd_lib.training.estimate import estimate
 from sskd_lib.training.jobs import prepare
 from sskd_lib.training.loader import Feed
 from sskd_lib.training.loop import Step, sgd
-from sskd_lib.training.table import cache_teacher
+from sskd_lib.training.teacher_cache import cache_teacher
 from sskd_lib.training.train import create_network, distill
 
 FORMATS = {

@@ -16,7 +16,7 @@ from sskd_lib.evaluation import interval
 from sskd_lib.lab.zoo import FOLDER, LONGER, by_method, holm, p_value, paired, zoo_runs
 from sskd_lib.losses import BASES, METHODS
 from sskd_lib.reproduce.results import as_csv, as_markdown, result_rows
-from sskd_lib.training.table import table_bytes, views_an_image
+from sskd_lib.training.teacher_cache import table_bytes, views_an_image
 
 ROOT = DATA_FOLDER.parent
 WEIGHTS = sorted((DATA_FOLDER / "weights").rglob("*.safetensors"))

@@ -236,7 +236,7 @@ def test_a_finished_run_is_returned_and_not_trained_again(kind, tmp_path, monkey
 
     monkeypatch.setattr(ViewLoader, "epoch", never)
     other_day = {"kind": kind, "date": "2999-01-01", "runtime": {}, "versions": {}}
-    for module in ("train", "head"):
+    for module in ("prepare", "head"):
         monkeypatch.setattr(f"sskd_lib.training.{module}.make_card", lambda *_, **__: other_day)
     again = train(kind, data, test, out=tmp_path)
     assert same(state(again.network), state(first.network)) and not again.network.training

@@ -21,6 +21,7 @@ from sskd_lib.models.checkpoint import load_checkpoint, read_card
 from sskd_lib.recipes import Recipe, Schedule
 from sskd_lib.runtime.device import Runtime
 from sskd_lib.training import create_network, distill, train_head, train_teacher
+from sskd_lib.training import prepare as preparing
 from sskd_lib.training import train as training
 from sskd_lib.training.state import TrainingError
 
@@ -194,7 +195,7 @@ def test_the_last_epoch_is_the_result_and_the_best_is_recorded(tmp_path, monkeyp
         states.append(state(network))
         return {"accuracy": [50.0, 90.0, 90.0, 40.0][len(states) - 1], "loss": 1.0}
 
-    monkeypatch.setattr(training, "evaluate", evaluate)
+    monkeypatch.setattr(preparing, "evaluate", evaluate)
     run = train("sskd", pictures(16), pictures(16), out=tmp_path, schedule=Schedule(epochs=4, batch_size=8))
     assert run.summary["best"] == run.history[1] and run.summary["last"] == run.history[3]
     assert same(state(run.network), states[3]) and not same(states[3], states[1])
@@ -261,7 +262,8 @@ def poison(monkeypatch, kind: str, term: str, step: int, value: float) -> None:
         method.forward = lambda *arguments: spoil(forward(*arguments))
         return method
 
-    monkeypatch.setattr(training, "create_method", bad_method)
+    for module in (preparing, training):
+        monkeypatch.setattr(module, "create_method", bad_method)
 
 
 @pytest.mark.parametrize(("kind", "term"), [(kind, term) for kind in KINDS for term in TERMS[kind]])
@@ -302,7 +304,7 @@ def test_weights_that_are_not_finite_stop_the_run_though_the_loss_was(tmp_path):
 
 
 def test_a_test_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "evaluate", lambda *_: {"accuracy": 10.0, "loss": math.inf})
+    monkeypatch.setattr(preparing, "evaluate", lambda *_: {"accuracy": 10.0, "loss": math.inf})
     with pytest.raises(TrainingError, match="test_loss, measured on the test images, stopped being"):
         train("ce", pictures(24), pictures(16), out=tmp_path)
     assert metrics(tmp_path) == []

@@ -1,0 +1,155 @@
+"""docs/results.md and README's headline against the recorded runs, and the records against themselves."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+
+import few_labels
+import pytest
+import zoo_tables
+from helpers.documents import RESULTS, cells, page, words
+from scipy import optimize, stats
+
+from sskd_lib.evaluation import interval
+from sskd_lib.lab.zoo import FOLDER, LONGER, by_method, holm, p_value, paired, zoo_runs
+from sskd_lib.losses import METHODS
+from sskd_lib.reproduce.results import as_csv, as_markdown, result_rows
+
+
+def test_few_labels_are_the_recorded_tables(capsys):
+    few_labels.table()
+    printed = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert len(printed) > 30
+    assert [line for line in printed if line not in page("docs/results.md").splitlines()] == []
+
+
+def accuracies(setting: str, epochs: int) -> dict[str, dict[int, float]]:
+    """Method → seed → accuracy of the last epoch, recorded by few_labels.py on the test images."""
+    found: dict[str, dict[int, float]] = {}
+    for run in few_labels.read(RESULTS / "few_labels.jsonl"):
+        *place, method, seed = run["key"]
+        if place == [setting, "test", epochs]:
+            found.setdefault(method, {})[seed] = run["last"]
+    return found
+
+
+def gaps(runs: dict[str, dict[int, float]], other: str) -> list[float]:
+    return [runs["sskd"][seed] - runs[other][seed] for seed in runs["sskd"]]
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [("fashion", "Fashion-MNIST, 300 labels"), ("cifar10", "CIFAR-10, 1,000 labels")],
+)
+def test_readme_has_the_headline(setting, name):
+    runs = accuracies(setting, 240)
+    seeds, *shown = cells("README.md")[name]
+    assert seeds == str(len(runs["sskd"]))
+    assert shown == [
+        "{:.2f} ± {:.2f}".format(*interval(list(runs["sskd"].values()))),
+        *("{:+.2f} ± {:.2f}".format(*interval(gaps(runs, other))) for other in ("kd", "kd+rotations")),
+    ]
+
+
+def test_the_words_about_l_ss_hold_at_every_length():
+    """Less than a point over the control, and zero within the interval."""
+    places = {tuple(run["key"][i] for i in (0, 2)) for run in few_labels.read(RESULTS / "few_labels.jsonl")}
+    assert len(places) == 6
+    for place in places:
+        mean, half = interval(gaps(accuracies(*place), "kd+rotations"))
+        assert abs(mean) < 1
+        assert abs(mean) < half
+
+
+def least_difference(values: list[float], power: float = 0.8) -> float:
+    """The true mean that a paired t-test of so many values with this spread finds with this power."""
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    limit = stats.t.ppf(0.975, len(values) - 1)
+    return optimize.brentq(
+        lambda mean: stats.nct.sf(limit, len(values) - 1, mean / error) - power, 0, 8 * error
+    )
+
+
+def test_the_least_difference_that_would_be_found():
+    fashion, cifar = (
+        least_difference(gaps(accuracies(setting, 240), "kd+rotations")) for setting in ("fashion", "cifar10")
+    )
+    text = words("docs/results.md")
+    assert f"of {fashion:.2f} points (Fashion-MNIST, ten seeds) or {cifar:.2f} points (CIFAR-10, five" in text
+
+
+def test_fast_formats_are_compared_with_exact_ones(capsys):
+    few_labels.compare(RESULTS / "formats_fast.jsonl", RESULTS / "formats_exact.jsonl")
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| sskd")]
+    assert len(printed) == 1
+    assert printed[0] in page("docs/results.md").splitlines()
+
+
+# ---- every method --------------------------------------------------------------------------------
+
+
+def test_both_tables_of_all_methods_are_the_recorded_ones():
+    assert zoo_tables.every_method() in page("docs/results.md")
+    assert zoo_tables.longer() in page("docs/results.md")
+
+
+@pytest.mark.parametrize(("folder", "epochs"), [(FOLDER, 24), (LONGER, 60)])
+def test_the_records_are_the_means_of_their_runs(folder, epochs):
+    runs = zoo_runs(folder)
+    table = result_rows(runs)
+    assert {run["epochs"] for run in runs} == {epochs}
+    assert (folder / "results.csv").read_text(encoding="utf-8") == as_csv(table)
+    text = (folder / "results.md").read_text(encoding="utf-8")
+    assert f" --epochs {epochs} " in text.partition("\n")[0]
+    assert text.partition("\n")[2] == as_markdown(table, "").partition("\n")[2]  # but for the command
+
+
+def test_what_24_epochs_showed():
+    """Every method with three seeds at least, on both pairs but for those that need equal widths."""
+    runs = zoo_runs()
+    table = result_rows(runs)
+    pairs = {row["pair"]: {} for row in table}
+    for row in table:
+        assert row["seeds"] >= 3
+        pairs[row["pair"]][row["method"]] = row
+    similar, cross = pairs.values()
+    assert set(similar) == set(METHODS)
+    assert set(METHODS) - set(cross) == {"fsp", "kdsvd"}
+    p_values = [{m: p_value(gaps) for m, gaps in paired(by_method(runs, pair)).items()} for pair in pairs]
+    alone, corrected = (
+        [sum(p <= 0.05 for p in change(values).values()) for values in p_values] for change in (dict, holm)
+    )
+    text = words("docs/results.md")
+    count = [len(values) for values in p_values]
+    assert f"{alone[0]} of {count[0]} gaps to KD on the first pair and {alone[1]} of {count[1]} on the" in text
+    assert f"(Holm), {corrected[0]} and {corrected[1]} remain" in text
+
+
+def test_what_60_epochs_changed():
+    runs = zoo_runs(LONGER)
+    (pair,) = {run["pair"] for run in runs}
+    accuracy = by_method(runs, pair)
+    assert {tuple(seeds) for seeds in accuracy.values()} == {(0, 1, 2)}
+    p_values = {method: p_value(gaps) for method, gaps in paired(accuracy).items()}
+    assert len(p_values) == 9
+    assert max(p_values.values()) <= 0.05
+    assert {m for m, p in holm(p_values).items() if p <= 0.05} == {"fitnet", "reviewkd", "crd"}
+    mean, half = interval(paired(accuracy, "kd+rotations")["sskd"])
+    assert f"`sskd` is {mean:+.2f} ± {half:.2f} points from `kd+rotations`" in page("docs/results.md")
+
+
+def test_what_the_format_of_the_layers_changed():
+    pair = "resnet20→resnet8"
+    before = by_method(zoo_runs(), pair)
+    with (FOLDER / "again.csv").open(encoding="utf-8", newline="") as text:
+        again = [row for row in csv.DictReader(text) if row["pair"] == pair]
+    moved = {m: [] for m in ("kd", "fitnet", "reviewkd")}
+    for row in again:
+        moved[row["method"]].append(float(row["last"]) - before[row["method"]][int(row["seed"])])
+    assert {len(values) for values in moved.values()} == {3}
+    assert set(moved["kd"]) == {0.0}
+    others = moved["fitnet"] + moved["reviewkd"]
+    expected = f"between {-min(others):.1f} points below and {max(others):.1f} above"
+    assert expected in words("benchmarks/README.md")

@@ -1,0 +1,134 @@
+"""The Makefile, with a Python that only writes down what it is asked to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from helpers.commands import run
+
+ROOT = Path(__file__).resolve().parents[2]
+STUB = """#!/bin/sh
+case "$1 $2" in
+  "-c "*) case "$2" in *version_info*) exit ${OLD:-0};; *) exit ${BARE:-0};; esac;;
+  "--version "*) echo "Python 3.8.1"; exit;;
+  "-m venv") mkdir -p .venv/bin; cp "$0" .venv/bin/python; cp "$0" .venv/bin/lint-imports;;
+esac
+case "$0" in */lint-imports) echo lint-imports >> log; exit;; esac
+echo "$*${SSKD_DATASET:+ on $SSKD_DATASET}" >> log
+case "$2" in pip) exit ${BROKEN:-0};; esac
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A folder with the Makefile and a stub; returns a function that runs make and tells what Python did."""
+    if not shutil.which("make") or os.name == "nt":
+        pytest.skip("needs make")
+    folder = tmp_path / "a kit é"
+    folder.mkdir()
+    shutil.copy(ROOT / "Makefile", folder)
+    (folder / "pyproject.toml").touch()
+    stub = folder / "stub"
+    stub.write_text(STUB, encoding="utf-8")
+    stub.chmod(0o755)
+
+    def make(*arguments: str, **variables: str) -> tuple[list[str], subprocess.CompletedProcess[str]]:
+        log = folder / "log"
+        log.unlink(missing_ok=True)
+        done = run("make", f"PYTHON={stub}", *arguments, cwd=folder, **variables)
+        return (log.read_text(encoding="utf-8").splitlines() if log.exists() else []), done
+
+    make.folder = folder
+    return make
+
+
+CREATE, INSTALL = "-m venv --clear .venv", "-m pip install --editable .[test]"
+LONG = "notebook or browser or environment or kill"
+TEST = f"-m pytest -n 2 --dist worksteal -m not ({LONG})"
+REST = f"-m pytest -n 2 --dist loadgroup -m {LONG}"
+
+
+def test_make_creates_the_environment_once(checkout):
+    assert checkout("test")[0] == [CREATE, INSTALL, TEST]
+    assert checkout("test", "PYTEST_FLAGS=-x")[0] == [f"{TEST} -x"]
+    os.utime(checkout.folder / ".venv" / "ready", (1, 1))  # as if pyproject.toml had changed since
+    assert checkout("test")[0] == [INSTALL, TEST]
+    assert checkout("tour")[0] == ["notebooks/build.py --html build"]
+    assert checkout("notebooks")[0] == ["notebooks/build.py"]
+
+
+def test_make_test_all_runs_every_test_once(checkout):
+    assert checkout("test-all")[0] == [CREATE, INSTALL, TEST, REST]
+    assert checkout("test-rest", "WORKERS=4", "PYTEST_FLAGS=-x")[0] == [REST.replace("-n 2", "-n 4") + " -x"]
+
+
+def test_make_lint_runs_every_check(checkout):
+    checkout("test")
+    rest = ["lint-imports", "-m mypy", "notebooks/build.py --check"]
+    assert checkout("lint")[0] == ["-m ruff check .", "-m ruff format --check .", *rest]
+
+
+@pytest.mark.parametrize("update", [False, True])
+def test_an_unfinished_environment_is_made_anew(checkout, update):
+    if update:
+        checkout("test")
+        os.utime(checkout.folder / ".venv" / "ready", (1, 1))
+    log, done = checkout("test", BROKEN="1")
+    assert done.returncode != 0 and TEST not in log
+    assert checkout("test")[0] == [CREATE, INSTALL, TEST]
+
+
+def test_make_lab_opens_the_first_notebook_on_the_chosen_data(checkout):
+    opened = "-m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"
+    assert checkout("lab")[0][-1] == opened
+    assert checkout("lab", SSKD_DATASET="cifar10")[0] == [f"{opened} on cifar10"]
+    assert checkout("lab", "SSKD_DATASET=cifar10", "LAB_FLAGS=--no-browser")[0] == [
+        f"{opened} --no-browser on cifar10"
+    ]
+
+
+def test_make_takes_torch_from_a_chosen_index(checkout):
+    log, _ = checkout("test", "TORCH_INDEX=https://example.org/cpu")
+    assert log == [
+        CREATE,
+        "-m pip install --index-url https://example.org/cpu torch torchvision",
+        INSTALL,
+        TEST,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "parts"),
+    [
+        ({"OLD": "1"}, ["3.10", "Python 3.8.1", "PYTHON=python3.12"]),
+        ({"BARE": "1"}, ["apt install python3-venv"]),
+    ],
+)
+def test_make_says_what_python_lacks(checkout, variables, parts):
+    log, done = checkout("lab", **variables)
+    assert done.returncode != 0 and log == []
+    assert [part for part in parts if part not in done.stdout] == []
+
+
+def test_make_says_that_there_is_no_python(checkout):
+    _, done = checkout("lab", "PYTHON=python-nowhere")
+    assert done.returncode != 0 and "python-nowhere" in done.stdout and "3.10" in done.stdout
+
+
+def test_make_alone_lists_what_there_is(checkout):
+    log, done = checkout()
+    assert log == [] and done.returncode == 0
+    for word in (
+        "make lab",
+        "make test",
+        "make tour",
+        "make notebooks",
+        "TORCH_INDEX",
+        "SSKD_DATASET",
+        "PYTHON",
+    ):
+        assert word in done.stdout
