@@ -1,7 +1,7 @@
 """How quickly explorers answer: one frame of each, and pictures a second while a slider is dragged.
 
     python benchmarks/explorers.py              # milliseconds a frame of each explorer
-    python benchmarks/explorers.py --drag       # a drag in a real JupyterLab, in a Chromium without instruments
+    python benchmarks/explorers.py --drag       # a drag in a real JupyterLab, in a plain Chromium
 
 A test (tests/lab/test_redraws.py) counts what a move may cost: no network, no full redraw. This program only
 prints times. The drag needs Chromium and the test extra.
@@ -10,6 +10,7 @@ prints times. The drag needs Chromium and the test extra.
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import json
 import os
@@ -20,7 +21,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,9 @@ PLACES = """(() => {
 
 def frame_times(name: str) -> list[float]:
     """Milliseconds of each frame of an explorer, its first control moved through all options twice."""
-    explorer = MAKERS[name]()
-    control = list(explorer.controls)[0]
+    with redirect_stdout(io.StringIO()):  # the words of its still pictures
+        explorer = MAKERS[name]()
+    control = next(iter(explorer.controls))
     explorer.frame()
     times = []
     for _, value in explorer.controls[control].options * 2:
@@ -198,7 +200,8 @@ def timed(tab: Tab, drawn: dict[str, str], last: str) -> tuple[float, float]:
 
 def print_drags(count: int) -> None:
     """Print pictures a second, and how late they come, of so many drags."""
-    explorer = temperature_explorer()
+    with redirect_stdout(io.StringIO()):
+        explorer = temperature_explorer()
     options = explorer.controls["temperature"].options
     drawn = {sha256(explorer.frame(temperature=value)).hexdigest(): text for text, value in options}
     laboratory = Laboratory()
@@ -213,16 +216,17 @@ def print_drags(count: int) -> None:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--drag", action="store_true", help="drag a slider in a real JupyterLab")
     parser.add_argument("--drags", type=int, default=3, help="how often")
     options = parser.parse_args()
+    os.environ["SSKD_STATIC"] = "1"  # in this process; the kernel of JupyterLab has its own variables
     if options.drag:
         print_drags(options.drags)
         return
-    os.environ["SSKD_STATIC"] = "1"
     for name in MAKERS:
         times = frame_times(name)
         print(f"{name:22} {statistics.median(times):6.1f} ms a frame (median of {len(times)})")

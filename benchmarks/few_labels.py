@@ -2,7 +2,7 @@
 
     python benchmarks/few_labels.py run --setting fashion --seeds 5 --epochs 60 240 480
     python benchmarks/few_labels.py run --setting cifar10 --seeds 5 --epochs 30 60 240 --folder PATH
-    python benchmarks/few_labels.py table      # the README's tables, from the recorded runs
+    python benchmarks/few_labels.py table      # the tables of docs/results.md, from the recorded runs
     python benchmarks/few_labels.py run --setting fashion --seeds 5 --exact --results exact.jsonl
     python benchmarks/few_labels.py compare fast.jsonl exact.jsonl    # what the fast formats change
 

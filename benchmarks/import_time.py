@@ -1,6 +1,6 @@
 """How long `import sskd_lib` takes beyond `import torch`: a fresh process each time.
 
-    python benchmarks/import_time.py
+python benchmarks/import_time.py
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""README's two tables of the zoo, from the recorded runs; trains nothing.
+"""The tables of all methods in docs/results.md, from the recorded runs; trains nothing.
 
     python benchmarks/zoo_tables.py
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sskd_lib.lab.zoo import FOLDER, LONGER, zoo_runs
+from sskd_lib.lab.comparison.runs import FOLDER, LONGER, zoo_runs
 from sskd_lib.losses import METHODS
 from sskd_lib.reproduce.results import result_rows
 

@@ -11,17 +11,20 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 
+import numpy as np
+
 import sskd_lib as sskd
 from sskd_lib.files import write_atomically
-from sskd_lib.lab import mapping as maps
-from sskd_lib.lab.doctor import TEACHER, student_file, weights_folder
+from sskd_lib.lab import atlas_data as maps
+from sskd_lib.lab.shipped import TEACHER, student_file, weights_folder
+from sskd_lib.lab.time_machine_data import npz_bytes
 
 DATASET, IMAGES, SEED = "fashion-mnist-lab", 400, 0
 FILES = {"teacher": TEACHER, "kd": student_file("kd"), "sskd": student_file("sskd")}
 
 
 def main() -> None:
-    """Make all maps anew and write them with their card."""
+    """Draw all maps again and write them with their card."""
     runtime = sskd.Runtime()  # plain float32 on the CPU
     images = sskd.load_images(DATASET, "test").take(IMAGES, seed=SEED).images
     card = {
@@ -42,7 +45,8 @@ def main() -> None:
         network = sskd.load_checkpoint(weights_folder(DATASET) / file)
         key = maps.maps_key(network, images, maps.TEMPERATURES, SEED)
         part = maps.make_maps(network, images, maps.TEMPERATURES, SEED, runtime)
-        path = maps.keep(maps.SHIPPED, key, part)
+        content = npz_bytes({"key": np.array(key), **part})
+        path = write_atomically(maps.SHIPPED / f"{key[:20]}.npz", content)
         card["files"][path.name] = {"network": name, "weights": file, "key": key}
         print(f"{name}: {path.name}, {path.stat().st_size:,} bytes")
     text = json.dumps(card, indent=2) + "\n"

@@ -29,8 +29,8 @@ import tyro
 
 import sskd_lib as sskd
 from sskd_lib.files import write_atomically
-from sskd_lib.lab import recordings
-from sskd_lib.lab.recordings import Settings, recipe_of
+from sskd_lib.lab import time_machine_data
+from sskd_lib.lab.time_machine_data import Settings, recipe_of
 
 DATA = Path(__file__).resolve().parent
 PARTS = DATA.parent / "runs" / "recordings"
@@ -121,12 +121,12 @@ class Group:
                 "outputs": logits[:, SHOWN],
                 "features": features.astype(np.float16),
             }
-            write_atomically(file, recordings.npz_bytes(arrays))
+            write_atomically(file, time_machine_data.npz_bytes(arrays))
             minutes = (time.time() - started) / 60
             print(f"{self.work.name}, epoch {epoch}, {minutes:.1f} minutes", flush=True)
 
         runs = sskd.distill(
-            [recordings.fresh_student(train, self.seed) for _ in self.settings],
+            [time_machine_data.fresh_student(train, self.seed) for _ in self.settings],
             teacher,
             train.take(self.labels, seed=self.seed),
             recipe=[recipe_of(settings) for settings in self.settings],
@@ -143,9 +143,9 @@ class Group:
     def write(self, runs: list[sskd.Run]) -> None:
         """Put the measured epochs together with the histories into one file; the working folder goes."""
         epochs = list(range(0, SCHEDULE.epochs + 1, EVERY))
-        looks = [recordings.read_npz(self.work / f"epoch-{epoch:03}.npz") for epoch in epochs]
+        looks = [time_machine_data.read_npz(self.work / f"epoch-{epoch:03}.npz") for epoch in epochs]
         arrays = {name: np.stack([look[name] for look in looks], 1) for name in looks[0]}
-        for term in recordings.TERMS:
+        for term in time_machine_data.TERMS:
             rows = [[run.history[n - 1].get(term, np.nan) if n else np.nan for n in epochs] for run in runs]
             arrays[term] = np.array(rows, np.float32)
         card = runs[0].summary["card"]
@@ -153,7 +153,7 @@ class Group:
         facts |= {"settings": self.settings, "seconds": card["seconds"], "epochs": epochs}
         facts["plan"] = {name: card["plan"][name] for name in ("schedule", "teacher_weights", "method")}
         arrays["facts"] = np.array(json.dumps(facts))
-        write_atomically(self.file, recordings.npz_bytes(arrays))
+        write_atomically(self.file, time_machine_data.npz_bytes(arrays))
         shutil.rmtree(self.work)
 
 
@@ -161,7 +161,7 @@ def found(folder: Path) -> list[tuple[Settings, Path, int]]:
     """Every recorded run: its settings, its group's file, its row there."""
     runs = []
     for file in sorted(folder.glob("labels-*.npz")):
-        facts = json.loads(str(recordings.read_npz(file)["facts"]))
+        facts = json.loads(str(time_machine_data.read_npz(file)["facts"]))
         runs += [(settings, file, row) for row, settings in enumerate(facts["settings"])]
     return runs
 

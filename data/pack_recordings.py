@@ -18,11 +18,11 @@ import tyro
 from scipy.linalg import orthogonal_procrustes
 
 import sskd_lib as sskd
-from sskd_lib.lab import recordings
-from sskd_lib.lab.recordings import Settings
+from sskd_lib.lab import time_machine_data
+from sskd_lib.lab.time_machine_data import Settings
 
 
-def pack(folder: Path = make.PARTS, out: Path = recordings.FOLDER) -> None:
+def pack(folder: Path = make.PARTS, out: Path = time_machine_data.FOLDER) -> None:
     """Write the files that the kit ships, of what is complete.
 
     A seed is packed when all its runs with the first number of labels are there, another number of labels
@@ -46,7 +46,7 @@ def pack(folder: Path = make.PARTS, out: Path = recordings.FOLDER) -> None:
             "teacher_accuracy": sskd.evaluate(teacher, test)["accuracy"],
             "classes": list(test.classes),
         }
-        path = recordings.save_recording(out, part, arrays, card)
+        path = time_machine_data.save_recording(out, part, arrays, card)
         print(f"{path}: {len(chosen)} runs, {path.stat().st_size:,} bytes")
 
 
@@ -68,7 +68,7 @@ def gather(
     rows: list[tuple[Settings, Path, int]], taught: sskd.Output, test: sskd.ImageSet
 ) -> tuple[dict[str, np.ndarray], list[dict]]:
     """The arrays of some runs, as they are stored, and the facts of their groups."""
-    groups = {file: recordings.read_npz(file) for _, file, _ in rows}
+    groups = {file: time_machine_data.read_npz(file) for _, file, _ in rows}
     facts = [json.loads(str(group["facts"])) for group in groups.values()]
     if any(group["plan"] != facts[0]["plan"] for group in facts):
         names = ", ".join(file.name for file in groups)
@@ -78,16 +78,16 @@ def gather(
     teacher_features = own_plane(taught.features.numpy()[kept])
     columns = {
         name: np.stack([groups[file][name][row] for _, file, row in rows])
-        for name in ("accuracy", "outputs", *recordings.TERMS)
+        for name in ("accuracy", "outputs", *time_machine_data.TERMS)
     }
     places = [in_plane(groups[file]["features"][row], teacher_features) for _, file, row in rows]
     arrays = {
         "settings": np.array([list(settings.values()) for settings, *_ in rows]),
         "epochs": np.array(facts[0]["epochs"]),
         "accuracy": columns["accuracy"].astype(np.float32),
-        "terms": np.stack([columns[term] for term in recordings.TERMS]),
+        "terms": np.stack([columns[term] for term in time_machine_data.TERMS]),
         "outputs": columns["outputs"].astype(np.float16),
-        **recordings.rounded_places(np.stack(places)),
+        **time_machine_data.rounded_places(np.stack(places)),
         "images": test.images.numpy()[shown],
         "labels": truth[shown],
         "dots": truth[kept],

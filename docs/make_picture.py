@@ -22,7 +22,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from PIL import Image
 
 import sskd_lib as sskd
-from sskd_lib.losses import error_rank, own_image, similarity_matrix, soften, transfer_mask
+from sskd_lib.losses import error_rank, similarity_matrix, soften, transfer_mask
 
 FOLDER = Path(__file__).resolve().parent
 WEIGHTS = FOLDER.parent / "data" / "weights" / "fashion-mnist" / "teacher_wrn_16_2.safetensors"
@@ -55,7 +55,7 @@ def numbers() -> Numbers:
     with torch.no_grad():
         output = teacher(views)
     matrix = similarity_matrix(output.projection[count:], output.projection[:count])
-    own = own_image(3 * count, count)
+    own = torch.arange(3 * count) % count  # the image of each row
     return Numbers(
         views=(views * 255).round().to(torch.uint8).reshape(4, count, *views.shape[2:]).numpy(),
         probabilities=soften(output.logits, recipe.kd_temperature).numpy(),
@@ -185,7 +185,9 @@ def draw_arrows(axes: Axes) -> None:
     arrow(axes, [(578, 374), (608, 374)])
     arrow(axes, [(1572, 374), (1604, 374)])
     arrow(axes, [(200, 730), (200, 912), (1678, 912), (1678, 472)])
-    write(axes, 222, 888, "The student sees the same views. It learns the labels, and to give the same 1 and 2.")
+    write(
+        axes, 222, 888, "The student sees the same views. It learns the labels, and to give the same 1 and 2."
+    )
 
 
 def thumbnail(axes: Axes, image: np.ndarray, left: float, top: float, side: float) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -26,7 +24,7 @@ from .runtime.device import choose_runtime
 from .runtime.distributed import current, processes
 from .training.estimate import estimate
 from .training.head import train_head
-from .training.options import RunOptions, TrainingOptions
+from .training.options import DistillOptions, RunOptions, TrainingOptions
 from .training.state import Run, TrainingError
 from .training.teacher_cache import cache_teacher
 from .training.train import create_network, distill, train_teacher
@@ -80,47 +78,13 @@ def head_command(
         report(train_head(network, train, test, out=out, **keywords), out)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DistillOptions(TrainingOptions):
-    """Options of the command distill."""
-
-    # folder of the result, with sub-folders 1, 2, … for several students; an interrupted run resumes there
-    out: Path
-    teacher: Path | None = None  # checkpoint of a teacher with a trained head (not for ce, nor with a table)
-    table: Path | None = None  # folder of a teacher table made by the command table, in place of the teacher
-    student: tuple[str, ...] = ("resnet8",)  # names of the backbones; one for all students or one each
-    # ce, kd, kd+rotations, sskd, fitnet, at, dkd, … (an unknown name lists all), also joined, as in sskd+dkd;
-    # one for all students or one each. sskd-exemplar, sskd-jigsaw, sskd-rotation and hsakd need a teacher
-    # from `head --task`.
-    method: tuple[str, ...] = ("sskd",)
-    first_weights: tuple[int, ...] = ()  # seeds of the students' first weights, one each; default: --seed
-    preset: str = "official-code"  # weights of the terms: official-code, arxiv or eccv-supp
-    # numbers of the preset to change, for example --override ss 5 ss_keep_wrong 0.5
-    override: dict[str, float] = dataclasses.field(default_factory=dict)
-    dry_run: bool = False  # time a few steps, print the cost of the whole training, and write nothing
-
-    def students(self) -> list[tuple[str, str, int]]:
-        """Return (backbone, method, seed of the first weights) of each student."""
-        seeds = self.first_weights or (self.seed,)
-        columns = {"--student": self.student, "--method": self.method, "--first-weights": seeds}
-        count = max(map(len, columns.values()))
-        for name, values in columns.items():
-            if len(values) not in (1, count):
-                raise ValueError(
-                    f"{name} has {len(values)} entries for {count} students: give one each, or one for all."
-                )
-        return list(zip(*(values * (count // len(values)) for values in columns.values()), strict=True))
-
-
 def distill_command(
     options: Annotated[DistillOptions, Flat], schedule: Annotated[Schedule, Flat] = STUDENT
 ) -> None:
     """Train a student, or several that share their teacher's forward passes."""
     recipe, rows = make_recipe(options.preset, options.override), options.students()
     methods = [create_method(name, recipe) for _, name, _ in rows]
-    teacher = load_checkpoint(options.teacher) if options.teacher else None
-    if options.teacher and any(method.needs_projection for method in methods):
-        check_head_is_trained(options.teacher)
+    teacher = options.load_teacher(methods)
     with processes(options.device):
         train, test = options.images()
         students = [
@@ -250,19 +214,9 @@ def reproduce_command(
 
 def doctor_command() -> None:
     """Check this machine: versions, device, data, weights; explain each problem and its cure."""
-    from .lab.doctor import doctor
+    from .lab.diagnosis import doctor
 
     sys.exit(0 if doctor() else 1)
-
-
-def check_head_is_trained(teacher: Path) -> None:
-    """Raise ValueError for a checkpoint of the command teacher: L_ss would imitate its untrained head."""
-    card = read_card(teacher)
-    if card.get("kind") == "teacher" and "head" not in card.get("stages", {}):
-        raise ValueError(
-            f"the projection head in {teacher} is not trained yet. Run `python -m sskd_lib head --teacher "
-            f"{teacher} --out FOLDER` first, and give its teacher.safetensors to distill."
-        )
 
 
 def report(run: Run, out: Path) -> None:

@@ -40,7 +40,7 @@ def tensors_hash(tensors: dict[str, Tensor], card: dict[str, Any] | None = None)
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.view(-1).view(torch.uint8).numpy())
+        digest.update(tensor.view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -67,7 +67,7 @@ def read_tensors(path: str | Path, only_card: bool = False) -> tuple[dict[str, T
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {} if only_card else {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {} if only_card else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         card = json.loads(metadata.get("card", "{}"))
         if not isinstance(card, dict):
             raise ValueError("its card is no JSON object")

@@ -11,13 +11,9 @@ from helpers.browser import BROWSER_LACKS
 
 
 def pytest_configure() -> None:
-    """One thread a process: networks this small gain nothing from a second one, and tests run side by side.
-
-    No test, nor any process it starts, measures the machine, unless it asks (test_device.py does).
-    """
+    """Give each process one thread: small networks gain nothing from a second, and tests run side by side."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
-    os.environ["SSKD_RUNTIME"] = "default"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,6 +14,7 @@ import pickle
 import random
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from torch import Tensor
 from sskd_lib.files import (
     CheckpointError,
     cache_folder,
+    locked,
     read_tensors,
     tensors_hash,
     write_atomically,
@@ -123,7 +125,7 @@ def test_a_failed_write_keeps_the_old_file_and_says_what_to_do(path, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(os, call, fail)
-        with pytest.raises(OSError, match="Free some space or choose another folder.*as it was") as error:
+        with pytest.raises(OSError, match=r"Free some space or choose another folder.*as it was") as error:
             write_tensors(path, some_tensors(1), {})
     assert str(path) in str(error.value) and os.strerror(code) in str(error.value)
     assert error.value.__cause__.errno == code
@@ -139,7 +141,7 @@ def test_a_disk_that_is_full_halfway_keeps_the_old_file(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
-        with pytest.raises(OSError, match="cannot write .*File too large.*as it was"):
+        with pytest.raises(OSError, match=r"cannot write .*File too large.*as it was"):
             write_atomically(path, bytes(1_000_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -147,7 +149,7 @@ def test_a_disk_that_is_full_halfway_keeps_the_old_file(tmp_path):
 
 
 def test_a_file_where_a_folder_should_be(path):
-    with pytest.raises(OSError, match="cannot write .*choose another folder"):
+    with pytest.raises(OSError, match=r"cannot write .*choose another folder"):
         write_atomically(path / "net.safetensors", b"")
 
 
@@ -156,7 +158,7 @@ def test_a_folder_without_permission(tmp_path):
     path = write_tensors(tmp_path / "folder" / "net.safetensors", some_tensors(), {})
     path.parent.chmod(0o500)
     try:
-        with pytest.raises(OSError, match="Permission denied.*choose another folder"):
+        with pytest.raises(OSError, match=r"Permission denied.*choose another folder"):
             write_atomically(path, b"")
         path.chmod(0)
         refused(path, "Permission denied")
@@ -273,29 +275,73 @@ def test_a_pickle_is_refused_and_not_run(tmp_path, form):
 
 
 def test_a_missing_file_names_its_neighbours(path):
-    with pytest.raises(FileNotFoundError, match="That folder has: net.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"That folder has: net.safetensors"):
         read_tensors(path.with_name("wrong.safetensors"))
     for missing in (path.parent / "nowhere" / "net.safetensors", path.parent):
         with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
             read_tensors(missing)
 
 
-# ---- the cache folder ----------------------------------------------------------------------------
+# ---- locks and the cache folder ------------------------------------------------------------------
 
 
+def keep_locked(path: str) -> None:
+    """Take the lock and keep it until this process is killed."""
+    with locked(path):
+        Path(f"{path}-taken").touch()
+        time.sleep(600)
+
+
+@unix
+def test_a_second_process_is_told_who_has_the_lock_and_a_kill_frees_it(tmp_path):
+    lock = tmp_path / "made" / ".lock"
+    process = in_own_process(keep_locked, str(lock))
+    while not lock.with_name(".lock-taken").exists():
+        time.sleep(0.001)
+    message = f"made is in use by process {process.pid} on .*; wait for its end"
+    with pytest.raises(OSError, match=message), locked(lock):
+        pass
+    process.kill()
+    process.join()
+    with locked(lock):
+        pass
+
+
+def test_one_at_a_time_is_inside_a_lock(tmp_path):
+    inside, most = [], []
+
+    def work():
+        with locked(tmp_path / ".lock", wait=True):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.002)
+            inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 8
+
+
+def test_an_error_inside_a_lock_comes_out_as_it_is_and_frees_it(tmp_path):
+    with pytest.raises(KeyError), locked(tmp_path / ".lock"):
+        raise KeyError
+    with locked(tmp_path / ".lock"):
+        pass
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(OSError, match=r"cannot write .*choose another folder"),
+        locked(tmp_path / "file" / "lock"),
+    ):
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the variables of Linux")
 def test_the_cache_folder_is_the_platforms(monkeypatch):
-    cases = {
-        "linux": ({"XDG_CACHE_HOME": "/c"}, Path("/c/sskd")),
-        "win32": ({"LOCALAPPDATA": "/c"}, Path("/c/sskd")),
-        "darwin": ({"HOME": "/h"}, Path("/h/Library/Caches/sskd")),
-    }
-    for platform, (variables, expected) in cases.items():
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "platform", platform)
-            for name, value in variables.items():
-                patch.setenv(name, value)
-            assert cache_folder() == expected
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/c")
+    assert cache_folder() == Path("/c/sskd")
+    monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/h")
-    monkeypatch.setattr(sys, "platform", "linux")
     assert cache_folder() == Path("/h/.cache/sskd")

@@ -530,7 +530,7 @@ for pair in names:
 # **Predict.** Which gaps to KD will be larger at 60 epochs, which smaller, and will one change its side?
 
 # %%
-from sskd_lib.lab.zoo import LONGER
+from sskd_lib.lab.comparison.runs import LONGER
 
 longer = lab.by_method(lab.zoo_runs(LONGER), names[0])
 lengths = {

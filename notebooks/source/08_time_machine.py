@@ -355,7 +355,7 @@ show_contrasts(rivals, "Published weightings, 300 labels, 60 epochs")
 # **Predict.** Same code, same seed, same settings: will your curve lie exactly on the recorded one?
 
 # %%
-from sskd_lib.lab.recordings import fresh_student, recipe_of
+from sskd_lib.lab.time_machine_data import fresh_student, recipe_of
 
 point = USUAL | {"labels": min(grid.values("labels")), "seed": grid.values("seed")[0]}
 train, test = (sskd.load_images("fashion-mnist-lab", split) for split in ("train", "test"))

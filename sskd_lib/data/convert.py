@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.lib.format import open_memmap
 
-from ..files import differences, explained
+from ..files import TEMPORARY, differences, explained
 from . import memmap
 from .image_files import decode_image, list_images
 from .images import split_rows
@@ -113,6 +113,8 @@ def convert(
     from tqdm import tqdm
 
     total, done = (sum(card[split][name] for split in SPLITS) for name in ("images", "done"))
+    for leftover in out.glob(f".*{TEMPORARY}"):  # of a killed writer
+        leftover.unlink(missing_ok=True)
     memmap.write_card(out, card)
     with (
         decoder(plan.files["train"], workers) as run,

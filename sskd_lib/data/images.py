@@ -159,8 +159,8 @@ class ImageSet:
         if self.sha256 is not None:
             digest.update(self.sha256.encode())
         else:
-            digest.update(self.images.cpu().contiguous().numpy().reshape(-1))
-        digest.update(self.labels.cpu().numpy().astype("<i8"))
+            digest.update(self.images.cpu().contiguous().numpy().data)
+        digest.update(self.labels.cpu().numpy().astype("<i8").data)
         return digest.hexdigest()
 
     def channel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

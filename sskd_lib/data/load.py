@@ -42,12 +42,13 @@ def load_images(
         raise ValueError(f"there is no split {split!r}; the splits are 'train' and 'test'.")
     if kind == "folder" and colon:
         return _load_folder(path, split, 32 if size is None else size)
-    if kind == "shards" and colon and size is None:
-        return _map_folder(path, split)
-    if name not in NAMES:
+    on_disk = kind == "shards" and bool(colon)
+    if name not in NAMES and not on_disk:
         raise ValueError(_wrong_name(name))
     if size is not None:
         raise ValueError(f"size={size} is for folder:PATH only; {name} keeps its own size.")
+    if on_disk:
+        return _map_folder(path, split)
     if name == "fashion-mnist-lab":
         return _load_lab_pack(split, name)
     if name == "fashion-mnist":
@@ -56,8 +57,8 @@ def load_images(
 
 
 def _image_set(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], name: str) -> ImageSet:
-    labels = torch.from_numpy(labels.astype(np.int64))
-    return ImageSet(images=torch.from_numpy(images), labels=labels, classes=classes, name=name)
+    pixels, numbers = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
+    return ImageSet(images=pixels, labels=numbers, classes=classes, name=name)
 
 
 def _load_lab_pack(split: str, name: str) -> ImageSet:

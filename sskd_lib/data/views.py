@@ -168,7 +168,7 @@ def _views(
             "Pass ImageSet.images, or convert with (255 * x).to(torch.uint8)."
         )
     framed = frame(images, window)
-    size = (window, window) if window else tuple(images.shape[2:])
+    size = (window, window) if window else (images.shape[2], images.shape[3])
     slack = framed.shape[-1] - size[1]
     draws = draw(len(images), generator, slack) if augment else centre(len(images), slack)
     draws = Draws(*(part.to(images.device) for part in draws))

@@ -1,18 +1,16 @@
 """A picture that is redrawn many times a second.
 
-Everything that stays (axes, ticks, labels) is drawn once and kept as a background; for each frame only
-the moving artists are drawn over a copy of it, and then the photographs and words that change. A full
-redraw of such a figure costs tens of milliseconds, a frame a few. Photographs and words are Pillow's
-business, because matplotlib takes milliseconds for each.
+Axes, ticks and labels are drawn once and kept as a background. For each frame only the moving artists are
+drawn over a copy of it, and then the photographs and words that change. A full redraw of such a figure costs
+tens of milliseconds, a frame a few. Pillow draws photographs and words, because matplotlib takes
+milliseconds for each.
 """
 
 from __future__ import annotations
 
 import functools
 import io
-import struct
 import threading
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +23,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
+from .style import INK
+
 DPI = 100
-INK = (26, 26, 26)
-# A Jupyter server holds a small message back until the browser has confirmed the one before, which a
-# browser does after 40 ms (Nagle's algorithm and the delayed ACK). 65,483 bytes, a full TCP segment on one
-# machine, go at once: with pictures of at least that size a move of a slider is seen 40 ms sooner.
-PROMPT = 66_000  # bytes
 
 
 @dataclass
@@ -55,11 +50,11 @@ class Photo:
 
 
 class Canvas:
-    """Draws what moves over a kept background and returns PNG bytes.
+    """A figure with a kept background, over which the moving parts of each frame are drawn.
 
     width, height: pixels. Axes go to `figure`, artists that change also to `moving`, images to `photo` and
-    texts to `words`. Who changes these and then takes the picture holds `lock` meanwhile: newer JupyterLabs
-    move sliders in another thread than cells.
+    texts to `words`. Take `lock` to change these and then take the picture: newer JupyterLabs move sliders
+    in another thread than cells.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -73,9 +68,16 @@ class Canvas:
         self._background = None
 
     def place(self, left: float, top: float, width: float = 0, height: float = 0) -> tuple[float, ...]:
-        """Turn pixels from the upper left corner into matplotlib's shares from the lower left one."""
+        """Turn pixels from the upper left corner into matplotlib's fractions from the lower left one."""
         bottom = self.height - top - height
         return left / self.width, bottom / self.height, width / self.width, height / self.height
+
+    def sheet(self) -> Any:
+        """Add invisible axes over the whole picture, in pixels from its upper left corner."""
+        axes = self.figure.add_axes((0, 0, 1, 1), facecolor="none")
+        axes.set(xlim=(0, self.width), ylim=(self.height, 0), autoscale_on=False)
+        axes.set_axis_off()
+        return axes
 
     def words(self, x: float, y: float, text: str = "", points: int = 11, anchor: str = "lm") -> Words:
         """Add a moving text at pixels (x, y); change its `text`, `x` or `y` before a frame."""
@@ -87,19 +89,15 @@ class Canvas:
         self._photos.append(Photo(left, top, size))
         return self._photos[-1]
 
-    def forget(self) -> None:
-        """Draw the background anew with the next frame; call this when axes, ticks or labels change."""
-        self._background = None
-
-    def array(self) -> np.ndarray:
-        """The picture as it stands: uint8 [height, width, 3]."""
+    def image(self) -> Image.Image:
+        """Draw the present state as a picture of the canvas's size."""
         if self._background is None:
             self._background = self._draw_background(self._agg)
         self._agg.restore_region(self._background)
-        return np.asarray(self._draw_moving(self._agg, 1))
+        return self._draw_moving(self._agg, 1)
 
     def enlarged(self, scale: int) -> Image.Image:
-        """The picture as it stands, drawn with `scale` times as many pixels, for print."""
+        """Draw the present state with `scale` times as many pixels on each side, for print."""
         self.figure.set_dpi(DPI * scale)
         try:
             agg = FigureCanvasAgg(self.figure)
@@ -131,36 +129,24 @@ class Canvas:
         return image
 
     def png(self) -> bytes:
-        """The picture as it stands, encoded lightly: speed counts for more than size here."""
-        return encode(self.array(), level=1, least=PROMPT)
+        """Draw the present state as PNG, compressed lightly: speed counts more than size here."""
+        return png_bytes(self.image(), compress_level=1)
 
 
 @functools.cache
 def font(points: int, scale: int = 1) -> ImageFont.FreeTypeFont:
-    """The typeface of all pictures at so many points."""
+    """Return the typeface of all pictures in this size."""
     file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
     return ImageFont.truetype(
         str(file), round(points * scale * DPI / 72), layout_engine=ImageFont.Layout.BASIC
     )
 
 
-def encode(array: np.ndarray, level: int, least: int = 0) -> bytes:
-    """Encode uint8 [H, W, 3] as PNG at a zlib level from 1 (quick) to 9 (small).
-
-    Rows are stored unfiltered: for flat drawings that is as small as Pillow's trying of all filters, and
-    takes half the time. A picture of fewer than `least` bytes is filled up with a chunk that readers skip.
-    """
-    height, width, _ = array.shape
-    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each row begins with its filter: 0, none
-    rows[:, 1:] = array.reshape(height, -1)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits a channel, RGB
-    pixels = zlib.compress(rows.tobytes(), level)
-    fill = chunk(b"fiLl", bytes(least - len(pixels))) if least > len(pixels) else b""  # readers skip it
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + fill + chunk(b"IEND", b"")
+def png_bytes(image: Image.Image, **options: Any) -> bytes:
+    """Encode a picture as PNG. options: Pillow's, such as compress_level or optimize."""
+    file = io.BytesIO()
+    image.save(file, "png", **options)
+    return file.getvalue()
 
 
 def filmstrip(frames: Sequence[bytes], gap: int = 14) -> bytes:
@@ -169,4 +155,4 @@ def filmstrip(frames: Sequence[bytes], gap: int = 14) -> bytes:
     between = np.full((gap, arrays[0].shape[1], 3), 255, np.uint8)
     between[gap // 2] = 200
     stack = [part for array in arrays for part in (between, array)][1:]
-    return encode(np.concatenate(stack), level=9)
+    return png_bytes(Image.fromarray(np.concatenate(stack)), optimize=True)

@@ -10,20 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .style import HEAT, INK, WRONG, new_figure, pixels
+from .style import ANGLES, HEAT, INK, WIDTH, WRONG, new_figure, pixels
 
-WIDTH = 9.0  # inches
-ANGLES = ("upright", "90°", "180°", "270°")
 ROOM = 1.25  # cells taken by the images along a side
 
 
 def similarity_picture(views, scores, rows: Sequence[int] | None = None) -> Figure:
     """Draw cosines with each row's rotated view on its left and the upright images on top.
 
-    A row's own column has a thick black frame; where another column wins, that one has a dashed frame.
+    A row's right column has a thick black frame; where another column wins, that one has a dashed frame.
 
     views: the 4B views of `four_views`, [4B, C, H, H]; scores: [3B, B]; rows: the rows to draw one below
-    the other; without them all 3B are drawn, a panel an angle. Raises ValueError if shapes do not fit.
+    the other; without them all 3B are drawn, one panel per angle. Raises ValueError if shapes do not fit.
     """
     shown = pixels(torch.as_tensor(views).detach().cpu())
     array = torch.as_tensor(scores).detach().float().cpu().numpy()
@@ -34,7 +32,7 @@ def similarity_picture(views, scores, rows: Sequence[int] | None = None) -> Figu
             f"{len(shown)} views."
         )
     panels = [range(k * images, (k + 1) * images) for k in range(3)] if rows is None else [list(rows)]
-    side = ROOM if rows is None else ROOM + 0.85  # words stand beside single rows
+    side = ROOM if rows is None else ROOM + 0.85  # with room for words beside single rows
     cell = min(WIDTH / (len(panels) * (images + side) + 0.3), 0.8)
     figure = new_figure(
         len(panels) * (images + side) * cell + 0.3,
@@ -68,9 +66,9 @@ def _draw_panel(
     middle = (limits[0] + limits[1]) / 2
     for y, r in enumerate(panel):
         _thumb(axes, shown[images + r], -ROOM + 0.1, y)
-        own, winner = r % images, int(array[r].argmax())
-        _frame(axes, own, y, INK, "-")
-        if winner != own:
+        right, winner = r % images, int(array[r].argmax())
+        _frame(axes, right, y, INK, "-")
+        if winner != right:
             _frame(axes, winner, y, WRONG, "--")
         if cell >= 0.5:  # inches: narrower ones have no room for a number of 11 points
             for x, value in enumerate(array[r]):
@@ -80,9 +78,10 @@ def _draw_panel(
 
 
 def _frame(axes: Axes, x: int, y: int, colour: str, line: str) -> None:
-    for colour_, width in (("white", 5.0), (colour, 2.6)):
-        look = {"fill": False, "edgecolor": colour_, "linewidth": width, "linestyle": line}
-        axes.add_patch(Rectangle((x + 0.07, y + 0.07), 0.86, 0.86, **look))
+    place = (x + 0.07, y + 0.07)
+    for edge, width in (("white", 5.0), (colour, 2.6)):
+        style = {"edgecolor": edge, "linewidth": width, "linestyle": line}
+        axes.add_patch(Rectangle(place, 0.86, 0.86, fill=False, **style))
 
 
 def _thumb(axes: Axes, image: np.ndarray, left: float, top: float) -> None:

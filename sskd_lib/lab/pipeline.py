@@ -1,4 +1,4 @@
-"""The whole method in one figure: images, four views, teacher and student, four loss terms."""
+"""Draw the whole method: images, four views, teacher and student, four loss terms."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _views(axes: Axes, images: torch.Tensor) -> None:
 def _network(
     axes: Axes, middle: float, name: str, state: str, colour: str, dashed: bool
 ) -> tuple[float, float]:
-    """A box for a network; returns the point its arrows start from."""
+    """Draw a box for a network; return the point its arrows start from."""
     line = "--" if dashed else "-"
     axes.add_patch(
         FancyBboxPatch(

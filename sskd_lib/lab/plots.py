@@ -13,8 +13,9 @@ from matplotlib.patheffects import withStroke
 
 from ..data.views import rotate
 from ..losses import error_rank
-from .explorers.softened import entropy_bits, soft
+from .softening import entropy_bits, soft
 from .style import (
+    ANGLES,
     CLASS_COLOURS,
     CLASS_MARKERS,
     FAINT,
@@ -22,18 +23,16 @@ from .style import (
     INK,
     METHOD_STYLES,
     QUIET,
+    WIDTH,
     WRONG,
     new_figure,
     pixels,
     short,
 )
 
-WIDTH = 9.0  # inches: the width of a notebook's text
-VIEW_NAMES = ("upright", "90°", "180°", "270°")
-
 
 def image_grid(images, titles: Sequence[str] | None = None, columns: int = 8) -> Figure:
-    """Images in rows, with a title above each. images: uint8 [M, C, H, W] or float in [0, 1]."""
+    """Draw images in rows, with a title above each. images: uint8 [M, C, H, W] or float in [0, 1]."""
     shown = pixels(images)
     columns = min(columns, len(shown))
     rows = math.ceil(len(shown) / columns)
@@ -53,17 +52,17 @@ def image_grid(images, titles: Sequence[str] | None = None, columns: int = 8) ->
 
 
 def views_figure(image) -> Figure:
-    """One image's four views: upright, and turned counter-clockwise by 90, 180 and 270 degrees.
+    """Draw one image's four views: upright, and turned counter-clockwise by 90, 180 and 270 degrees.
 
-    image: uint8 [C, H, W], turned here; or its four views [4, C, H, W] from `four_views`, drawn as they are.
+    image: uint8 [C, H, W], which is then turned; or its four views [4, C, H, W] from `four_views`.
     """
     image = torch.as_tensor(image)
     views = image if image.dim() == 4 else torch.stack([rotate(image, turns) for turns in range(4)])
-    return image_grid(views, VIEW_NAMES, columns=4)
+    return image_grid(views, ANGLES, columns=4)
 
 
 def soft_targets(image, logits, classes: Sequence[str], temperatures: Sequence[float] = (1, 4, 10)) -> Figure:
-    """One image and its softened outputs side by side, one panel a temperature, with entropy in bits.
+    """Draw one image and its softened outputs, one panel per temperature, with entropy in bits.
 
     image: uint8 [C, H, W]; logits: float [K]. With more than twelve classes the first twelve are drawn.
     """
@@ -91,10 +90,11 @@ def soft_targets(image, logits, classes: Sequence[str], temperatures: Sequence[f
 
 
 def similarity_heatmap(scores, targets, title: str = "", limits: tuple[float, float] | None = None) -> Figure:
-    """How each rotated view resembles each upright image; its own is a square where it wins, else a cross.
+    """Draw the similarity of rotated views to upright images, with a mark on each row's right column.
 
-    scores: float [3B, B] cosines, drawn as three blocks of B rows (90°, 180°, 270°), or any [R, K] in one
-    block; targets: int [R], each row's own column; limits: of the colours, else the extreme scores.
+    The mark is a square where this column has the highest score, else a cross. scores: float [3B, B]
+    cosines, drawn as three blocks of B rows (90°, 180°, 270°), or any [R, K] in one block; targets: int [R],
+    the right column of each row; limits: of the colours, else the extreme scores.
     """
     return _heatmaps({title: scores}, targets, limits)
 
@@ -102,7 +102,7 @@ def similarity_heatmap(scores, targets, title: str = "", limits: tuple[float, fl
 def teacher_student_heatmaps(
     teacher, student, targets, names: Sequence[str] = ("Teacher", "Student")
 ) -> Figure:
-    """Two similarity matrices on one scale of colours, the teacher's above; see `similarity_heatmap`."""
+    """Draw two similarity matrices on one scale of colours, the teacher's above; see `similarity_heatmap`."""
     return _heatmaps(dict(zip(names, (teacher, student), strict=True)), targets, None)
 
 
@@ -126,10 +126,9 @@ def _heatmaps(matrices: Mapping[str, object], targets, limits: tuple[float, floa
             drawn = axes.imshow(
                 array[part].numpy(), cmap=HEAT, vmin=limits[0], vmax=limits[1], interpolation="nearest"
             )
-            _mark_own(axes, targets[part].numpy(), right[part].numpy(), cell)
-            share = f"{int(right[part].sum())} of {len(right[part])} right"
-            angle = f"{VIEW_NAMES[block + 1]}: " if blocks == 3 else ""
-            axes.set_title(f"{angle}{share}", fontsize=12)
+            _mark_targets(axes, targets[part].numpy(), right[part].numpy(), cell)
+            angle = f"{ANGLES[block + 1]}: " if blocks == 3 else ""
+            axes.set_title(f"{angle}{int(right[part].sum())} of {len(right[part])} right", fontsize=12)
             axes.set_xlabel("upright image" if blocks == 3 else "column")
             axes.set_ylabel(f"{name}\nrotated view".lstrip() if block == 0 else "")
             axes.locator_params(integer=True, nbins=5)
@@ -141,7 +140,7 @@ def _heatmaps(matrices: Mapping[str, object], targets, limits: tuple[float, floa
 def matrix_heatmap(
     matrix, names: Sequence[str], title: str = "", xlabel: str = "", ylabel: str = "", form: str = ".1f"
 ) -> Figure:
-    """A square table with one row and one column a name, in colours and, up to twelve names, in numbers.
+    """Draw a square table, one row and one column per name, in colours and, up to twelve names, numbers.
 
     matrix: float [K, K]; a cell that is nan stays grey and empty; form: how a number is written.
     """
@@ -167,8 +166,8 @@ def matrix_heatmap(
     return figure
 
 
-def _mark_own(axes: Axes, targets: np.ndarray, right: np.ndarray, cell: float) -> None:
-    """Mark each row's own column: a square where the row is right, a cross where it is wrong."""
+def _mark_targets(axes: Axes, targets: np.ndarray, right: np.ndarray, cell: float) -> None:
+    """Mark each row's right column: a square where the row is right, a cross where it is wrong."""
     points = 72 * cell
     thick = min(max(0.15 * points, 0.7), 2.0)
     for rows, marker, colour, halo in ((right, "s", "white", "black"), (~right, "x", WRONG, "white")):
@@ -192,7 +191,7 @@ def scatter_tsne(
     emphasise: Sequence[int] | None = None,
     columns: int = 2,
 ) -> Figure:
-    """t-SNE maps with a colour and a marker for each class, and its name where its points are densest.
+    """Draw t-SNE maps with a colour and a marker for each class, and its name where its points are densest.
 
     maps: float [M, 2], or a dict of title → [M, 2] drawn `columns` to a row, on one scale (with three or
     more to a row only the legend names the classes); labels: int [M];
@@ -208,28 +207,30 @@ def scatter_tsne(
     for axes in grid[len(maps) :]:
         axes.set_axis_off()
     for axes, (name, points) in zip(grid, maps.items(), strict=False):
-        points = np.asarray(points)
-        for k, label in enumerate(classes):
-            mine = points[labels == k]
-            look = {
-                "c": CLASS_COLOURS[k % len(CLASS_COLOURS)],
-                "marker": CLASS_MARKERS[k % len(CLASS_MARKERS)],
-            }
-            axes.scatter(*mine.T, s=dot, linewidths=0, alpha=0.75, label=label, **look)
-        for k, label in enumerate(classes if len(classes) <= 12 and columns < 3 else ()):
-            if (labels == k).any():
-                text = axes.text(
-                    *np.median(points[labels == k], axis=0), short(label), fontsize=11, ha="center"
-                )
-                text.set_path_effects([withStroke(linewidth=3, foreground="white")])
+        _draw_map(axes, np.asarray(points), labels, classes, dot, named=columns < 3)
         if emphasise is not None:
-            axes.scatter(*points[list(emphasise)].T, s=ring, facecolors="none", edgecolors=INK, linewidths=1)
+            rings = np.asarray(points)[list(emphasise)]
+            axes.scatter(*rings.T, s=ring, facecolors="none", edgecolors=INK, linewidths=1)
         axes.set(xticks=[], yticks=[], aspect="equal")
         axes.set_title(name)
         axes.spines[["left", "bottom"]].set_color(QUIET)
     if len(classes) <= 12:
         handles, names = grid[0].get_legend_handles_labels()
-        figure.legend(
-            handles, names, loc="outside lower center", ncols=min(5, len(names)), markerscale=7 / dot**0.5
-        )
+        place = {"loc": "outside lower center", "ncols": min(5, len(names))}
+        figure.legend(handles, names, markerscale=7 / dot**0.5, **place)
     return figure
+
+
+def _draw_map(
+    axes: Axes, points: np.ndarray, labels: np.ndarray, classes: Sequence[str], dot: float, named: bool
+) -> None:
+    """Draw the dots of each class and, up to twelve classes, their names in the middle of them."""
+    for k, label in enumerate(classes):
+        colour, marker = CLASS_COLOURS[k % len(CLASS_COLOURS)], CLASS_MARKERS[k % len(CLASS_MARKERS)]
+        dots = points[labels == k]
+        axes.scatter(*dots.T, s=dot, linewidths=0, alpha=0.75, label=label, c=colour, marker=marker)
+    for k in range(len(classes) if named and len(classes) <= 12 else 0):
+        if (labels == k).any():
+            place = np.median(points[labels == k], axis=0)
+            text = axes.text(*place, short(classes[k]), fontsize=11, ha="center")
+            text.set_path_effects([withStroke(linewidth=3, foreground="white")])

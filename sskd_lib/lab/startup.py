@@ -1,4 +1,4 @@
-"""The first cell of every notebook: what this machine is, which images, and the networks that are shipped."""
+"""Start a notebook: print machine and images, and give access to both and to the shipped networks."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..data.load import load_images
 from ..models.checkpoint import load_checkpoint
 from ..models.network import Network
 from ..runtime.device import Runtime, choose_runtime
-from .doctor import (
+from .diagnosis import device_line
+from .display import static_reason
+from .shipped import (
     STUDENTS,
     TEACHER,
     dataset_name,
-    device_line,
     missing_weights,
     student_file,
     weights_folder,
     weights_line,
     weights_remedy,
 )
-from .show import static_reason
 from .style import theme
 
 TRAIN, TEST = 10_000, 2_000  # images at most, so that a notebook stays quick with any data set
@@ -31,7 +31,7 @@ TRAIN, TEST = 10_000, 2_000  # images at most, so that a notebook stays quick wi
 
 @dataclass(frozen=True, kw_only=True)
 class Lab:
-    """What a notebook works with: images, device, and the shipped networks for these images."""
+    """A notebook's images and device, and the shipped networks for these images."""
 
     dataset: str
     train: ImageSet
@@ -40,11 +40,11 @@ class Lab:
     static: bool
 
     def teacher(self) -> Network:
-        """The shipped wrn_16_2 teacher with its trained head, in eval mode, on the runtime's device."""
+        """Load the shipped wrn_16_2 teacher with its trained head, in eval mode, on the runtime's device."""
         return self._load(TEACHER)
 
     def student(self, method: str) -> Network:
-        """The shipped resnet8 student of a method. Raises ValueError, with the names, for an unknown one."""
+        """Load the shipped resnet8 student of a method. Raises ValueError for an unknown one."""
         if method not in STUDENTS:
             raise ValueError(f"no student was trained by {method!r}; the methods are: {', '.join(STUDENTS)}.")
         return self._load(student_file(method))
@@ -57,7 +57,7 @@ class Lab:
 
 
 def start() -> Lab:
-    """Set the theme, load the images, say in a few lines what was found, and return it as a `Lab`.
+    """Set the theme, load the images, print a summary of machine and images, and return a `Lab`.
 
     The images are those of SSKD_DATASET (fashion-mnist-lab, fashion-mnist, cifar10, cifar100,
     folder:PATH), at most 10,000 to train and 2,000 to test on. Raises what `load_images` raises.
@@ -71,18 +71,18 @@ def start() -> Lab:
     reason, runtime = static_reason(), choose_runtime()
     runtime.prepare()
     lab = Lab(dataset=dataset, train=sets[0], test=sets[1], runtime=runtime, static=reason is not None)
-    for name, found in _lines(lab, reason):
-        print(f"{name:<9} {found}")
+    for name, text in _summary(lab, reason):
+        print(f"{name:<9} {text}")
     return lab
 
 
-def _lines(lab: Lab, reason: str | None) -> list[tuple[str, str]]:
+def _summary(lab: Lab, reason: str | None) -> list[tuple[str, str]]:
     channels, side = lab.train.images.shape[1:3]
     colour = "grey" if channels == 1 else "colour"
     remedy = f". {weights_remedy(lab.dataset)}" if missing_weights(lab.dataset) else ""
     return [
         ("Python", f"{sys.version.split()[0]}, torch {torch.__version__}"),
-        ("Device", device_line()),
+        ("Device", device_line(lab.runtime)),
         (
             "Images",
             f"{lab.dataset}: {len(lab.train):,} to train and {len(lab.test):,} to test on, "

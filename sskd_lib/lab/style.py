@@ -1,4 +1,4 @@
-"""How every picture of the kit looks: one theme, one colour and one second cue for each method.
+"""Theme of all pictures: one colour and one second cue for each method, text sizes, common parts of axes.
 
 The hues are Okabe and Ito's (2008, safe for the common colour blindnesses), some of them darkened so that
 each reads on white (contrast of at least 3 : 1) and they also differ as greys. A line style
@@ -7,17 +7,20 @@ or a marker says the same thing again, so no picture needs its colours to be und
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 INK = "#1A1A1A"  # text and axes
 QUIET = "#5F5F5F"  # secondary text, 6 : 1 on white
-FAINT = "#D9D9D9"  # fills that stand back
+FAINT = "#D9D9D9"  # fills in the background
+GRID = "#E5E5E5"
 RIGHT, WRONG, DROPPED = "#00493A", "#C95300", "#8A8A8A"  # right rows, wrong rows, what is left out
 HEAT = "cividis"  # one-way scales, readable in grey and by the colour-blind
 CLASS_COLOURS = (
@@ -26,6 +29,9 @@ CLASS_COLOURS = (
 )
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p")  # 11 to 10: 110 pairs
 SMALL, TEXT, TITLE = 11, 12, 13  # points
+FONT = {"fontsize": SMALL, "fontfamily": "DejaVu Sans", "color": INK}
+WIDTH = 9.0  # inches: the width of a notebook's text
+ANGLES = ("upright", "90°", "180°", "270°")  # of the four views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +55,17 @@ _LINES = ("-", "--", "-.", ":")
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:
-    """Style of each name: the fixed one of a method, else the next of the palette in the order given."""
-    found: dict[str, Style] = {}
+    """Return a style for each name: the fixed one of a method, else the next of the palette, in order."""
+    chosen: dict[str, Style] = {}
     for name in names:
-        place = sum(other not in METHOD_STYLES for other in found)
-        found[name] = METHOD_STYLES.get(name) or Style(
+        place = sum(other not in METHOD_STYLES for other in chosen)
+        chosen[name] = METHOD_STYLES.get(name) or Style(
             label=name,
             colour=CLASS_COLOURS[place % len(CLASS_COLOURS)],
             line=_LINES[place % len(_LINES)],
             marker=CLASS_MARKERS[place % len(CLASS_MARKERS)],
         )
-    return found
+    return chosen
 
 
 def theme() -> None:
@@ -96,12 +102,12 @@ def theme() -> None:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that lays out its parts by itself and leaves a margin at its edges."""
+    """Return an empty figure, in inches, that lays out its parts by itself and leaves a margin."""
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
 
 
 def pixels(images) -> np.ndarray:
-    """Turn images into something matplotlib draws: uint8 [M, H, W, 3], grey images repeated thrice.
+    """Return images in the form that matplotlib draws: uint8 [M, H, W, 3], grey ones repeated three times.
 
     images: uint8 or float in [0, 1], torch or numpy, [M, C, H, W] with C = 1 or 3.
     Raises ValueError for another shape.
@@ -116,5 +122,16 @@ def pixels(images) -> np.ndarray:
 
 
 def short(name: str, letters: int = 14) -> str:
-    """Cut a name that would not fit its place. The full one stands in the text beside the picture."""
+    """Shorten a name to so many letters. The text beside the picture has the full one."""
     return name if len(name) <= letters else name[: letters - 1] + "…"
+
+
+def clean_axes(axes: Axes, sides: Sequence[str] = ("top", "right"), **ticks: Any) -> None:
+    """Give ticks small dark labels, and hide the lines at these sides. ticks: as for `Axes.tick_params`."""
+    axes.tick_params(**{"labelsize": SMALL, "labelcolor": INK} | ticks)
+    axes.spines[list(sides)].set_visible(False)
+
+
+def add_legend(target: Any, handles: Sequence[Any], labels: Sequence[str], **more: Any) -> None:
+    """Add a legend without a frame, in small letters, to a figure or to axes."""
+    target.legend(handles, labels, **{"fontsize": SMALL, "frameon": False, "borderpad": 0} | more)

@@ -46,4 +46,4 @@ class HSAKD(Term):
         scores = self.auxiliary(student_output.maps).unbind(1)
         joint = zip(scores, teacher_output.projection.unbind(1), strict=False)
         pairs = [*joint, (student_output.logits, teacher_output.logits)]
-        return sum(kl_rows(s, t, self.temperature).mean() for s, t in pairs)
+        return sum(kl_rows(s, t.detach(), self.temperature).mean() for s, t in pairs)

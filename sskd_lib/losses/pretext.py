@@ -199,4 +199,4 @@ class Imitation(Term):
         """Compare the last rows, those that the task asks about."""
         last = slice(-self.rows_per_image * len(batch.labels), None)
         scores = self.head(student_output.features[last])
-        return kl_rows(scores, teacher_output.projection[last], self.temperature).mean()
+        return kl_rows(scores, teacher_output.projection[last].detach(), self.temperature).mean()

@@ -51,8 +51,9 @@ def error_rank(scores: Tensor, targets: Tensor) -> Tensor:
 def transfer_mask(scores: Tensor, targets: Tensor, keep_wrong: float) -> Tensor:
     """Choose the rows worth imitating: all right ones and the least wrong of the others.
 
-    Rows are put in order of `error_rank` (ties keep their order) and the first
-    #right + ⌊keep_wrong · #wrong⌋ are kept.
+    Rows are put in order of `error_rank` and the first #right + ⌊keep_wrong · #wrong⌋ are kept. Rows of equal
+    rank keep their order. In the published code the sort is not stable, so it is undefined there which of the
+    rows that share the rank at the cut are kept.
 
     scores: float [N, K], the TEACHER's; targets: int64 [N]; keep_wrong: share of the wrong rows, in
     [0, 1]. Returns bool [N]. Raises ValueError for a share outside [0, 1].

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..data.images import ImageSet
 from ..data.load import load_images
+from ..losses import Method
+from ..models.checkpoint import load_checkpoint, read_card
+from ..models.network import Network
 from ..runtime.device import Runtime, choose_runtime, find_device
 from ..runtime.distributed import current, local_device
 
@@ -62,3 +66,51 @@ class TrainingOptions(RunOptions):
     def keywords(self) -> dict[str, Any]:
         """Return these options as keywords of a training function."""
         return super().keywords() | {"seed": self.seed}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillOptions(TrainingOptions):
+    """Options of a distillation."""
+
+    # folder of the result, with sub-folders 1, 2, … for several students; an interrupted run resumes there
+    out: Path
+    teacher: Path | None = None  # checkpoint of a teacher with a trained head (not for ce, nor with a table)
+    table: Path | None = None  # folder of a teacher table made by the command table, in place of the teacher
+    student: tuple[str, ...] = ("resnet8",)  # names of the backbones; one for all students or one each
+    # ce, kd, kd+rotations, sskd, fitnet, at, dkd, … (an unknown name lists all), also joined, as in sskd+dkd;
+    # one for all students or one each. sskd-exemplar, sskd-jigsaw, sskd-rotation and hsakd need a teacher
+    # from `head --task`.
+    method: tuple[str, ...] = ("sskd",)
+    first_weights: tuple[int, ...] = ()  # seeds of the students' first weights, one each; default: --seed
+    preset: str = "official-code"  # weights of the terms: official-code, arxiv or eccv-supp
+    # numbers of the preset to change, for example --override ss 5 ss_keep_wrong 0.5
+    override: dict[str, float] = dataclasses.field(default_factory=dict)
+    dry_run: bool = False  # time a few steps, print the cost of the whole training, and write nothing
+
+    def students(self) -> list[tuple[str, str, int]]:
+        """Return (backbone, method, seed of the first weights) of each student."""
+        seeds = self.first_weights or (self.seed,)
+        columns = {"--student": self.student, "--method": self.method, "--first-weights": seeds}
+        count = max(map(len, columns.values()))
+        for name, values in columns.items():
+            if len(values) not in (1, count):
+                raise ValueError(
+                    f"{name} has {len(values)} entries for {count} students: give one each, or one for all."
+                )
+        return list(zip(*(values * (count // len(values)) for values in columns.values()), strict=True))
+
+    def load_teacher(self, methods: Sequence[Method]) -> Network | None:
+        """Load the teacher, None without one.
+
+        Raises ValueError if a method compares projections and the head of the checkpoint is not trained.
+        """
+        if self.teacher is None:
+            return None
+        card = read_card(self.teacher)
+        untrained = card.get("kind") == "teacher" and "head" not in card.get("stages", {})
+        if untrained and any(method.needs_projection for method in methods):
+            raise ValueError(
+                f"the projection head in {self.teacher} is not trained yet. Run `python -m sskd_lib head "
+                f"--teacher {self.teacher} --out FOLDER` first, and give its teacher.safetensors to distill."
+            )
+        return load_checkpoint(self.teacher)

@@ -52,7 +52,7 @@ def test_recorded_runs_are_found_again(tmp_path: Path) -> None:
     )
     results = tmp_path / "runs.jsonl"
     results.write_text(json.dumps({"key": plan.key, "last": 1.0, "best": 1.0, "seconds": 1.0}) + "\n")
-    few_labels.train_all([plan], jobs=1, results=results)  # recorded already: nothing is trained
+    few_labels.train_all([plan], processes=1, results=results)  # recorded already: nothing is trained
     assert len(few_labels.read(results)) == 1
 
 
@@ -90,11 +90,11 @@ def test_fast_and_exact_runs_are_kept_apart(tmp_path: Path) -> None:
         setting="fashion", method="ce", epochs=1, seed=0, split="test", folder="", device="cpu", out=tmp_path
     )
     exact = replace(plan, exact=True)
-    assert plan.key == exact.key and plan.own_folder != exact.own_folder
+    assert plan.key == exact.key and plan.run_folder != exact.run_folder
     results = write_runs(tmp_path / "fast.jsonl", False, {("ce", 0): 60.0})
     before = results.read_bytes()
     with pytest.raises(ValueError, match="fast.jsonl has runs of the fast kind.*--results FILE"):
-        few_labels.train_all([exact], jobs=1, results=results)
+        few_labels.train_all([exact], processes=1, results=results)
     assert results.read_bytes() == before and list(tmp_path.iterdir()) == [results]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import sskd_lib as sskd
 from sskd_lib import Output, Recipe
-from sskd_lib.losses import error_rank, own_image, similarity_matrix
+from sskd_lib.losses import Batch, error_rank, image_of_row, similarity_matrix
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
 
@@ -54,9 +54,9 @@ def test_published_terms_equal_the_kits_on_the_same_outputs(dtype: torch.dtype, 
     matrix = similarity_matrix(teacher.projection[images:], teacher.projection[:images])
     recipe = Recipe(
         tf_keep_wrong=share_without_tie(teacher.logits[images:], labels.repeat(3)),
-        ss_keep_wrong=share_without_tie(matrix, own_image(3 * images, images)),
+        ss_keep_wrong=share_without_tie(matrix, image_of_row(3 * images, images)),
     )
-    ours = sskd.create_method("sskd", recipe)(student, teacher, labels)
+    ours = sskd.create_method("sskd", recipe)(student, teacher, Batch(labels))
     theirs, _ = published.published_terms(interleaved(student), interleaved(teacher), labels, recipe)
     for name, value in ours.items():
         torch.testing.assert_close(theirs[name], value, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
@@ -73,8 +73,8 @@ def test_published_step_moves_the_weights_as_the_kits_does_on_the_same_pixels(dt
 
     optimizer = torch.optim.SGD(ours.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, fused=True)
     with torch.no_grad():
-        taught = teacher(views)
-    sskd.create_method("sskd", recipe)(ours(views), taught, data.labels)["total"].backward()
+        teacher_output = teacher(views)
+    sskd.create_method("sskd", recipe)(ours(views), teacher_output, Batch(data.labels))["total"].backward()
     optimizer.step()
 
     normalised = interleave((views - theirs.mean) / theirs.std)

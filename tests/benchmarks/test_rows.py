@@ -28,16 +28,17 @@ def test_the_kits_timed_step_and_its_phases_are_the_step_of_distill(setting: row
         rows.real_step(setting.students(), teacher, data, 8, setting.exact) for _ in range(3)
     )
     for _ in range(2):  # an epoch
-        timed[0].call(next(timed[1]))
+        timed()
     phases = []
-    for (made, batches), halves in ((cut, False), (split, True)):
-        phased = rows.phased_step(made.lesson, made.jobs[0], batches, split=halves)
+    for kit, halves in ((cut, False), (split, True)):
+        phased = rows.phased_step(kit, split=halves)
         phases.append([list(phased()) for _ in range(2)][1])
     assert [name for name in phases[1] if name != "losses backward"] == phases[0]
     for name, value in expected.items():
-        assert torch.equal(timed[0].jobs[0].network.state_dict()[name], value), name
-        assert torch.equal(cut[0].jobs[0].network.state_dict()[name], value), name
-        torch.testing.assert_close(split[0].jobs[0].network.state_dict()[name], value)
+        exact, phased, halved = (kit.training.states[0].network for kit in (timed, cut, split))
+        assert torch.equal(exact.state_dict()[name], value), name
+        assert torch.equal(phased.state_dict()[name], value), name
+        torch.testing.assert_close(halved.state_dict()[name], value)
 
 
 PASSES = {  # of 32 views in one step of each row: by teachers in eval mode, by students in train mode
@@ -62,13 +63,14 @@ def test_every_row_passes_the_views_through_its_networks_and_nothing_more(
     setting: rows.Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "SMALL", ("resnet14", "resnet8"))
-    features, seen = sskd.models.resnet.Backbone.features, []
+    backbone = type(setting.teacher().backbone)
+    features, seen = backbone.features, []
 
     def counted(self: torch.nn.Module, x: Tensor) -> Tensor:
         seen.append((self.training, torch.is_grad_enabled(), len(x)))
         return features(self, x)
 
-    monkeypatch.setattr(sskd.models.resnet.Backbone, "features", counted)
+    monkeypatch.setattr(backbone, "features", counted)
     found = {}
     for name, build in rows.builders(setting).items():
         row = build()

@@ -24,7 +24,7 @@ def test_ratios_are_taken_round_by_round() -> None:
         "three students": [5.0, 20.0],
     }
     phases = {
-        "feed": [0.5, 0.5],
+        "loader": [0.5, 0.5],
         "views": [0.5, 0.5],
         "teacher": [6.0, 5.0],
         "losses": [2.0, 1.0],
@@ -52,7 +52,10 @@ def test_step_records_what_it_prints(
     out = tmp_path / "new" / "step.json"
     names = ("published", "kit, exact", "kit", "kit, table", "networks, exact", "student alone")
     pairs = (("resnet8", "resnet8"), ("no_such_net", "resnet8"))
-    step.main(pairs, names, batch=4, classes=3, rounds=2, device="cpu", memory=False, name="test", out=out)
+    sizes = {"batch": 4, "classes": 3, "rounds": 2}
+    step.main(
+        step.Options(pairs=pairs, rows=names, device="cpu", memory=False, name="test", out=out, **sizes)
+    )
     record = json.loads(out.read_text(encoding="utf-8"))
     assert record["machine"]["name"] == "test"
     assert record["versions"]["torch"] == torch.__version__

@@ -1,4 +1,4 @@
-"""Fashion-MNIST's and CIFAR's file formats: looked for, checked, read, and refused when damaged or malicious."""
+"""Fashion-MNIST's and CIFAR's files: looked for, checked, read, and refused when damaged or malicious."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_cifar_without_network_says_what_was_tried_and_what_to_do(cifar, tmp_pat
     text = str(caught.value)
     assert f"{CLOSED}/first/" in text and f"{CLOSED}/second/" in text and text.count("refused") == 2
     assert str(tmp_path / "cifar-10-python.tar.gz") in text and "fashion-mnist-lab" in text
-    with pytest.raises(FileNotFoundError, match="root names .* which is no folder"):
+    with pytest.raises(FileNotFoundError, match=r"root names .* which is no folder"):
         load_images("cifar10", root=tmp_path / "missing")
 
 

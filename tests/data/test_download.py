@@ -7,6 +7,7 @@ import hashlib
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -51,10 +52,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         how = self.path.split("/")[1]
         self.server.requests.append(how)
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             getattr(self, how)()
-        except (BrokenPipeError, ConnectionResetError):
-            pass
 
     def good(self) -> None:
         self.head(200, len(CONTENT))

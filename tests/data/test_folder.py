@@ -1,32 +1,21 @@
-"""Folders of images: layouts, sizes and modes, the held-out fifth, the cache, and what a broken one says."""
+"""Folders of images read into memory: layouts, sizes and modes, the held-out fifth, the cache, errors."""
 
 from __future__ import annotations
 
-import io
 import os
-from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
+from helpers.image_folders import noise, save_image
 from PIL import Image
 
-from sskd_lib.data import image_folder
+from sskd_lib.data import convert
 from sskd_lib.data.load import load_images
 from sskd_lib.files import cache_folder
 
 pytestmark = pytest.mark.usefixtures("own_home")
-
-
-def save(path: Path, pixels: np.ndarray | Image.Image, **options) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    image.save(path, **options)
-    return path
-
-
-def colour(seed: int, side: int = 32) -> np.ndarray:
-    return np.random.RandomState(seed).randint(0, 256, (side, side, 3), dtype=np.uint8)
 
 
 @pytest.fixture
@@ -35,9 +24,9 @@ def folder(tmp_path):
     for split, count in (("train", 3), ("test", 2)):
         for label, name in enumerate(("cat", "dog")):
             for index in range(count):
-                save(
+                save_image(
                     tmp_path / "pets" / split / name / f"{index}.png",
-                    colour(100 * count + 10 * label + index),
+                    noise(100 * count + 10 * label + index),
                 )
     return tmp_path / "pets"
 
@@ -45,25 +34,25 @@ def folder(tmp_path):
 @pytest.fixture
 def decoded(monkeypatch):
     """The files that were decoded rather than taken from the cache."""
-    seen, decode = [], image_folder.decode_image
+    seen, decode = [], convert.decode_image
 
     def watched(file, size):
         seen.append(file.name)
         return decode(file, size)
 
-    monkeypatch.setattr(image_folder, "decode_image", watched)
+    monkeypatch.setattr(convert, "decode_image", watched)
     return seen
 
 
 def test_a_folder_with_train_and_test(folder):
     (folder / "train" / "cat" / "notes.txt").write_text("not an image")
     (folder / "train" / ".ipynb_checkpoints").mkdir()
-    save(folder / "train" / "cat" / ".ipynb_checkpoints" / "0.png", colour(0))
+    save_image(folder / "train" / "cat" / ".ipynb_checkpoints" / "0.png", noise(0))
     train, test = load_images(f"folder:{folder}"), load_images(f"folder:{folder}", "test")
     assert train.classes == test.classes == ("cat", "dog") and train.name == "folder:pets"
     assert train.labels.tolist() == [0, 0, 0, 1, 1, 1] and test.labels.tolist() == [0, 0, 1, 1]
-    assert torch.equal(train.images[4], torch.from_numpy(colour(311)).permute(2, 0, 1))
-    assert torch.equal(test.images[1], torch.from_numpy(colour(201)).permute(2, 0, 1))
+    assert torch.equal(train.images[4], torch.from_numpy(noise(311)).permute(2, 0, 1))
+    assert torch.equal(test.images[1], torch.from_numpy(noise(201)).permute(2, 0, 1))
 
 
 def test_val_is_another_name_of_test_as_imagenet_has_it(folder):
@@ -71,10 +60,10 @@ def test_val_is_another_name_of_test_as_imagenet_has_it(folder):
     (folder / "test").rename(folder / "val")
     assert len(load_images(f"folder:{folder}")) == 6
     assert load_images(f"folder:{folder}", "test").fingerprint() == test
-    save(folder / "test" / "0.png", colour(0))  # ImageNet's test images have no labels
+    save_image(folder / "test" / "0.png", noise(0))  # ImageNet's test images have no labels
     assert load_images(f"folder:{folder}", "test").fingerprint() == test
     for name in ("cat", "dog"):
-        save(folder / "test" / name / "0.png", colour(1))
+        save_image(folder / "test" / name / "0.png", noise(1))
     assert len(load_images(f"folder:{folder}", "test")) == 2  # test/ comes first, val/ is left alone
 
 
@@ -84,7 +73,7 @@ def test_a_val_level_without_classes_is_no_reason_to_hold_out_training_images(fo
         file.rename(folder / "val" / f"{file.parent.name}{file.name}")
     for name in ("cat", "dog"):
         (folder / "val" / name).rmdir()
-    with pytest.raises(ValueError, match="val holds images, but not in a sub-folder for each class. Sort"):
+    with pytest.raises(ValueError, match=r"val has images, but not in one sub-folder per class\. Sort"):
         load_images(f"folder:{folder}")
 
 
@@ -92,7 +81,7 @@ def test_a_val_level_without_classes_is_no_reason_to_hold_out_training_images(fo
 def test_without_test_a_fixed_stratified_fifth_is_held_out(tmp_path, level):
     for label, name in enumerate("abc"):
         for index in range(10):
-            save(
+            save_image(
                 tmp_path / "set" / level / name / f"{index}.png",
                 np.full((8, 8), 10 * label + index, np.uint8),
             )
@@ -125,9 +114,9 @@ def test_any_size_and_mode_becomes_a_square_of_the_middle(tmp_path):
         ("5bits", Image.new("1", (8, 8), 1), {}),
         ("6grey", Image.new("LA", (8, 8), (77, 255)), {}),
     ):
-        save(tmp_path / "set" / "train" / "a" / f"{name}.png", pixels, **options)
+        save_image(tmp_path / "set" / "train" / "a" / f"{name}.png", pixels, **options)
     for name in ("train/b", "test/a", "test/b"):
-        save(tmp_path / "set" / name / "0.png", np.zeros((8, 8), np.uint8))
+        save_image(tmp_path / "set" / name / "0.png", np.zeros((8, 8), np.uint8))
     images = load_images(f"folder:{tmp_path / 'set'}", size=8)
     wide, turned, sixteen, clear, palette, bits, grey, _ = images.images
     assert wide[:, :, 2:6].float().mean((1, 2)).tolist() == [
@@ -143,11 +132,11 @@ def test_any_size_and_mode_becomes_a_square_of_the_middle(tmp_path):
 
 def test_all_grey_images_have_one_channel_and_a_colour_anywhere_makes_three(folder):
     for file in folder.rglob("*.png"):
-        save(file, Image.fromarray(colour(1)).convert("L").convert("RGB"))
+        save_image(file, Image.fromarray(noise(1)).convert("L").convert("RGB"))
     grey = load_images(f"folder:{folder}")
-    expected = np.asarray(Image.fromarray(colour(1)).convert("L"))
+    expected = np.asarray(Image.fromarray(noise(1)).convert("L"))
     assert grey.in_channels == 1 and np.array_equal(grey.images[0, 0], expected)
-    save(folder / "test" / "dog" / "1.png", colour(2))
+    save_image(folder / "test" / "dog" / "1.png", noise(2))
     assert (
         load_images(f"folder:{folder}").in_channels
         == load_images(f"folder:{folder}", "test").in_channels
@@ -157,7 +146,7 @@ def test_all_grey_images_have_one_channel_and_a_colour_anywhere_makes_three(fold
 
 def test_a_large_photo_is_resized(folder):
     flat = np.zeros((600, 900, 3), np.uint8) + np.array([200, 100, 50], np.uint8)
-    save(folder / "train" / "cat" / "3.jpg", flat, quality=95)
+    save_image(folder / "train" / "cat" / "3.jpg", flat, quality=95)
     image = load_images(f"folder:{folder}", size=16).images[3]
     assert image.shape == (3, 16, 16)
     assert (image.float().mean((1, 2)) - torch.tensor([200.0, 100.0, 50.0])).abs().max() < 3
@@ -171,52 +160,70 @@ def test_the_cache_spares_decoding_until_something_changes(folder, decoded):
     assert len(decoded) == 10 and len(list(cache_folder().iterdir())) == 1
     load_images(f"folder:{folder}", size=16)
     assert len(decoded) == 20
-    save(folder / "train" / "cat" / "1.png", colour(999))
+    save_image(folder / "train" / "cat" / "1.png", noise(999))
     os.utime(folder / "train" / "cat" / "1.png", ns=(1, 1))
     changed = load_images(f"folder:{folder}")
     assert len(decoded) == 30 and changed.fingerprint() != first.fingerprint()
     assert len(list(cache_folder().iterdir())) == 2  # one for each size, none left over
 
 
-def test_a_damaged_cache_is_built_anew_without_a_word(folder, decoded, capsys):
+def test_a_damaged_cache_is_made_again_without_a_word(folder, decoded, capsys):
     expected = load_images(f"folder:{folder}").fingerprint()
     (cached,) = cache_folder().iterdir()
-    good = cached.read_bytes()
-    flipped = bytearray(good)
-    flipped[len(good) // 2] ^= 1
-    other = io.BytesIO()
-    with np.load(io.BytesIO(good)) as cache:
-        np.savez(other, images=cache["images"][:, :, :9], key=cache["key"])
-    for count, damaged in enumerate(
-        (b"", b"rubbish", good[: len(good) // 2], bytes(flipped), other.getvalue())
-    ):
-        cached.write_bytes(damaged)
+    good = {path.name: path.read_bytes() for path in cached.glob("*.*")}
+    assert {"card.json", "train.npy", "test.npy", "train-labels.npy", "test-labels.npy"} <= set(good)
+    pixels = good["train.npy"]
+    flipped = bytearray(pixels)
+    flipped[len(pixels) // 2] ^= 1
+    other = pixels.replace(b"(6, 3, 32, 32)", b"(6, 3, 16, 64)")
+    for damaged in (b"", b"rubbish", pixels[: len(pixels) // 2], bytes(flipped), other):
+        (cached / "train.npy").write_bytes(damaged)
         assert load_images(f"folder:{folder}").fingerprint() == expected
-        assert len(decoded) == 10 * (count + 2) and cached.read_bytes()[:4] == b"PK\x03\x04"
+        assert {path.name: path.read_bytes() for path in cached.glob("*.*")} == good
+    for name in ("card.json", "train-labels.npy"):
+        for damage in (lambda path: path.write_bytes(b"{}"), lambda path: path.unlink()):
+            damage(cached / name)
+            assert load_images(f"folder:{folder}").fingerprint() == expected
+            assert {path.name: path.read_bytes() for path in cached.glob("*.*")} == good
     assert capsys.readouterr() == ("", "")
+
+
+def test_reading_from_the_cache_writes_nothing(folder):
+    load_images(f"folder:{folder}")
+    times = {path: path.stat().st_mtime_ns for path in cache_folder().rglob("*.*") if path.suffix}
+    load_images(f"folder:{folder}")
+    assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
 def test_a_cache_folder_that_cannot_be_written_is_no_error(folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
-    monkeypatch.setattr(image_folder, "cache_folder", lambda: tmp_path / "file" / "sskd")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert len(load_images(f"folder:{folder}")) == 6
+
+
+def test_images_that_the_memory_cannot_take_are_refused(folder, monkeypatch, decoded):
+    memory = psutil.virtual_memory()._replace(available=30_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    with pytest.raises(ValueError, match=r"pets at 32 x 32 pixels needs 1\.84e-05 GB of memory"):
+        load_images(f"folder:{folder}")
+    assert decoded == []
+    assert len(load_images(f"folder:{folder}", "test")) == 4
 
 
 def test_a_corrupt_image_is_named(folder):
     path = folder / "train" / "dog" / "1.png"
     for content in (b"", b"no image", path.read_bytes()[:200]):
         path.write_bytes(content)
-        with pytest.raises(ValueError) as caught:
+        with pytest.raises(ValueError, match=f"cannot read the image {path} .*Delete it or replace it"):
             load_images(f"folder:{folder}")
-        assert f"cannot read the image {path}" in str(caught.value) and "Delete it" in str(caught.value)
 
 
 def test_what_a_folder_can_lack(folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no folder .*missing. Expected: a sub-folder"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*missing\. Expected: one sub-folder"):
         load_images(f"folder:{tmp_path / 'missing'}")
     with pytest.raises(ValueError, match="has 0 sub-folders; at least two classes"):
         load_images(f"folder:{folder / 'train' / 'cat'}")
-    with pytest.raises(ValueError, match=r"cat holds 3 images; every class needs at least 5"):
+    with pytest.raises(ValueError, match=r"cat has 3 images; every class needs at least 5"):
         load_images(f"folder:{folder / 'train'}")
     with pytest.raises(ValueError, match="size=0"):
         load_images(f"folder:{folder}", size=0)
@@ -224,7 +231,7 @@ def test_what_a_folder_can_lack(folder, tmp_path):
     with pytest.raises(ValueError, match=r"different classes: only in train/: emu; only in test/: none"):
         load_images(f"folder:{folder}")
     (folder / "test" / "emu").mkdir()
-    with pytest.raises(ValueError, match=r"emu holds no image \(.*png.*\); add some or delete the folder"):
+    with pytest.raises(ValueError, match=r"emu has no image \(.*png.*\); add some or delete the folder"):
         load_images(f"folder:{folder}")
     (folder / "train").rename(folder / "rest")
     with pytest.raises(ValueError, match="has a test/ level but no train/"):

@@ -66,11 +66,11 @@ def test_the_lab_packs_images_are_the_originals_and_the_script_makes_it_again(tm
 def test_a_damaged_or_missing_lab_pack_says_how_to_repair_it(tmp_path, monkeypatch):
     pack = tmp_path / data.LAB_PACK.name
     monkeypatch.setattr(data, "LAB_PACK", pack)
-    with pytest.raises(FileNotFoundError, match="is missing. .*git checkout -- data/fashion-mnist-lab.npz"):
+    with pytest.raises(FileNotFoundError, match=r"is missing\. .*git checkout -- data/fashion-mnist-lab.npz"):
         load_images("fashion-mnist-lab")
     pack.write_bytes(b"broken")
     pack.with_suffix(".json").write_text('{"sha256": "1234"}')
-    with pytest.raises(ValueError, match="is damaged: .*1234.* git checkout"):
+    with pytest.raises(ValueError, match=r"is damaged: .*1234.* git checkout"):
         load_images("fashion-mnist-lab")
 
 

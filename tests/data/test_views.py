@@ -202,6 +202,6 @@ def test_only_uint8_batches_are_taken(make, images, described):
 
 def test_four_views_refuses_oblong_images():
     oblong = torch.zeros(2, 1, 8, 10, dtype=torch.uint8)
-    with pytest.raises(ValueError, match="square images, but these are 8 x 10 pixels.*Crop or resize"):
+    with pytest.raises(ValueError, match=r"square images, but these are 8 x 10 pixels.*Crop or resize"):
         four_views(oblong)
     assert one_view(oblong).shape == (2, 1, 8, 10)

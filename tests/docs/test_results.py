@@ -13,7 +13,8 @@ from helpers.documents import RESULTS, cells, page, words
 from scipy import optimize, stats
 
 from sskd_lib.evaluation import interval
-from sskd_lib.lab.zoo import FOLDER, LONGER, by_method, holm, p_value, paired, zoo_runs
+from sskd_lib.lab.comparison.runs import FOLDER, LONGER, by_method, zoo_runs
+from sskd_lib.lab.comparison.statistics import holm, p_value, paired
 from sskd_lib.losses import METHODS
 from sskd_lib.reproduce.results import as_csv, as_markdown, result_rows
 
@@ -123,7 +124,9 @@ def test_what_24_epochs_showed():
     )
     text = words("docs/results.md")
     count = [len(values) for values in p_values]
-    assert f"{alone[0]} of {count[0]} gaps to KD on the first pair and {alone[1]} of {count[1]} on the" in text
+    assert (
+        f"{alone[0]} of {count[0]} gaps to KD on the first pair and {alone[1]} of {count[1]} on the" in text
+    )
     assert f"(Holm), {corrected[0]} and {corrected[1]} remain" in text
 
 
@@ -153,3 +156,37 @@ def test_what_the_format_of_the_layers_changed():
     others = moved["fitnet"] + moved["reviewkd"]
     expected = f"between {-min(others):.1f} points below and {max(others):.1f} above"
     assert expected in words("benchmarks/README.md")
+
+
+# ---- rounded figures in the sentences below the tables -------------------------------------------
+
+
+def test_gains_over_kd_as_the_text_rounds_them():
+    gains = {
+        (setting, epochs): interval(gaps(accuracies(setting, epochs), "kd"))
+        for setting, lengths in (("cifar10", (30, 60, 240)), ("fashion", (60, 240, 480)))
+        for epochs in lengths
+    }
+    for place in (("cifar10", 30), ("fashion", 60)):  # "nothing measurable"
+        mean, half = gains[place]
+        assert abs(mean) < half
+    rounded = {place: round(mean) for place, (mean, _) in gains.items()}
+    assert (rounded["cifar10", 60], rounded["cifar10", 240]) == (6, 10)
+    assert (rounded["fashion", 240], rounded["fashion", 480]) == (3, 3)
+    text = words("docs/results.md")
+    assert "about 6 points after 60, about 10 after 240" in text
+    assert "about 3 points after 240 and after 480" in text
+
+
+def test_gaps_of_all_methods_as_the_text_rounds_them():
+    runs = zoo_runs()
+    similar, cross = (
+        {method: statistics.fmean(values) for method, values in paired(by_method(runs, pair)).items()}
+        for pair in dict.fromkeys(run["pair"] for run in runs)
+    )
+    best = sorted(similar, key=similar.get, reverse=True)[:3]
+    assert {round(similar[method]) for method in best} == {8, 9, 10}
+    assert set(best) == {"reviewkd", "fitnet", "nst"}
+    assert (round(cross["sskd-jigsaw"]), round(cross["hsakd"])) == (6, 3)
+    assert all(gap[m] < 0 for gap in (similar, cross) for m in ("dkd", "dkd-ls", "kd-ls", "ft", "simkd"))
+    assert round(statistics.fmean(paired(by_method(zoo_runs(LONGER), "resnet20→resnet8"))["sskd"])) == 9

@@ -62,11 +62,13 @@ def test_the_ratios_in_the_text():
     float32, bfloat16, cached = (
         second[f"published / {row}"]["median"] for row in ("kit, float32", "kit", "kit, table")
     )
-    assert f"float32 gains {float32:.2f}, bfloat16 {bfloat16:.2f}, and the cached teacher {cached:.2f}" in text
+    assert (
+        f"float32 gains {float32:.2f}, bfloat16 {bfloat16:.2f}, and the cached teacher {cached:.2f}" in text
+    )
 
 
 def test_what_limits_the_ratio():
-    """Rates of matrix products, from arithmetic, time and utilisation; and the share that 3 times would take."""
+    """Rates of matrix products from arithmetic, time and utilisation; and the share needed for 3 times."""
     pair = record("step_cpu")["pairs"][FIRST]
     rate, used = {}, {}
     for name in ("published", "kit"):
@@ -101,7 +103,11 @@ def test_cost_of_the_methods():
     assert set(methods) == set(METHODS) - set(BASES)
     too_large = 3 * 64 * 128 * 64  # [3B, D, B]
     sizes = {n: f["largest tensor"] for n, f in methods.items() if f["largest tensor"] >= too_large}
-    assert set(sizes) == set("at vid ab nst fsp kdsvd reviewkd crd sskd-exemplar hsakd".split())
+    assert set(sizes) == {
+        *("at", "vid", "ab", "nst", "fsp", "kdsvd", "reviewkd", "crd"),
+        "sskd-exemplar",
+        "hsakd",
+    }
     assert [size for size in sizes.values() if f"{size / 1e6:.2f}" not in text] == []
 
 
@@ -111,7 +117,10 @@ def test_cost_of_the_methods():
 def test_what_a_teacher_table_takes():
     draws, images = 8, 50_000
     row = cells("docs/scale.md")[f"{draws}, for 50,000 images, 100 classes, projections of 128 numbers"]
-    assert row == [f"{4 * draws * images / 1e6:g} million", f"{table_bytes(images, 100, 128, draws) / 1e9:.1f} GB"]
+    assert row == [
+        f"{4 * draws * images / 1e6:g} million",
+        f"{table_bytes(images, 100, 128, draws) / 1e9:.1f} GB",
+    ]
     assert f"passes {240 * 4 * images / 1e6:g} million views through its teacher" in words("docs/scale.md")
 
 

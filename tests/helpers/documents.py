@@ -11,7 +11,12 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("data/*.md"), *ROOT.glob("benchmarks/*.md"))
+    for path in (
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("data/*.md"),
+        *ROOT.glob("benchmarks/*.md"),
+    )
 )
 
 
@@ -37,7 +42,8 @@ def cells(name: str) -> dict[str, list[str]]:
 
 def blocks(name: str, language: str) -> list[str]:
     """The code of a page in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", page(name), flags=re.MULTILINE | re.DOTALL)
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", page(name), flags=re.MULTILINE | re.DOTALL)
+    return [code for kind, code in fences if kind == language]
 
 
 def record(name: str) -> dict[str, Any]:

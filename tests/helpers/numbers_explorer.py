@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sskd_lib.lab.canvas import Canvas
-from sskd_lib.lab.explorers.base import Control, Explorer
+from sskd_lib.lab.explorers import Control, Explorer
 from sskd_lib.lab.explorers.hover import Spot
 
 

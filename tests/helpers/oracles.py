@@ -179,9 +179,7 @@ def conv_norm(layers: nn.Sequential, x: Array) -> Array:
     h, w = x.shape[2:]
     x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     places = product(range(size), repeat=2)
-    y = sum(
-        np.einsum("oc,nchw->nohw", weight[:, :, i, j], x[:, :, i : i + h, j : j + w]) for i, j in places
-    )
+    y = sum(np.einsum("oc,nchw->nohw", weight[:, :, i, j], x[:, :, i : i + h, j : j + w]) for i, j in places)
     mean, variance = y.mean((0, 2, 3), keepdims=True), y.var((0, 2, 3), keepdims=True)
     return (y - mean) / np.sqrt(variance + 1e-5)
 
@@ -328,7 +326,9 @@ def wttm(s: Array, t: Array, gamma: float, weighted: bool) -> float:
 # ---- one row per term ----------------------------------------------------------------------------
 
 ORACLES: dict[str, Callable[[Any, Output, Output, Batch], float]] = {
-    "fitnet": lambda term, s, t, _: mean_square(layer(term.regressor, s.maps[term.stage]), t.maps[term.stage]),
+    "fitnet": lambda term, s, t, _: mean_square(
+        layer(term.regressor, s.maps[term.stage]), t.maps[term.stage]
+    ),
     "at": lambda term, s, t, _: sum(at(*pair, term.p) for pair in stages(s, t)),
     "sp": lambda term, s, t, _: sp(s.maps[-1], t.maps[-1]),
     "vid": lambda term, s, t, _: sum(

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from sskd_lib.lab.recordings import Recording
+from sskd_lib.lab.time_machine_data import Recording
 
 CLASSES = tuple(f"class {k}" for k in "ABCDEFGHIJ")
 

@@ -15,8 +15,8 @@ import torch
 
 import sskd_lib as sskd
 from sskd_lib import lab
-from sskd_lib.lab import mapping as maps
-from sskd_lib.lab.doctor import TEACHER, student_file, weights_folder
+from sskd_lib.lab import atlas_data as maps
+from sskd_lib.lab.shipped import TEACHER, student_file, weights_folder
 from sskd_lib.models.build import build_network
 
 SPEC = {"model": "resnet8", "num_classes": 4, "in_channels": 1, "projection": False}
@@ -177,7 +177,7 @@ def test_damaged_files_are_made_anew(tmp_path, images, capsys) -> None:
 
 WRITER = """
 import sys; from pathlib import Path
-import numpy as np; from sskd_lib.lab import mapping as maps
+import numpy as np; from sskd_lib.lab import atlas_data as maps
 folder, key = Path(sys.argv[1]), sys.argv[2]
 with np.load(folder / maps.file_name(key)) as kept:
     part = {name: kept[name] for name in ("logits", "points", "neighbours")}

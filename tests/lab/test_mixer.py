@@ -9,7 +9,7 @@ from scipy import stats
 
 from sskd_lib.lab.explorers.mixer import Mixer, explore_mix
 from sskd_lib.lab.explorers.page import MOST, page_options
-from sskd_lib.lab.recordings import Recording
+from sskd_lib.lab.time_machine_data import Recording
 from sskd_lib.recipes import PRESETS
 
 

@@ -16,7 +16,7 @@ from helpers.explorers import selection_explorer, temperature_explorer
 from helpers.pages import Reader
 from helpers.pictures import picture
 
-from sskd_lib.lab.explorers.base import Control
+from sskd_lib.lab.explorers import Control
 from sskd_lib.lab.explorers.page import MOST, explorer_html, page_options
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sskd_lib import lab
 
-module = importlib.import_module("sskd_lib.lab.recorded")
+module = importlib.import_module("sskd_lib.lab.few_labels")
 
 
 def write(path: Path, *keys: list) -> None:

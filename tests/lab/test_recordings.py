@@ -20,8 +20,8 @@ import torch
 from helpers.training import pictures
 
 import sskd_lib as sskd
-from sskd_lib.lab import recordings
-from sskd_lib.lab.recordings import load_recording, recipe_of
+from sskd_lib.lab import time_machine_data
+from sskd_lib.lab.time_machine_data import load_recording, recipe_of
 
 SMALL = {
     "SCHEDULE": sskd.Schedule(epochs=4, batch_size=8, lr=0.02),
@@ -127,7 +127,7 @@ def test_what_is_recorded_is_what_a_lone_training_does(parts):
     truth = small_materials()[2].labels.numpy()
     for labels, row in ((16, 1), (8, 0)):
         (file,) = parts.glob(f"labels-{labels}-seed-1-*.npz")
-        group = recordings.read_npz(file)
+        group = time_machine_data.read_npz(file)
         facts = json.loads(str(group["facts"]))
         history, output = lone_run(facts["settings"][row], labels)
         logits = output.logits.numpy()
@@ -162,7 +162,7 @@ def test_a_killed_recording_goes_on(parts, tmp_path):
     assert not list(tmp_path.glob("*.npz"))
     make.train(labels=(16,), seeds=(0,), folder=tmp_path)
     (file,) = tmp_path.iterdir()
-    again, once = recordings.read_npz(file), recordings.read_npz(parts / file.name)
+    again, once = time_machine_data.read_npz(file), time_machine_data.read_npz(parts / file.name)
     assert again.keys() == once.keys()
     for name in again.keys() - {"facts"}:
         np.testing.assert_array_equal(again[name], once[name])
@@ -202,7 +202,7 @@ def test_packed_runs_come_back(parts, packed):
             assert recording.find(**settings) == i
             whole = {key: int(v) if key in ("labels", "seed") else v for key, v in settings.items()}
             file, row = rows[json.dumps(whole)]
-            group = recordings.read_npz(file)
+            group = time_machine_data.read_npz(file)
             np.testing.assert_array_equal(recording.accuracy[i], group["accuracy"][row].astype(np.float32))
             np.testing.assert_allclose(recording.outputs[i], group["outputs"][row], rtol=1e-3, atol=1e-4)
             for term, values in recording.terms.items():
@@ -238,11 +238,11 @@ def test_the_plane_turns_and_scales_but_never_bends():
 
 def test_places_keep_their_size():
     places = np.random.default_rng(1).normal(size=(2, 3, 50, 2)) * [[[[1.0]], [[40.0]], [[0.01]]]]
-    stored = recordings.rounded_places(places)
+    stored = time_machine_data.rounded_places(places)
     back = stored["features"] * stored["feature_scale"][:, :, None, None]
     largest = np.abs(places).max((2, 3), keepdims=True)
     assert (np.abs(back - places) <= 0.51 * largest / 32767).all()
-    assert np.isfinite(recordings.rounded_places(np.zeros((1, 1, 4, 2)))["feature_scale"]).all()
+    assert np.isfinite(time_machine_data.rounded_places(np.zeros((1, 1, 4, 2)))["feature_scale"]).all()
 
 
 def test_only_complete_settings_are_packed(parts, tmp_path, capsys):
@@ -302,7 +302,7 @@ def test_damaged_and_missing_files(packed):
 def test_nothing_is_unpickled(packed):
     """A file with a pickle in it, and a card to match, is refused."""
     pack, card = packed / "fashion-mnist-mix.npz", packed / "fashion-mnist-mix.json"
-    np.savez(pack, **recordings.read_npz(pack) | {"labels": np.array([{}], dtype=object)})
+    np.savez(pack, **time_machine_data.read_npz(pack) | {"labels": np.array([{}], dtype=object)})
     facts = json.loads(card.read_text()) | {"sha256": hashlib.sha256(pack.read_bytes()).hexdigest()}
     card.write_text(json.dumps(facts))
     with pytest.raises(ValueError, match="allow_pickle=False"):
@@ -337,9 +337,9 @@ def test_the_shipped_recording_is_whole(name):
 
 
 def test_the_shipped_recordings_are_small_and_of_the_shipped_teacher():
-    files = sorted(recordings.FOLDER.glob("*.npz"))
+    files = sorted(time_machine_data.FOLDER.glob("*.npz"))
     assert len(files) == 2 and sum(file.stat().st_size for file in files) < 2_500_000
     grid = load_recording("grid")
-    teacher = sskd.load_checkpoint(recordings.FOLDER.parent / grid.card["teacher"])
+    teacher = sskd.load_checkpoint(time_machine_data.FOLDER.parent / grid.card["teacher"])
     logits = sskd.predict(teacher, torch.from_numpy(grid.images)).logits.numpy()
     np.testing.assert_allclose(grid.teacher_outputs, logits, atol=1e-3)

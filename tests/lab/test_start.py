@@ -1,4 +1,4 @@
-"""The first cell and the doctor: what they find, and what they say of what is missing."""
+"""The first cell and the doctor: their summaries, and their remedies for what is missing."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ import pytest
 import torch
 
 from sskd_lib import lab, load_images
-from sskd_lib.lab import doctor as function  # the package's name is the function, not the module
+from sskd_lib.lab import diagnosis, shipped
 from sskd_lib.models.checkpoint import save_checkpoint
 from sskd_lib.training.train import create_network
-
-module = sys.modules["sskd_lib.lab.doctor"]
 
 
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty place for weights, the embedded images, and matplotlib as it was afterwards."""
     monkeypatch.delenv("SSKD_DATASET", raising=False)
-    monkeypatch.setattr(module, "DATA_FOLDER", tmp_path)
+    for module in (diagnosis, shipped):
+        monkeypatch.setattr(module, "DATA_FOLDER", tmp_path)
     with matplotlib.rc_context():
         yield tmp_path / "weights" / "fashion-mnist"
 
 
 def fill(shelf: Path) -> None:
     network = create_network("resnet8", load_images("fashion-mnist-lab", "test").take(10), projection=True)
-    for file in (module.TEACHER, *map(module.student_file, module.STUDENTS)):
+    for file in shipped.shipped_files():
         save_checkpoint(shelf / file, network, {})
 
 
-def test_start_says_what_it_found_and_loads_the_networks(shelf: Path, capsys) -> None:
+def test_start_prints_a_summary_and_loads_the_networks(shelf: Path, capsys) -> None:
     fill(shelf)
     kit = lab.start()
     said = capsys.readouterr().out
@@ -64,7 +63,7 @@ def test_start_says_what_it_found_and_loads_the_networks(shelf: Path, capsys) ->
     assert matplotlib.rcParams["figure.facecolor"] == "white"
 
 
-def test_missing_weights_are_told_with_a_remedy(shelf: Path, capsys) -> None:
+def test_missing_weights_are_named_with_a_remedy(shelf: Path, capsys) -> None:
     kit = lab.start()
     said = capsys.readouterr().out
     assert f"none found in {shelf}" in said and "git checkout -- data/weights" in said
@@ -72,7 +71,7 @@ def test_missing_weights_are_told_with_a_remedy(shelf: Path, capsys) -> None:
         kit.teacher()
     fill(shelf)
     (shelf / "student_resnet8_kd.safetensors").unlink()
-    assert module.missing_weights("fashion-mnist-lab") == ["student_resnet8_kd.safetensors"]
+    assert shipped.missing_weights("fashion-mnist-lab") == ["student_resnet8_kd.safetensors"]
 
 
 def test_start_refuses_an_unknown_data_set(shelf: Path, monkeypatch) -> None:
@@ -89,42 +88,48 @@ def test_start_takes_a_balanced_part_of_a_large_set(shelf: Path, monkeypatch, ca
 
 def test_doctor_finds_each_problem(shelf: Path, monkeypatch, capsys) -> None:
     fill(shelf)
-    assert function() is True
+    assert lab.doctor() is True
     assert "All is well." in capsys.readouterr().out
     cut = shelf / "student_resnet8_ce.safetensors"
     cut.write_bytes(cut.read_bytes()[:-100])
-    (shelf / module.TEACHER).unlink()
+    (shelf / shipped.TEACHER).unlink()
     monkeypatch.setitem(sys.modules, "seaborn", None)  # its import fails
     monkeypatch.setenv("SSKD_DATASET", "fashion-mnist-lab")
-    assert function() is False
+    assert lab.doctor() is False
     said = capsys.readouterr().out
     for words in (
         "[PROBLEM] seaborn: not usable",
         "make lab",
-        f"[PROBLEM] weights: missing from {shelf}: {module.TEACHER}",
+        f"[PROBLEM] weights: missing from {shelf}: {shipped.TEACHER}",
         "[PROBLEM] weights: student_resnet8_ce.safetensors cannot be read",
         "[ok]      images",
         "3 problems",
     ):
         assert words in said
     monkeypatch.setenv("SSKD_DATASET", "folder:/nowhere")
-    problems = {c.name: c for c in module.checks() if not c.ok}
+    problems = {c.name: c for c in diagnosis.checks() if not c.ok}
     assert "SSKD_DATASET unset" in problems["images"].remedy and "weights" not in problems
 
 
 def test_the_doctor_and_the_package_load_no_picture_library() -> None:
     code = (
-        "import sys, json; import sskd_lib.lab, sskd_lib.lab.doctor; "
-        "heavy = ('matplotlib', 'seaborn', 'sklearn', 'ipywidgets'); "
+        "import sys, json; from sskd_lib import lab; lab.doctor; "
+        "heavy = ('matplotlib', 'seaborn', 'sklearn', 'scipy', 'joblib', 'ipywidgets'); "
         "print(json.dumps([m for m in heavy if m in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
 
 
-def test_every_public_name_exists_and_a_wrong_one_lists_them() -> None:
+def test_the_doctor_is_a_function_also_after_its_modules_were_imported() -> None:
+    code = "from sskd_lib.lab import diagnosis, display; from sskd_lib import lab; print(lab.doctor.__name__, lab.show)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("doctor <function show")
+
+
+def test_every_public_name_exists() -> None:
     for name in lab.__all__:
         assert callable(getattr(lab, name)), name
     assert dir(lab) == sorted(lab.__all__)
-    with pytest.raises(AttributeError, match="has no 'explore'; it has: .*explore_selection"):
+    with pytest.raises(AttributeError, match="explore"):
         _ = lab.explore

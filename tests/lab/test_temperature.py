@@ -9,7 +9,7 @@ from helpers.explorers import CLASSES, softened_by_hand
 from helpers.pictures import picture
 
 from sskd_lib.lab.explorers import explore_temperature
-from sskd_lib.lab.explorers.softened import even_above
+from sskd_lib.lab.softening import even_above
 
 
 def chooser(**more):

@@ -13,10 +13,10 @@ from helpers.recordings import CLASSES, made_recording
 from PIL import Image
 
 from sskd_lib.lab.explorers import rerun
-from sskd_lib.lab.explorers.answers import share_between
+from sskd_lib.lab.explorers.time_machine_parts import separation
 from sskd_lib.lab.explorers.page import MOST, page_options
 from sskd_lib.lab.explorers.time_machine import TimeMachine, explore_time_machine
-from sskd_lib.lab.recordings import Recording
+from sskd_lib.lab.time_machine_data import Recording
 
 POINT = {"temperature": 4.0, "keep_wrong": 0.5, "labels": 20}
 
@@ -84,9 +84,9 @@ def test_answers_are_softened_at_the_settings_temperature() -> None:
 
 def test_share_between_classes_of_four_points_by_hand() -> None:
     points = np.array([[0.0, 0], [2, 0], [4, 0], [6, 0]])  # means 1 and 5 around 3: 16 of 20
-    assert share_between(points, np.array([0, 0, 1, 1])) == pytest.approx(0.8)
-    assert share_between(points, np.array([0, 1, 1, 0])) == pytest.approx(0)
-    assert share_between(np.repeat(points[:2], 2, 0), np.array([0, 0, 1, 1])) == pytest.approx(1)
+    assert separation(points, np.array([0, 0, 1, 1])) == pytest.approx(0.8)
+    assert separation(points, np.array([0, 1, 1, 0])) == pytest.approx(0)
+    assert separation(np.repeat(points[:2], 2, 0), np.array([0, 0, 1, 1])) == pytest.approx(1)
 
 
 def test_dots_have_the_students_shape_and_the_teachers_middle_and_spread() -> None:

@@ -1,16 +1,16 @@
-"""The zoo's cards, its recorded runs, and what is said of many comparisons; worked by hand."""
+"""Cards of the methods, their recorded runs, and statistics of many comparisons; worked by hand."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from pathlib import Path
 
 import pytest
-from scipy import stats
 
 from sskd_lib import METHODS, lab
-from sskd_lib.lab import zoo_figures
-from sskd_lib.lab.zoo_cards import CARDS
+from sskd_lib.lab.comparison import figures
+from sskd_lib.lab.comparison.cards import CARDS
 from sskd_lib.reproduce.results import RUN_COLUMNS, write_results
 
 
@@ -46,14 +46,14 @@ def test_runs_are_read_as_reproduce_writes_them_in_order(folder) -> None:
     assert lab.by_method(runs, TWO[1])["sskd"] == {0: 52.0, 1: 54.0, 2: 56.0}
 
 
-def test_reader_says_what_is_wrong(folder, tmp_path) -> None:
+def test_the_reader_names_the_fault(folder, tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match="git checkout"):
         lab.zoo_runs(tmp_path / "nowhere")
     assert lab.zoo_command(tmp_path / "nowhere") == ""
     file = folder / "runs.csv"
     whole = file.read_text(encoding="utf-8").splitlines()
     for lines, message in (
-        (whole[:1], "holds no runs"),
+        (whole[:1], "has no runs"),
         ([whole[0].replace("seed", "draw"), *whole[1:]], "no column seed"),
         ([*whole[:2], whole[2].replace("51.0", "")], "line 3: last is '', which is no number"),
         ([*whole, whole[1]], "this run twice: vgg8→resnet8, 1000 labels, kd, 0"),
@@ -81,24 +81,27 @@ def test_differences_are_taken_seed_by_seed() -> None:
 def test_p_is_below_a_twentieth_where_the_interval_leaves_zero_out() -> None:
     for values in ([0.3, 0.4, 0.5], [0.2, 0.9, 0.4], [-1.0, -1.2, -1.1], [1.0, -2.0, 0.5, 0.1]):
         mean, half = lab.interval(values)
-        assert lab.p_value(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=1e-9)
         assert (lab.p_value(values) < 0.05) == (abs(mean) > half)
+        if len(values) == 3:  # two degrees of freedom: p = 1 - t / √(t² + 2)
+            t = abs(mean) / statistics.stdev(values) * math.sqrt(3)
+            assert lab.p_value(values) == pytest.approx(1 - t / math.sqrt(t * t + 2), rel=1e-9)
     assert math.isnan(lab.p_value([1.0]))
     assert lab.p_value([0.0, 0.0]) == 1 and lab.p_value([2.0, 2.0]) == 0
 
 
 def test_holm_by_hand() -> None:
     # sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1: 0.04, 0.06, 0.06, 0.04, and none below one before
-    found = lab.holm({"c": 0.03, "a": 0.01, "d": 0.04, "b": 0.02, "one run": math.nan})
-    assert math.isnan(found.pop("one run"))
-    assert found == pytest.approx({"c": 0.06, "a": 0.04, "d": 0.06, "b": 0.06})
+    corrected = lab.holm({"c": 0.03, "a": 0.01, "d": 0.04, "b": 0.02, "one run": math.nan})
+    assert math.isnan(corrected.pop("one run"))
+    assert corrected == pytest.approx({"c": 0.06, "a": 0.04, "d": 0.06, "b": 0.06})
     assert lab.holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
 
 
 def test_every_method_has_a_card_and_a_place() -> None:
     assert set(METHODS) <= set(CARDS)
-    places = {name: lab.looks_at(name) for name in ("ce", "dkd", "sskd", "rkd", "reviewkd", "ab")}
-    assert list(places.values()) == ["labels", "logits", "projection", "features", "maps", "pre_activation"]
+    places = {name: lab.compared_output(name) for name in ("ce", "dkd", "sskd", "rkd", "reviewkd", "ab")}
+    expected = ["labels", "logits", "projection", "features", "maps", "maps before the ReLU"]
+    assert list(places.values()) == expected
     lines = lab.zoo_table().splitlines()
     assert [line.split()[0] for line in lines[1:]] == list(METHODS) and max(map(len, lines)) <= 100
     assert lines[1 + METHODS.index("sp")].split()[:5] == ["sp", "2019", "1907.09682", "1", "3000"]
@@ -111,10 +114,10 @@ def test_map_names_every_method_once() -> None:
     assert sorted(word for word in shown if word in METHODS) == sorted(METHODS)
 
 
-def test_rows_stand_in_the_order_of_the_means_and_say_what_was_not_run() -> None:
+def test_rows_have_the_order_of_the_means_and_name_what_was_not_run() -> None:
     panels = {"one": {"a": [1.0, 2.0, 3.0], "b": [5.0, 5.5, 6.0]}, "two": {"a": [0.0, 0.1, 0.2]}}
-    figure = lab.method_rows(panels, "points", shapes={"one": {"b": "told"}}, labels={"b": "B"}, level=0)
-    lab.shape_key(figure, {"": "contains 0", "told": "leaves 0 out"})
+    figure = lab.method_rows(panels, "points", shapes={"one": {"b": "different"}}, labels={"b": "B"}, level=0)
+    lab.shape_key(figure, {"": "contains 0", "different": "leaves 0 out"})
     one, two = figure.axes
     assert [label.get_text() for label in one.get_yticklabels()] == ["B", "a"]
     assert [text.get_text() for text in two.texts] == ["not run"] and not one.texts
@@ -122,8 +125,8 @@ def test_rows_stand_in_the_order_of_the_means_and_say_what_was_not_run() -> None
     assert means == {"D": 5.5, "o": 2.0}  # a shape each, not a colour
 
 
-def test_changes_are_written_as_shares() -> None:
+def test_changes_are_written_in_per_cent() -> None:
     changes = {"loss": {"a": 0.0, "b": 5e-4, "c": 0.034, "d": 0.5, "e": 1234.0}}
     texts = [text.get_text() for text in lab.change_table(changes).axes[0].texts]
     assert texts == ["0", "<0.1 %", "3.4 %", "50 %", "× 1,235"]
-    assert zoo_figures.ROW * 72 > 11  # points: neighbouring rows do not touch
+    assert figures.ROW * 72 > 11  # points: neighbouring rows do not touch

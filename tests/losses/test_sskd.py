@@ -20,8 +20,8 @@ from sskd_lib.losses import (
     contrastive_floor,
     contrastive_loss,
     error_rank,
+    image_of_row,
     kd_loss,
-    own_image,
     selected_kl,
     similarity_matrix,
     soften,
@@ -508,11 +508,11 @@ def test_two_images_matrix_and_masks_by_hand():
     _, teacher, labels = two_images()
     matrix = similarity_matrix(teacher.projection[2:], teacher.projection[:2])
     close(matrix, [[0.6, 0.8], [0, 1], [1, 0], [0.8, 0.6], [-1, 0], [-0.6, 0.8]])
-    own = own_image(6, 2)
-    assert own.tolist() == [0, 1, 0, 1, 0, 1]
-    assert error_rank(matrix, own).tolist() == [1, 0, 0, 1, 1, 0]
+    same_image = image_of_row(6, 2)
+    assert same_image.tolist() == [0, 1, 0, 1, 0, 1]
+    assert error_rank(matrix, same_image).tolist() == [1, 0, 0, 1, 1, 0]
     # 3 right + floor(0.75 · 3) = 2 wrong: of the three rows of rank 1 the last, image 0 at 270°, goes
-    assert transfer_mask(matrix, own, 0.75).tolist() == [True, True, True, True, False, True]
+    assert transfer_mask(matrix, same_image, 0.75).tolist() == [True, True, True, True, False, True]
     # The teacher's rotated logits; (2, 2) is a tie and counts as right
     assert error_rank(teacher.logits[2:], labels.repeat(3)).tolist() == [0, 1, 1, 0, 0, 1]
 
@@ -586,7 +586,7 @@ def test_rows_fit_those_of_four_views():
     labels = torch.tensor([2, 0, 1])
     logits = flat[:, [0, 7, 14]][:, [1, 2, 0]]  # the class whose corner is lit
     assert error_rank(logits, labels.repeat(4)).tolist() == [0] * 12
-    assert error_rank(similarity_matrix(flat[3:], flat[:3]), own_image(9, 3)).tolist() == [0] * 9
+    assert error_rank(similarity_matrix(flat[3:], flat[:3]), image_of_row(9, 3)).tolist() == [0] * 9
     loss, hits = contrastive_loss(flat, 3)
     assert hits.item() == 9
 

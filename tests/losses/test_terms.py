@@ -293,7 +293,10 @@ def test_crd_needs_the_index_and_two_classes():
     student, teacher, batch = pair_for("crd", dtype=torch.float32)
     with pytest.raises(ValueError, match="index of each image"):
         ready_term("crd", student, teacher)(student, teacher, Batch(batch.labels))
-    for labels, message in ((0 * LABELS, r"no negatives.*ALL training images"), (LABELS.float(), "every training")):
+    for labels, message in (
+        (0 * LABELS, r"no negatives.*ALL training images"),
+        (LABELS.float(), "every training"),
+    ):
         with pytest.raises(ValueError, match=message):
             TERMS["crd"]().setup(student, teacher, labels)
     for numbers in ({"negatives": 0}, {"temperature": 0.0}):

@@ -17,12 +17,13 @@ from sskd_lib.runtime.device import Runtime
 
 
 def test_the_table_of_pretexts_makes_a_head_for_each_task(tmp_path):
-    options = {"runtime": sskd.Runtime(), "progress": False}
-    train, test = images, images.take(10)
+    options = {"runtime": Runtime(), "progress": False}
+    train = load_images("fashion-mnist-lab").take(20)
+    test = train.take(10)
     (cell,) = plan_cells("pretext", ["resnet14:resnet8"], [*PRETEXTS, "sskd", "ce"], seeds=1, labels=20)
-    for task in ("contrastive", *CLASSIFYING):
+    for task in TASKS:
         make_teacher("resnet14", train, test, tmp_path, 1, task, **options)
-    train_cell(cell, train, test, tmp_path, replace(SHORT, epochs=1), **options)
+    train_cell(cell, train, test, tmp_path, Schedule(epochs=1, batch_size=8, lr=0.02), **options)
     assert [r["method"] for r in read_results(tmp_path)] == ["ce", "sskd", *PRETEXTS]
     weights = {task: load_checkpoint(teacher_file(tmp_path, "resnet14", task)) for task in TASKS}
     first = weights["contrastive"].backbone.state_dict()

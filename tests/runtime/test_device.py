@@ -198,7 +198,7 @@ def test_a_device_this_machine_lacks_is_refused(device, gpu, machine):
 
 
 def test_the_doctor_names_format_and_rule(monkeypatch):
-    module = sys.modules["sskd_lib.lab.doctor"]
+    module = sys.modules["sskd_lib.lab.diagnosis"]
     monkeypatch.setattr(module, "choose_runtime", lambda: replace(HALF, threads=3, why="for a test"))
     monkeypatch.setattr(module, "_check_package", lambda name: module.Check(name=name, found=""))
     line = next(check.found for check in module.checks() if check.name == "device")

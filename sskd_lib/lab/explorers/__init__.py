@@ -1,13 +1,17 @@
 """Explorers: pictures with sliders, computed from cached numbers."""
 
 from .atlas import explore_atlas
-from .base import OPEN, Control, Explorer, Live
+from .base import Explorer
+from .control import Control
+from .live import Live
 from .mixer import explore_mix
+from .present import OPEN, present
 from .selection import explore_selection
 from .similarity import explore_similarity
 from .temperature import explore_temperature
 from .time_machine import explore_time_machine
-from .views import explore_views, project_draws
+from .views import explore_views
+from .views_data import project_draws
 
 __all__ = [
     "OPEN",
@@ -21,5 +25,6 @@ __all__ = [
     "explore_temperature",
     "explore_time_machine",
     "explore_views",
+    "present",
     "project_draws",
 ]

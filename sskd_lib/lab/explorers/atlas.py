@@ -1,4 +1,4 @@
-"""The atlas of dark knowledge: maps of what networks make of images, and whom each image stands next to."""
+"""The atlas explorer: t-SNE maps of networks' outputs and features, and each image's real neighbours."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from ..atlas_data import FEWEST, MOST, NEAREST, Atlas, shared_neighbours
 from ..canvas import Canvas
-from ..mapping import FEWEST, MOST, NEAREST, Atlas, shared_neighbours
+from ..softening import entropy_bits, percent, ranked, soft
 from ..style import METHOD_STYLES, pixels, short
 from .atlas_parts import Card, Dots
-from .base import Control, Explorer
+from .base import Explorer
+from .control import Control
 from .hover import Spot
-from .maps import percent
-from .softened import entropy_bits, soft
+from .present import present
 
 WIDTH, HEIGHT = 940, 548  # pixels of the picture
 FEATURES = "features"
@@ -29,7 +30,7 @@ REACH = 6  # pixels from a dot's middle to the edge of the place to point at
 
 
 def choose_images(logits: np.ndarray, labels: np.ndarray, count: int = 12) -> list[tuple[int, str]]:
-    """Pick images that show something: (number, "sure", "another wrong", "wrong" or "unsure").
+    """Choose images worth a look: (number, "sure", "another wrong", "wrong" or "unsure").
 
     Where all networks are right, the first one's surest and its least sure; where another is wrong and it
     is not; and its own errors, the surest first. A quarter of each, of different classes where there are;
@@ -46,12 +47,12 @@ def choose_images(logits: np.ndarray, labels: np.ndarray, count: int = 12) -> li
         "unsure": right[::-1],
     }
     chosen: list[tuple[int, str]] = []
-    for share in (count // 4, count):  # a quarter each, then whatever fills up
+    for most in (count // 4, count):  # a quarter each, then whatever fills up
         for why, rows in kinds.items():
-            for row in _of_different_classes(rows, labels)[:share]:
+            for row in _of_different_classes(rows, labels)[:most]:
                 if len(chosen) < count and row not in [i for i, _ in chosen]:
                     chosen.append((row, why))
-    return sorted(chosen, key=lambda found: (list(kinds).index(found[1]), bits[found[0]]))
+    return sorted(chosen, key=lambda choice: (list(kinds).index(choice[1]), bits[choice[0]]))
 
 
 def _of_different_classes(rows: np.ndarray, labels: np.ndarray) -> list[int]:
@@ -143,7 +144,7 @@ class AtlasExplorer(Explorer):
         return PLAIN if mapped == FEATURES else mapped
 
     def outputs(self, model: int, mapped: Any) -> np.ndarray:
-        """Outputs shown beside a map: at its temperature, at 1 beside features. float64 [M, K]."""
+        """Return the outputs beside a map: at its temperature, at 1 beside features. float64 [M, K]."""
         temperature = self._temperature(mapped)
         if (model, temperature) not in self._soft:
             self._soft[model, temperature] = soft(self.maps.logits[model], temperature)
@@ -152,49 +153,44 @@ class AtlasExplorer(Explorer):
     def update(self, image: int, mapped: Any, model: int, colour: str) -> None:
         """Bring the map, the image, its outputs and its neighbours to this state."""
         space, p = self._space(mapped), self.outputs(model, mapped)
-        said, near, shared = p.argmax(1), *self._neighbours(image, space, model)
+        predicted, near, shared = p.argmax(1), *self._neighbours(image, space, model)
         where = FEATURES if mapped == FEATURES else f"outputs at T = {mapped:g}"
         (shown,) = [text for text, value in COLOURS if value == colour]
         self.headline.text = f"{short(self.names[model], 24)}, {where}; dots show the {shown}"
-        self.dots.show(self.maps.points[model, space], colour, said, entropy_bits(p))
+        self.dots.show(self.maps.points[model, space], colour, predicted, entropy_bits(p))
         self.dots.point_out(image, near, shared)
         self.card.by_class = colour in ("class", "prediction")
         name, softness = f"image {image + 1}", f"T = {self._temperature(mapped):g}"
         self.card.show_image(self.images[image], name, self.labels[image], p[image], softness)
         title = f"nearest in the {where} (not on the map)"
-        captions = [self._caption(i, said[i], both) for i, both in zip(near, shared, strict=True)]
+        captions = [self._caption(i, predicted[i], both) for i, both in zip(near, shared, strict=True)]
         self.card.show_neighbours(title, self.images[near], captions)
 
     def _neighbours(self, image: int, space: int, model: int) -> tuple[np.ndarray, np.ndarray]:
         return self.maps.neighbours[model, space, image], self.shared[model, space, image]
 
-    def _caption(self, image: int, said: int, both: bool) -> list[str]:
-        right = said == self.labels[image]
-        verdict = "✓ right" if right else f"✗ {short(self.classes[said], 10)}"
+    def _caption(self, image: int, predicted: int, both: bool) -> list[str]:
+        right = predicted == self.labels[image]
+        verdict = "✓ right" if right else f"✗ {short(self.classes[predicted], 10)}"
         return [short(self._class(image), 11), verdict, f"map: {'near' if both else 'far'}"]
 
-    def describe(self, **state: Any) -> str:
-        """Say the image, what the model makes of it, its neighbours, and what the dots show."""
-        state = {**self.start(), **state}
-        image, mapped, model = state["image"], state["mapped"], state["model"]
+    def sentences(self, image: int, mapped: Any, model: int, colour: str) -> list[str]:
+        """Name the image, the model's outputs for it, its neighbours, and the meaning of the dots."""
         space, p = self._space(mapped), self.outputs(model, mapped)
         near, shared = self._neighbours(image, space, model)
-        first = ", ".join(
-            f"{self.classes[k]} {percent(p[image, k])}" for k in np.argsort(-p[image], kind="stable")[:3]
-        )
+        first = ranked(p[image], self.classes, 3)
         right = "right" if p[image].argmax() == self.labels[image] else "wrong"
         most, kept = np.log2(len(self.classes)), self.shared[model, space].sum(1).mean()
         what = FEATURES if mapped == FEATURES else "outputs"
-        said = [
+        return [
             f"Image {image + 1} of {len(self.images)}, {self._class(image)}. Map of the {what} of "
             f"{self.names[model]}. Outputs at temperature {self._temperature(mapped):g}: {first}, so it is "
             f"{right}; entropy {entropy_bits(p[image]):.2f} of {most:.2f} bits.",
             f"Nearest in these {what} themselves: {', '.join(self._class(i) for i in near)}; {shared.sum()} "
             f"of these {NEAREST} are also among the {NEAREST} nearest on the map (mean over all images: "
             f"{kept:.1f}).",
-            self._describe_dots(p, state["colour"]),
+            self._describe_dots(p, colour),
         ]
-        return " ".join(said)
 
     def _describe_dots(self, p: np.ndarray, colour: str) -> str:
         wrong = int((p.argmax(1) != self.labels).sum())
@@ -207,23 +203,22 @@ class AtlasExplorer(Explorer):
             return f"Dots show the class that it says; for {wrong} of {len(p)} that is not the true one."
         return "Dots show the true class."
 
-    def spots(self, **state: Any) -> list[Spot]:
-        """Every dot: its image and neighbours, with what the model says of it."""
-        state = {**self.start(), **state}
-        mapped, model = state["mapped"], state["model"]
+    def find_spots(self, mapped: Any, model: int, **_: Any) -> list[Spot]:
+        """Return a spot per dot: its image and neighbours, with the model's prediction."""
         space, p = self._space(mapped), self.outputs(model, mapped)
-        said, bits = p.argmax(1), entropy_bits(p)
-        found = []
+        predicted, bits = p.argmax(1), entropy_bits(p)
+        spots = []
         for i, (x, y) in enumerate(self.dots.pixels(self.maps.points[model, space])):
             near, shared = self._neighbours(i, space, model)
-            taken = "right" if said[i] == self.labels[i] else f"taken for {self.classes[said[i]]}"
+            k = predicted[i]
+            taken = "right" if k == self.labels[i] else f"taken for {self.classes[k]}"
             words = (
-                f"{i + 1}: {self._class(i)}, {taken} ({percent(p[i, said[i]])}), {bits[i]:.2f} bits. "
+                f"{i + 1}: {self._class(i)}, {taken} ({percent(p[i, k])}), {bits[i]:.2f} bits. "
                 f"Then its nearest, {shared.sum()} of {NEAREST} on the map too:"
             )
             place = x - REACH, y - REACH, 2 * REACH, 2 * REACH
-            found.append(Spot(*place, words, (i, *near.tolist())))
-        return found
+            spots.append(Spot(*place, words, (i, *near.tolist())))
+        return spots
 
 
 def explore_atlas(
@@ -237,13 +232,13 @@ def explore_atlas(
 ) -> AtlasExplorer:
     """Walk through t-SNE maps of networks' outputs and features, with an image's real neighbours beside them.
 
-    Who is near whom is told from the mapped outputs or features themselves; lines lead to these neighbours
-    on the map, and say how much of the neighbourhood the map keeps. Distances between groups, their
-    sizes and the axes mean nothing.
+    Neighbours are the nearest in the mapped outputs or features themselves. Lines lead to them on the map,
+    and show how much of the neighbourhood the map keeps. Distances between groups, their sizes and the axes
+    mean nothing.
 
     images: uint8 [M, C, H, W]; maps: what `atlas_maps` made of them; labels: int [M]; classes: K names;
     shown: the images to step through, numbers from 0 to M-1, else twelve that `choose_images` picks (any
     other one answers when its dot is pointed at); key: running a cell again replaces this key's explorer.
     Raises ValueError where shapes do not fit.
     """
-    return AtlasExplorer(images, maps, labels, classes, shown, key).present()
+    return present(AtlasExplorer(images, maps, labels, classes, shown, key))

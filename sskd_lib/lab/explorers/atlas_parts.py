@@ -1,4 +1,4 @@
-"""The parts of the atlas's picture: the map with its dots, and the card of one image."""
+"""Parts of the atlas's picture: the map with its dots, and the card of one image."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
 
 from ..canvas import Canvas
+from ..softening import entropy_bits, percent
 from ..style import CLASS_COLOURS, CLASS_MARKERS, DROPPED, HEAT, INK, QUIET, WRONG, short
-from .maps import percent
-from .softened import entropy_bits
 
 LEFT, TOP, SIDE, ROOM = 12, 38, 456, 1.04  # the map's square in pixels, and its half-width in map units
 DOT = 5.6  # points across
 LARGER = {"*": 1.5, "P": 1.2, "X": 1.2}  # markers that cover less than a disc of their size
 SHOWN = 10  # classes at most: with more, the ten likeliest
 X = 490  # left edge of the card, in pixels
-BARS = 622, 142, 195, 228  # left, top, width and height of its bars
+BARS_LEFT, BARS_TOP, BARS_WIDE, BARS_HIGH = 622, 142, 195, 228
 PHOTO, PLACES = 54, [(X + 152 * i, top) for top in (412, 482) for i in range(3)]
 
 
-def class_look(k: int, points: float) -> dict[str, Any]:
-    """Colour and marker of a class, about so many points across."""
+def class_marker(k: int, points: float) -> dict[str, Any]:
+    """Return colour and marker of a class, about so many points across, as keywords of a Line2D."""
     marker = CLASS_MARKERS[k % len(CLASS_MARKERS)]
     return {
         "marker": marker,
@@ -35,7 +33,7 @@ def class_look(k: int, points: float) -> dict[str, Any]:
 
 
 class Dots:
-    """The map: one dot an image, lines from the chosen one to its neighbours, and what the colours mean."""
+    """The map: one dot per image, lines from the chosen one to its neighbours, and a legend."""
 
     def __init__(self, canvas: Canvas, labels: np.ndarray, classes: int) -> None:
         self.labels, self.classes = labels, classes
@@ -44,12 +42,12 @@ class Dots:
         axes.spines[:].set(color=DROPPED, visible=True, linewidth=1)
         self.near = axes.add_collection(LineCollection([], colors=INK, linewidths=1.3), autolim=False)
         edge = {"linestyle": "none", "markeredgewidth": 0.4, "markeredgecolor": "white"}
-        self.groups = [axes.plot([], [], **edge, **class_look(k, DOT))[0] for k in range(classes)]
+        self.groups = [axes.plot([], [], **edge, **class_marker(k, DOT))[0] for k in range(classes)]
         self.heat = axes.scatter([], [], s=DOT**2, linewidths=0.4, edgecolors=QUIET)
         hollow = {"marker": "o", "markersize": DOT, "markerfacecolor": "white"}
         right = edge | hollow | {"markeredgecolor": DROPPED}
         crosses = edge | {"marker": "X", "markerfacecolor": WRONG, "markersize": 10}
-        self.verdicts = [axes.plot([], [], **look)[0] for look in (right, crosses)]
+        self.verdicts = [axes.plot([], [], **marker)[0] for marker in (right, crosses)]
         ring = {"linestyle": "none", "marker": "o", "markerfacecolor": "none"}
         self.rings = [
             axes.plot([], [], **ring, markersize=size, markeredgecolor=colour, markeredgewidth=width)[0]
@@ -59,7 +57,7 @@ class Dots:
         canvas.moving += [self.near, *self.groups, self.heat, *self.verdicts, *self.rings]
 
     def _draw_legends(self, canvas: Canvas) -> None:
-        """Below the map: a bar of entropies, or the two marks of right and wrong; words for the rest."""
+        """Add a bar of entropies or the two marks of right and wrong below the map; words for the rest."""
         y = TOP + SIDE + 18
         self.legend, self.most = canvas.words(LEFT, y), np.log2(self.classes)
         canvas.words(LEFT, y + 24, "Near means alike. Far distances and sizes mean nothing.")
@@ -70,14 +68,14 @@ class Dots:
         canvas.moving.append(self.scale)
 
     def pixels(self, points: np.ndarray) -> np.ndarray:
-        """Where dots lie in the picture, in pixels from its upper left corner: float [M, 2]."""
-        share = (np.asarray(points, dtype=np.float64) * [1, -1] + ROOM) / (2 * ROOM)
-        return share * SIDE + [LEFT, TOP]
+        """Return the dots' places in the picture, pixels from its upper left corner: float [M, 2]."""
+        fraction = (np.asarray(points, dtype=np.float64) * [1, -1] + ROOM) / (2 * ROOM)
+        return fraction * SIDE + [LEFT, TOP]
 
-    def show(self, points: np.ndarray, colour: str, said: np.ndarray, bits: np.ndarray) -> None:
-        """Place the dots. colour: class, prediction, entropy or error; said: int [M]; bits: float [M]."""
+    def show(self, points: np.ndarray, colour: str, predicted: np.ndarray, bits: np.ndarray) -> None:
+        """Place the dots. colour: class, prediction, entropy or error; predicted: int [M]; bits [M]."""
         self.points = points
-        groups = {"class": self.labels, "prediction": said}.get(colour)
+        groups = {"class": self.labels, "prediction": predicted}.get(colour)
         for k, dots in enumerate(self.groups):
             dots.set_visible(groups is not None)
             if groups is not None:
@@ -88,18 +86,18 @@ class Dots:
             order = bits.argsort()  # the uncertain ones on top
             self.heat.set_offsets(points[order])
             self.heat.set_facecolors(matplotlib.colormaps[HEAT](bits[order] / self.most))
-        for artist, rows in zip(self.verdicts, (said == self.labels, said != self.labels), strict=True):
+        wrong = predicted != self.labels
+        for artist, rows in zip(self.verdicts, (~wrong, wrong), strict=True):
             artist.set_visible(colour == "error")
             artist.set_data(*points[rows].T)
-        wrong = int((said != self.labels).sum())
         self.end.text = f"{self.most:.2f} (evenly spread)" if colour == "entropy" else ""
         self.legend.text = {
             "entropy": "entropy in bits:  0",
-            "error": f"crosses: the {wrong} images that it gets wrong",
+            "error": f"crosses: the {int(wrong.sum())} images that it gets wrong",
         }.get(colour, "Colour and marker: the classes, as beside the bars.")
 
     def point_out(self, image: int, near: np.ndarray, shared: np.ndarray) -> None:
-        """Ring a dot, and join it to its neighbours: solid where the map has them near, else dashed."""
+        """Ring a dot, and draw lines to its neighbours: solid where the map has them near, else dashed."""
         for ring in self.rings:
             ring.set_data(*self.points[[image]].T)
         self.near.set_segments([self.points[[image, i]] for i in near])
@@ -113,39 +111,34 @@ class Card:
         self.classes, self.by_class = classes, True  # by_class: whether dots have the marks of the classes
         self.photo = canvas.photo(X, 40, 88)
         self.facts = [canvas.words(X + 102, y) for y in (60, 84, 108)]
-        sheet = canvas.figure.add_axes((0, 0, 1, 1), facecolor="none")
-        sheet.set(xlim=(0, canvas.width), ylim=(canvas.height, 0), autoscale_on=False)
-        sheet.set_axis_off()
-        self._draw_bars(canvas, sheet)
+        self._draw_bars(canvas)
         self.title = canvas.words(X, 396)
         self.photos = [canvas.photo(*place, PHOTO) for place in PLACES]
         lines = [PHOTO / 2 + shift for shift in (-19, 0, 19)]
         self.captions = [[canvas.words(x + PHOTO + 6, y + line) for line in lines] for x, y in PLACES]
 
-    def _draw_bars(self, canvas: Canvas, sheet: Axes) -> None:
-        left, top, wide, high = BARS
-        self.rows = range(min(SHOWN, len(self.classes)))
-        step = high / len(self.rows)
-        middles = [top + step * (row + 0.5) for row in self.rows]
+    def _draw_bars(self, canvas: Canvas) -> None:
+        sheet, count = canvas.sheet(), min(SHOWN, len(self.classes))
+        step = BARS_HIGH / count
+        middles = [BARS_TOP + step * (row + 0.5) for row in range(count)]
         thick = min(0.7 * step, 16)
-        self.bars = [
-            sheet.add_patch(Rectangle((left, y - thick / 2), 0, thick, linewidth=0)) for y in middles
-        ]
-        sheet.plot([left, left], [top, top + high], color=INK, linewidth=1)
+        bars = [Rectangle((BARS_LEFT, y - thick / 2), 0, thick, linewidth=0) for y in middles]
+        self.bars = [sheet.add_patch(bar) for bar in bars]
+        sheet.plot([BARS_LEFT] * 2, [BARS_TOP, BARS_TOP + BARS_HIGH], color=INK, linewidth=1)
         mark = {"linestyle": "none", "markeredgecolor": "white", "markeredgewidth": 0.4}
         self.marks = [sheet.plot([X + 7], [y], **mark)[0] for y in middles]
         self.names = [canvas.words(X + 20, y) for y in middles]
-        self.numbers = [canvas.words(left, y) for y in middles]
+        self.numbers = [canvas.words(BARS_LEFT, y) for y in middles]
         canvas.moving += [*self.bars, *self.marks]
 
     def show_image(self, image: np.ndarray, name: str, true: int, p: np.ndarray, softness: str) -> None:
         """Show an image with its outputs p [K]. softness: their temperature, in words."""
         self.photo.image = image
-        said, most = int(p.argmax()), np.log2(len(p))
-        verdict = "✓ right" if said == true else "✗ wrong"
+        predicted, most = int(p.argmax()), np.log2(len(p))
+        verdict = "✓ right" if predicted == true else "✗ wrong"
         facts = (
             f"{name}: {short(self.classes[true], 20)}",
-            f"taken for {short(self.classes[said], 16)} {verdict}",
+            f"taken for {short(self.classes[predicted], 16)} {verdict}",
             f"{softness}: entropy {entropy_bits(p):.2f} of {most:.2f} bits",
         )
         for words, text in zip(self.facts, facts, strict=True):
@@ -154,13 +147,14 @@ class Card:
             mark.set_visible(self.by_class)
         shown = range(len(p)) if len(p) <= SHOWN else np.argsort(-p, kind="stable")[:SHOWN]
         parts = zip(shown, self.bars, self.marks, self.names, self.numbers, strict=True)
-        for k, bar, mark, name, share in parts:
-            look = class_look(k, 9)
-            mark.set(**look)
-            bar.set(width=BARS[2] * p[k], facecolor=look["markerfacecolor"] if self.by_class else QUIET)
-            name.text = short(self.classes[k], 13)
-            share.x = BARS[0] + BARS[2] * p[k] + 7
-            share.text = percent(p[k]) + ("  true" if k == true else "")
+        for k, bar, mark, title, number in parts:
+            marker = class_marker(k, 9)
+            mark.set(**marker)
+            colour = marker["markerfacecolor"] if self.by_class else QUIET
+            bar.set(width=BARS_WIDE * p[k], facecolor=colour)
+            title.text = short(self.classes[k], 13)
+            number.x = BARS_LEFT + BARS_WIDE * p[k] + 7
+            number.text = percent(p[k]) + ("  true" if k == true else "")
 
     def show_neighbours(self, title: str, images: np.ndarray, captions: list[list[str]]) -> None:
         """Show neighbours uint8 [6, H, W, 3], nearest first, with three lines beside each."""

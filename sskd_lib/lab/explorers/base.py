@@ -1,75 +1,72 @@
-"""What all explorers share: controls, a picture, a line of words, and how they come onto a page.
+"""Base of the explorers: controls, a picture, and the same in words.
 
 An explorer computes from numbers that were made before; no network runs when a control moves. It has
 
     frame(**state) -> PNG bytes        the picture for one setting of the controls
     describe(**state) -> str           the same in words
 
-Under a live kernel these feed sliders; in a committed notebook the same frames make one static filmstrip,
-on a page of HTML a twin that moves without a kernel (page.py), and on paper a figure (`Explorer.save`).
+Under a live kernel these feed sliders (live.py); in a committed notebook the same frames make one static
+filmstrip, on a page of HTML a twin that moves without a kernel (page.py), and on paper a figure
+(`Explorer.save`). present.py chooses among them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from ..canvas import Canvas, filmstrip
-from ..show import on_a_page, show_png, static_reason
+from ..canvas import Canvas
+from ..printing import save_print
+from .control import Control
 from .hover import Spot
-from .live import OPEN, Live
-
-FONT = {"fontsize": 11, "fontfamily": "DejaVu Sans", "color": "#1A1A1A"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Control:
-    """One thing to take hold of: a slider through the options, or a list of them."""
-
-    label: str
-    options: tuple[tuple[str, Any], ...]  # (text shown, value)
-    start: Any
-    slider: bool = True
 
 
 class Explorer:
-    """Base of the explorers. Fill in key, controls, film and canvas; write update and describe."""
+    """Base of the explorers: set key, controls, film and canvas; write `update` and `sentences`."""
 
     key: str  # one explorer of a key is open at a time: running a cell again replaces its explorer
     controls: dict[str, Control]
     film: tuple[dict[str, Any], ...]  # the settings a static page shows
     canvas: Canvas
-    live: Live | None = None
-    actions: dict[str, Callable[[], None]] = {}  # buttons under a live kernel: label → what it does
+    live: Any = None  # its widgets, a live.Live, under a live kernel
+    actions: Mapping[str, Callable[[], None]] = MappingProxyType({})  # buttons under a live kernel, by label
     cards: np.ndarray | None = None  # uint8 [n, H, W, 3]: images that spots may show
     on_pages: tuple[str, ...] | None = None  # controls that move without a kernel; None: all of them
 
     def update(self, **state: Any) -> None:
-        """Bring the artists on the canvas to this state."""
+        """Bring the artists on the canvas to this state, which names every control."""
         raise NotImplementedError
 
-    def describe(self, **state: Any) -> str:
-        """Say the state in words."""
+    def sentences(self, **state: Any) -> list[str]:
+        """Return this state, which names every control, in words."""
         raise NotImplementedError
 
-    def spots(self, **state: Any) -> list[Spot]:
-        """Places of this state's picture that answer when pointed at."""
+    def find_spots(self, **state: Any) -> list[Spot]:
+        """Return the places that answer when pointed at, in this state, which names every control."""
         return []
 
     def close(self) -> None:
         """Stop what an action has started; called when the cell is run again."""
 
     def start(self) -> dict[str, Any]:
-        """The value each control starts from."""
+        """Return the value each control starts from."""
         return {name: control.start for name, control in self.controls.items()}
 
+    def describe(self, **state: Any) -> str:
+        """Return one state in words; a control that is not named has its start."""
+        return " ".join(filter(None, self.sentences(**{**self.start(), **state})))
+
+    def spots(self, **state: Any) -> list[Spot]:
+        """Return the places that answer when pointed at; a control that is not named has its start."""
+        return self.find_spots(**{**self.start(), **state})
+
     def frame(self, **state: Any) -> bytes:
-        """Draw one state and return it as PNG bytes; what is not named stands at its start."""
+        """Draw one state and return it as PNG bytes; a control that is not named has its start."""
         with self.canvas.lock:
             self.update(**{**self.start(), **state})
             return self.canvas.png()
@@ -79,11 +76,8 @@ class Explorer:
 
         Raises ValueError for another ending, OSError if the file cannot be written.
         """
-        from ..printing import save_print
-
-        state = {**self.start(), **state}
         with self.canvas.lock:
-            self.update(**state)
+            self.update(**{**self.start(), **state})
             return save_print(Path(path), self.canvas, self.describe(**state))
 
     @property
@@ -91,27 +85,5 @@ class Explorer:
         """The key as a name in HTML."""
         return f"sskd-{re.sub('[^a-z0-9]+', '-', self.key.lower())}"
 
-    def present(self) -> Explorer:
-        """Come onto the page: live with sliders where that works, else as a filmstrip."""
-        from IPython.display import display
-
-        reason = static_reason()
-        if on_a_page():
-            from .page import explorer_html
-
-            display({"text/html": explorer_html(self), "text/plain": self.describe()}, raw=True)
-        elif reason is None:
-            if self.key in OPEN:
-                OPEN.pop(self.key).close()
-            self.live = OPEN[self.key] = Live(self)
-            display(self.live.bundle(), raw=True)
-        else:
-            show_png(
-                filmstrip([self.frame(**state) for state in self.film]),
-                alt=" ".join(f"Picture {i}: {self.describe(**s)}" for i, s in enumerate(self.film, start=1)),
-            )
-            print(f"Static pictures, because {reason}. Run this cell in JupyterLab to move the sliders.")
-        return self
-
     def _ipython_display_(self) -> None:
-        """Nothing: it is on the page already, also when the call is the last line of a cell."""
+        """Display nothing: `present` already did, also when the call is the last line of a cell."""

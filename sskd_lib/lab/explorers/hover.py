@@ -1,7 +1,7 @@
 """Places of a picture that answer when pointed at: with HTML and CSS alone, under a kernel and on pages.
 
-The layer lies over the picture and scales with it. What it shows stands also in an explorer's words, which
-is where keyboard and screen reader find it.
+The layer covers the picture and scales with it. What it shows is also in an explorer's words, for keyboard
+and screen reader.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from html import escape
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from ..canvas import encode
+from ..canvas import png_bytes
 
 COLUMNS = 20  # cards side by side on their sheet
 SIZE = 64  # pixels of a card as it is shown
@@ -42,7 +43,7 @@ class Spot(NamedTuple):
 
 
 def sheet_css(mark: str, cards: np.ndarray | None) -> str:
-    """The rules of the layer, with all cards on one sheet. cards: uint8 [n, H, W, 3] or None."""
+    """Return the CSS of the layer, with all cards on one sheet. cards: uint8 [n, H, W, 3] or None."""
     if cards is None:
         return STYLE
     rows = -(-len(cards) // COLUMNS)
@@ -50,7 +51,8 @@ def sheet_css(mark: str, cards: np.ndarray | None) -> str:
     sheet[: len(cards)] = cards
     high, wide = cards.shape[1:3]
     sheet = sheet.reshape(rows, COLUMNS, high, wide, 3).swapaxes(1, 2).reshape(rows * high, COLUMNS * wide, 3)
-    url = "data:image/png;base64," + base64.b64encode(encode(sheet, level=9)).decode("ascii")
+    png = png_bytes(Image.fromarray(sheet), optimize=True)
+    url = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
     return (
         f"{STYLE}.{mark} s {{ background-image: url({url}); "
         f"background-size: {COLUMNS * SIZE}px {rows * SIZE}px; }}"
@@ -58,7 +60,7 @@ def sheet_css(mark: str, cards: np.ndarray | None) -> str:
 
 
 def layer(mark: str, spots: Sequence[Spot], width: int, height: int) -> str:
-    """HTML of the layer over a picture of that many pixels; empty without spots."""
+    """Return the HTML of the layer over a picture of that many pixels; empty without spots."""
     if not spots:
         return ""
     inner = "".join(_place(spot, width, height) for spot in spots)

@@ -1,22 +1,21 @@
-"""The widgets of an explorer under a live kernel. Core ipywidgets only, in the API that 7.7 and 8 share."""
+"""Widgets of an explorer under a live kernel: core ipywidgets only, in the API of both 7.7 and 8."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .access import ACCESS, BOX
+from .accessibility import ACCESS, BOX
+from .base import Explorer
+from .control import Control
 from .hover import layer, sheet_css
 from .page import small
 
-if TYPE_CHECKING:
-    from .base import Control, Explorer
-
 
 class Live:
-    """Controls, buttons, picture, what can be pointed at, and a line of words."""
+    """Controls, buttons, picture, the layer of spots, and a line of words."""
 
     def __init__(self, explorer: Explorer) -> None:
         import ipywidgets as widgets
@@ -44,11 +43,10 @@ class Live:
         self.box.add_class(BOX)
         for control in self.controls.values():
             control.observe(self.refresh, names="value")
-        self.draw()
-        self.place_spots()
+        self.draw_now()
 
     def bundle(self) -> dict[str, Any]:
-        """What comes onto the page: the widgets or, where a page cannot show them, one picture and why."""
+        """Return the widgets and, for a page that cannot show them, one picture and the reason."""
         why = "This picture stands still, because the page has no widgets or no kernel behind it."
         why += " Run the cell in JupyterLab, Notebook 7, VS Code or Colab to move the sliders."
         words = self.explorer.describe(**self.values())
@@ -65,24 +63,21 @@ class Live:
         }
 
     def values(self) -> dict[str, Any]:
-        """What the controls are set to."""
+        """Return the values of the controls."""
         return {name: control.value for name, control in self.controls.items()}
 
     def refresh(self, change: Any = None) -> None:
         """Redraw for the values the controls have: in a kernel a moment later, else at once.
 
-        A slider sends its next value only when the kernel is done with the last. So the kernel says that
-        first and then draws, for the newest value, while the browser is busy with what came before. What
-        can be pointed at follows when the controls rest.
+        A slider sends its next value only when the kernel is done with the last. So the kernel reports that
+        first and then draws, for the newest value, while the browser is busy with what came before. The
+        layer of spots follows when the controls rest.
         """
         loop = _running_loop()
         if loop is None:  # nothing would call later
-            self.draw()
-            self.place_spots()
+            self.draw_now()
             return
-        for coming in (self._coming, self._settling):
-            if coming is not None:
-                coming.cancel()
+        self._cancel()
         self._coming = loop.call_later(0.001, self.draw)
         self._settling = loop.call_later(0.25, self.place_spots)
 
@@ -93,23 +88,25 @@ class Live:
         else:
             self._loop.call_soon_threadsafe(self.refresh)
 
+    def draw_now(self) -> None:
+        """Bring words, picture and the layer of spots to the controls' values."""
+        self.draw()
+        self.place_spots()
+
     def draw(self) -> None:
         """Bring words and picture to the controls' values. An error is shown in the line of words."""
         self._coming = None
         with self.explorer.canvas.lock:  # also: the newest values are the last to be shown
             state = self.values()
             try:
-                picture, words = (
-                    self.explorer.frame(**state),
-                    _line("status", self.explorer.describe(**state)),
-                )
-                self.words.value = words  # before the picture: a small message after a large one waits
+                picture, words = self.explorer.frame(**state), self.explorer.describe(**state)
+                self.words.value = _line("status", words)  # a small message after a large one waits
                 self.picture.value = picture
             except Exception as error:  # the notebook front end would swallow it
-                self._tell(error, f"The picture could not be drawn for {state}")
+                self._show_error(error, f"The picture could not be drawn for {state}")
 
     def place_spots(self) -> None:
-        """Bring what can be pointed at to the controls' values."""
+        """Bring the layer of spots to the controls' values."""
         self._settling = None
         try:
             spots = self.explorer.spots(**self.values())
@@ -118,29 +115,27 @@ class Live:
             canvas = self.explorer.canvas
             self.layer.value = layer(self.explorer.mark, spots, canvas.width, canvas.height)
         except Exception as error:
-            self._tell(error, "What can be pointed at could not be found")
+            self._show_error(error, "What can be pointed at could not be found")
 
     def _press(self, act: Callable[[], None]) -> None:
         try:
             act()
         except Exception as error:
-            self._tell(error, "That did not work")
+            self._show_error(error, "That did not work")
         else:
             self.refresh()
 
-    def _tell(self, error: Exception, what: str) -> None:
-        self.words.value = _line("alert", f"{what}: {type(error).__name__}: {error}")
+    def _show_error(self, error: Exception, message: str) -> None:
+        self.words.value = _line("alert", f"{message}: {type(error).__name__}: {error}")
 
     def _back_to_start(self) -> None:
         for name, value in self.explorer.start().items():
             self.controls[name].value = value
 
     def close(self) -> None:
-        """Take the widgets off the page and out of the kernel's memory; end what an action started."""
+        """Take the widgets off the page and out of the kernel's memory; stop what an action started."""
         self.explorer.close()
-        for coming in (self._coming, self._settling):
-            if coming is not None:
-                coming.cancel()
+        self._cancel()
         for control in self.controls.values():
             control.unobserve_all()
         single = (self.row, self.stack, self.picture, self.layer, self.style, self.words, self.access)
@@ -149,15 +144,17 @@ class Live:
                 if part is not None:
                     part.close()
 
+    def _cancel(self) -> None:
+        for coming in (self._coming, self._settling):
+            if coming is not None:
+                coming.cancel()
+
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-OPEN: dict[str, Live] = {}
 
 
 def _widget(widgets: Any, control: Control) -> Any:

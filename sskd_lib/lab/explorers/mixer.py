@@ -1,19 +1,18 @@
-"""The term mixer: recorded trainings under many weights of the four terms, and what each term adds."""
+"""The term mixer: recorded trainings under many weights of the four terms, and the gain from each term."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from ...recipes import PRESETS, Recipe
 from ..canvas import Canvas
-from ..recordings import Recording, Settings, load_recording, recipe_of
-from ..style import INK, Style
-from .base import Control, Explorer
-from .gains import Gains, Shares, added, differs
-from .panels import OWN, TERMS, Curve, accuracy_axes, cursor
-from .rerun import Rerun
+from ..style import INK, Style, add_legend
+from ..time_machine_data import TERMS, Recording, Settings, load_recording, recipe_of
+from .control import Control
+from .mixer_parts import Gains, Proportions, difference_words, gain_words
+from .present import present
+from .recorded_explorer import RecordedExplorer
+from .training_curves import TERM_STYLES, YOURS, Curve, accuracy_axes, cursor
 
 WIDTH, HEIGHT = 940, 496  # pixels of the picture
 THIS = Style(label="this mix", colour=INK, line="-", marker="o")
@@ -22,26 +21,21 @@ Weights = tuple[float, ...]  # ce, kd, tf, ss
 
 
 def weights_of(recipe: Recipe) -> Weights:
-    """The four weights of a recipe, in the order of TERMS."""
+    """Return the four weights of a recipe, in the order of TERMS."""
     return tuple(float(getattr(recipe, name)) for name in TERMS)
 
 
 def named_weights(weights: Weights) -> Settings:
-    """Weights by the names of their terms."""
+    """Return weights by the names of their terms."""
     return dict(zip(TERMS, weights, strict=True))
 
 
-class Mixer(Explorer):
+class Mixer(RecordedExplorer):
     """Recorded trainings under many weights; see `explore_mix`."""
 
     def __init__(self, recording: Recording, key: str) -> None:
-        self.recording, self.key = recording, key
-        self.index: dict[Weights, dict[int, int]] = {}  # weights → seed → run
-        for run, one in enumerate(recording.settings):
-            self.index.setdefault(tuple(float(one[n]) for n in TERMS), {})[int(one["seed"])] = run
+        super().__init__(recording, key, TERMS, "Train this mix")
         self._add_controls()
-        self.rerun = Rerun(recording, lambda: self.live and self.live.redraw())
-        self.actions = {"Train this mix": self.train, "Stop training": self.rerun.stop}
         self.on_pages = ("preset", *TERMS)
         self.film = ({"preset": "official-code"}, {"preset": "arxiv"}, {"tf": 0.0, "ss": 0.0})
         self._draw_axes()
@@ -52,7 +46,7 @@ class Mixer(Explorer):
         usual = weights_of(PRESETS["official-code"])
         names = [("own: the sliders below", "own"), *((name, name) for name in PRESETS)]
         self.controls = {"preset": Control(label="Weights", options=tuple(names), start="own", slider=False)}
-        for place, (name, style) in enumerate(TERMS.items()):
+        for place, (name, style) in enumerate(TERM_STYLES.items()):
             values = sorted({weights[place] for weights in grid} | {0.0})
             start = usual[place] if usual[place] in values else values[-1]
             options = tuple((f"{value:g}", value) for value in values)
@@ -64,37 +58,28 @@ class Mixer(Explorer):
         self.canvas = canvas = Canvas(WIDTH, HEIGHT)
         self.headline = canvas.words(12, 20, points=13)
         axes = accuracy_axes(canvas, self.recording, (76, 52, 394, 300))
-        look = {"markevery": 3, "linewidth": 1.8}
-        self.without = {name: Curve(canvas, axes, style, 0.0, **look) for name, style in TERMS.items()}
+        line = {"markevery": 3, "linewidth": 1.8}
+        self.without = {name: Curve(canvas, axes, style, 0.0, **line) for name, style in TERM_STYLES.items()}
         self.curve = Curve(canvas, axes, THIS, 0.25)
-        self.own = Curve(canvas, axes, OWN, markerfacecolor="white")
+        self.your_curve = Curve(canvas, axes, YOURS, markerfacecolor="white")
         self.cursor = cursor(canvas, axes)
-        handles = [self.curve.line, self.own.line, *(curve.line for curve in self.without.values())]
-        names = [THIS.label, OWN.label, *(f"without {style.label}" for style in TERMS.values())]
-        canvas.figure.legend(
-            handles,
-            names,
-            loc="upper left",
-            bbox_to_anchor=canvas.place(60, 404)[:2],
-            ncols=2,
-            fontsize=11,
-            frameon=False,
-            handlelength=2.8,
-            borderpad=0,
-        )
+        handles = [self.curve.line, self.your_curve.line, *(curve.line for curve in self.without.values())]
+        names = [THIS.label, YOURS.label, *(f"without {style.label}" for style in TERM_STYLES.values())]
+        place = {"loc": "upper left", "bbox_to_anchor": canvas.place(60, 404)[:2], "ncols": 2}
+        add_legend(canvas.figure, handles, names, handlelength=2.8, **place)
         self.gains = Gains(canvas, 520, 48)
-        self.shares = Shares(canvas, 520, 350)
+        self.proportions = Proportions(canvas, 520, 350)
 
     def weights(self, preset: str, ce: float, kd: float, tf: float, ss: float) -> Weights:
-        """The weights that count: the sliders', or a preset's."""
+        """Return the weights that count: the sliders', or a preset's."""
         return (ce, kd, tf, ss) if preset == "own" else weights_of(PRESETS[preset])
 
     def runs(self, weights: Weights) -> list[int]:
-        """Recorded runs of these weights, one a seed."""
+        """Return the recorded runs of these weights, one per seed."""
         return list(self.index.get(weights, {}).values())
 
     def accuracy(self, weights: Weights) -> np.ndarray:
-        """Accuracy of these weights, float [seeds, E]; of all zeros that of the untrained students."""
+        """Return the accuracy of these weights, float [seeds, E]; of all zeros that of untrained students."""
         if not any(weights):
             first = {one["seed"]: run for run, one in enumerate(self.recording.settings)}
             untrained = self.recording.accuracy[list(first.values()), :1]
@@ -102,29 +87,31 @@ class Mixer(Explorer):
         return self.recording.accuracy[self.runs(weights)]
 
     def gain(self, weights: Weights, name: str) -> np.ndarray | str:
-        """What a term adds: accuracy with it minus without, seed by seed, float [seeds, E]; or why not."""
-        rest = tuple(0.0 if other == name else w for other, w in zip(TERMS, weights, strict=True))
+        """Return a term's gain, accuracy with it minus without it: float [seeds, E]; or why not known."""
+        rest = without(weights, name)
         if rest == weights:
             return "is off"
         if self.more_differs(weights):
             return "not recorded"
-        with_it, without = self.index.get(weights, {}), self.index.get(rest, {})
         if not any(rest):
             return "is alone"
-        both = [seed for seed in with_it if seed in without]
-        if not both:
-            return "not recorded"
-        runs = ([table[seed] for seed in both] for table in (with_it, without))
-        more, less = (self.recording.accuracy[run] for run in runs)
-        return more - less
+        gain = self._paired(weights, rest)
+        return gain if len(gain) else "not recorded"
+
+    def _paired(self, weights: Weights, others: Weights) -> np.ndarray:
+        """Return the accuracy of weights minus that of others, for each seed of both: float [seeds, E]."""
+        ours, theirs = self.index.get(weights, {}), self.index.get(others, {})
+        both = [seed for seed in ours if seed in theirs]
+        accuracy = self.recording.accuracy
+        return accuracy[[ours[seed] for seed in both]] - accuracy[[theirs[seed] for seed in both]]
 
     def more_differs(self, weights: Weights) -> bool:
-        """Whether these are a preset's weights, and it differs from other mixes in more than weights."""
+        """Return whether these are a preset's weights, and its recipe differs in more than weights."""
         settings = named_weights(weights)
         return any(weights) and recipe_of(settings) != Recipe(**settings)
 
-    def shares_of(self, weights: Weights, at: int) -> dict[str, float] | None:
-        """Share of each weighted term in the loss of that epoch, its mean over seeds; None if unmeasured."""
+    def proportions_of(self, weights: Weights, at: int) -> dict[str, float] | None:
+        """Return each weighted term's proportion of an epoch's loss, mean over seeds; None if unmeasured."""
         runs = self.runs(weights)
         terms = [
             weight * float(np.mean(self.recording.terms[name][runs, at])) if weight and runs else 0.0
@@ -135,21 +122,19 @@ class Mixer(Explorer):
         return {name: term / sum(terms) for name, term in zip(TERMS, terms, strict=True)}
 
     def update(self, preset, ce, kd, tf, ss, epoch) -> None:
-        """Bring curves, gains and shares to these weights and this epoch."""
-        weights, epochs = self.weights(preset, ce, kd, tf, ss), self.recording.epochs
-        at = int(np.flatnonzero(epochs == epoch)[0])
+        """Bring curves, gains and proportions to these weights and this epoch."""
+        weights, epochs, at = self.weights(preset, ce, kd, tf, ss), self.recording.epochs, self.row(epoch)
         self.curve.show(epochs, self.accuracy(weights))
-        own = self.rerun.runs.get(weights)
-        self.own.show(epochs, self.recording.accuracy[:0] if own is None else own.accuracy)
+        self.your_curve.show(epochs, self.yours(weights))
         self.cursor.set_xdata([epoch, epoch])
         for name in TERMS:
             gain = self.gain(weights, name)
-            rest = tuple(0.0 if other == name else w for other, w in zip(TERMS, weights, strict=True))
-            self.without[name].show(epochs, [] if isinstance(gain, str) else self.accuracy(rest))
-            self.gains.show(name, gain if isinstance(gain, str) else gain[:, at])
-        self.shares.show(self.shares_of(weights, at))
+            unknown = isinstance(gain, str)
+            self.without[name].show(epochs, [] if unknown else self.accuracy(without(weights, name)))
+            self.gains.show(name, gain if unknown else gain[:, at])
+        self.proportions.show(self.proportions_of(weights, at))
         self.gains.title.text = f"What each term adds here, epoch {epoch} (dot: a seed)"
-        self.shares.title.text = f"Share of each weighted term in the loss, epoch {epoch}"
+        self.proportions.title.text = f"Share of each weighted term in the loss, epoch {epoch}"
         self.headline.text = f"{named(preset, weights)}, epoch {epoch}: {self._level(weights, at)}"
 
     def _level(self, weights: Weights, at: int) -> str:
@@ -160,40 +145,31 @@ class Mixer(Explorer):
             return f"{values[0]:.1f} % right (one seed)"
         return f"{values.mean():.1f} % right ({len(values)} seeds, {values.min():.1f} to {values.max():.1f})"
 
-    def describe(self, **state: Any) -> str:
-        """Say which weights count, the accuracy, what each term adds with its interval, and the shares."""
-        state = {**self.start(), **state}
-        weights = self.weights(*(state[name] for name in ("preset", *TERMS)))
-        at = int(np.flatnonzero(self.recording.epochs == state["epoch"])[0])
-        last = self.recording.epochs[-1]
-        said = [f"{named(state['preset'], weights)}; after epoch {state['epoch']} of {last}:"]
-        said.append(f"{self._level(weights, at)}.")
-        if state["preset"] != "own":
-            said.append(f"The weights are those of the preset {state['preset']}; the sliders do not count.")
+    def sentences(self, preset, ce, kd, tf, ss, epoch) -> list[str]:
+        """Name the weights that count, the accuracy, each term's gain and the proportions."""
+        weights, at = self.weights(preset, ce, kd, tf, ss), self.row(epoch)
+        words = [
+            f"{named(preset, weights)}; after epoch {epoch} of {self.recording.epochs[-1]}:",
+            f"{self._level(weights, at)}.",
+        ]
+        if preset != "own":
+            words.append(f"The weights are those of the preset {preset}; the sliders do not count.")
         if not any(weights):
-            said.append("All four weights are 0: nothing is learned, the student stays as it was drawn.")
-            return " ".join([*said, self.rerun.words(weights, None)]).strip()
-        for name, style in TERMS.items():
+            words.append("All four weights are 0: nothing is learned, the student stays as it was drawn.")
+            return [*words, self.rerun.words(weights, None)]
+        for name, style in TERM_STYLES.items():
             gain = self.gain(weights, name)
-            said.append(f"{style.label} {added(gain if isinstance(gain, str) else gain[:, at])}.")
-        said += self._against_usual(weights, at)
-        shares = self.shares_of(weights, at)
-        if shares:
-            found = ", ".join(f"{TERMS[name].label} {100 * share:.1f} %" for name, share in shares.items())
-            said.append(f"Shares of the loss: {found}.")
+            words.append(f"{style.label} {gain_words(gain if isinstance(gain, str) else gain[:, at])}.")
+        usual = weights_of(PRESETS["official-code"])
+        difference = self._paired(weights, usual)
+        if len(difference) and weights != usual:
+            words.append(f"Against official-code: {difference_words(difference[:, at])}.")
+        if proportions := self.proportions_of(weights, at):
+            parts = (f"{TERM_STYLES[name].label} {100 * part:.1f} %" for name, part in proportions.items())
+            words.append(f"Shares of the loss: {', '.join(parts)}.")
         seeds = self.index.get(weights, {})
         recorded = self.recording.accuracy[seeds[min(seeds)]] if seeds else None
-        return " ".join([*said, self.rerun.words(weights, recorded)]).strip()
-
-    def _against_usual(self, weights: Weights, at: int) -> list[str]:
-        usual = self.index.get(weights_of(PRESETS["official-code"]), {})
-        both = [seed for seed in self.index.get(weights, {}) if seed in usual]
-        if not both or weights == weights_of(PRESETS["official-code"]):
-            return []
-        ours, theirs = (
-            self.recording.accuracy[[table[s] for s in both], at] for table in (self.index[weights], usual)
-        )
-        return [f"Against official-code: {differs(ours - theirs)}."]
+        return [*words, self.rerun.words(weights, recorded)]
 
     def train(self) -> None:
         """Train the chosen mix on this machine, in a thread, with the first recorded seed."""
@@ -202,23 +178,25 @@ class Mixer(Explorer):
         settings = named_weights(weights) | {"seed": min(self.index.get(weights, {}), default=0)}
         self.rerun.begin(weights, settings, LABELS)
 
-    def close(self) -> None:
-        """Stop a training that is running."""
-        self.rerun.close()
+
+def without(weights: Weights, name: str) -> Weights:
+    """Return the same weights with that of one term at 0."""
+    return tuple(0.0 if other == name else w for other, w in zip(TERMS, weights, strict=True))
 
 
 def named(preset: str, weights: Weights) -> str:
-    """The weights in words."""
-    parts = ", ".join(f"{style.label} {w:g}" for style, w in zip(TERMS.values(), weights, strict=True))
-    return f"{parts}" if preset == "own" else f"{preset} ({parts})"
+    """Return the weights in words."""
+    labels = (style.label for style in TERM_STYLES.values())
+    parts = ", ".join(f"{label} {w:g}" for label, w in zip(labels, weights, strict=True))
+    return parts if preset == "own" else f"{preset} ({parts})"
 
 
 def explore_mix(recording: Recording | None = None, *, key: str = "mix") -> Mixer:
-    """Weigh the four terms and see accuracy over epochs, what each term adds here, and its share in the loss.
+    """Weigh the four terms and see accuracy over epochs, each term's gain, and its proportion of the loss.
 
-    What a term adds is the accuracy of this mix minus that of the same mix with the term's weight at 0, seed
-    by seed. A preset overrides the sliders. The button trains the mix anew on this machine.
+    A term's gain is the accuracy of this mix minus that of the same mix with the term's weight at 0, seed by
+    seed. A preset overrides the sliders. The button trains the mix again on this machine.
     recording: from `load_recording`; None loads "mix". key: running a cell again replaces this key's
     explorer, and stops its training. Raises what `load_recording` raises.
     """
-    return Mixer(load_recording("mix") if recording is None else recording, key).present()
+    return present(Mixer(load_recording("mix") if recording is None else recording, key))

@@ -1,7 +1,7 @@
 """An explorer without a kernel: its pictures and words in one piece of HTML, for a browser to move through.
 
 The pictures are those of `Explorer.frame` and the words those of `describe`, for a grid of the options; the
-layer of what can be pointed at is that of hover.py. Controls that would make too many pictures stand still.
+layer of spots is that of hover.py. Controls that would make too many pictures do not move.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import json
 import math
 from collections.abc import Collection
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
+from ..canvas import png_bytes
+from .base import Explorer
+from .control import Control
 from .hover import layer, sheet_css
-
-if TYPE_CHECKING:
-    from .base import Control, Explorer
 
 MOST = 160  # pictures on a page
 COLOURS = 256  # of a picture; the drawings have few, photographs are grey or small
@@ -63,9 +63,10 @@ STYLE = """
 
 
 def page_options(explorer: Explorer) -> dict[str, tuple[tuple[str, Any], ...]]:
-    """The options of the controls that move on a page: all, or every other one until there are few enough.
+    """Return the options of the controls that move on a page.
 
-    A control keeps its first option, its last and the one it starts from.
+    All, or every other one until there are few enough. A control keeps its first option, its last and the
+    one it starts from.
     """
     moving, starts = explorer.on_pages or tuple(explorer.controls), explorer.start()
     chosen = {name: tuple(explorer.controls[name].options) for name in moving}
@@ -85,7 +86,7 @@ def _every_other(options: tuple[tuple[str, Any], ...], start: Any) -> tuple[tupl
 
 
 def explorer_html(explorer: Explorer) -> str:
-    """The explorer as a piece of HTML, for a page of its own or within another."""
+    """Return the explorer as a piece of HTML, for a page alone or within another."""
     options = page_options(explorer)
     states = [
         explorer.start() | {name: value for name, (_, value) in zip(options, values, strict=True)}
@@ -109,7 +110,7 @@ def explorer_html(explorer: Explorer) -> str:
         f'aria-label="Explorer: {escape(explorer.key)}">',
         f"<style>{STYLE}{sheet_css(explorer.mark, explorer.cards)}</style>",
         *(_control(explorer.controls[name], kept) for name, kept in options.items()),
-        f"<button type=button>Reset</button>{_standing(explorer, options)}<div class=sskd-stack>",
+        f"<button type=button>Reset</button>{_fixed(explorer, options)}<div class=sskd-stack>",
         f'<img src="data:image/png;base64,{data["frames"][first]}" alt="{escape(data["words"][first])}">',
         f"<div class=sskd-layer>{layers[first]}</div></div>",
         f'<p role="status" aria-live="polite">{escape(data["words"][first])}</p>',
@@ -120,17 +121,17 @@ def explorer_html(explorer: Explorer) -> str:
     return "".join(parts)
 
 
-def _standing(explorer: Explorer, moving: Collection[str]) -> str:
-    """A line that names what stands still on this page, and buttons that it has not."""
-    still = [c.label for name, c in explorer.controls.items() if name not in moving]
-    missing = [*still, *explorer.actions]
+def _fixed(explorer: Explorer, moving: Collection[str]) -> str:
+    """Return a line that names the controls which do not move on this page, and buttons that it lacks."""
+    fixed = [c.label for name, c in explorer.controls.items() if name not in moving]
+    missing = [*fixed, *explorer.actions]
     if not missing:
         return ""
     return f"<p>In a live notebook also: {escape(', '.join(missing))}.</p>"
 
 
 def _control(control: Control, options: tuple[tuple[str, Any], ...]) -> str:
-    """A slider or a list, with its label."""
+    """Return the HTML of a slider or a list, with its label."""
     label = escape(control.label)
     if control.slider:
         field = f'<input type="range" min="0" max="{len(options) - 1}" step="1"><output aria-live="off">'
@@ -142,10 +143,7 @@ def _control(control: Control, options: tuple[tuple[str, Any], ...]) -> str:
 
 
 def small(png: bytes) -> str:
-    """The same picture in few colours, as base64 of a PNG."""
-    out = io.BytesIO()
+    """Return the same picture in few colours, as base64 of a PNG."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    picture.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
-        out, "png", optimize=True
-    )
-    return base64.b64encode(out.getvalue()).decode("ascii")
+    few = picture.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return base64.b64encode(png_bytes(few, optimize=True)).decode("ascii")

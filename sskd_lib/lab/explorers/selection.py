@@ -1,4 +1,4 @@
-"""The selection explorer: which of the teacher's wrong rows a ratio keeps, and which it drops."""
+"""The selection explorer: the teacher's wrong rows that a ratio keeps, and those that it drops."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from matplotlib.patches import Polygon, Rectangle
 
 from ...losses import error_rank
 from ..canvas import Canvas
-from ..style import DROPPED, INK, RIGHT, WRONG, pixels, short
-from .base import FONT, Control, Explorer
+from ..style import DROPPED, FONT, INK, RIGHT, WRONG, add_legend, clean_axes, pixels, short
+from .base import Explorer
+from .control import Control
 from .hover import Spot
-from .rows import Selection, select, spread
+from .present import present
+from .row_selection import Selection, select, spread
 from .strip import SHOWN, Strip
-from .term import TermCurves, term_by_count
+from .term_curves import TermCurves, term_by_count
 
 WIDTH, HEIGHT, TALLER = 940, 500, 704  # pixels of the picture; TALLER with the term's curves below
 LEFT, TOP, WIDE, HIGH = 78, 58, 296, 244  # of the ranks
@@ -26,21 +28,20 @@ EMPTY = {"facecolor": "white", "edgecolor": DROPPED, "hatch": "....", "linewidth
 class SelectionExplorer(Explorer):
     """Ranked wrong rows with a movable cut; see `explore_selection`."""
 
-    def __init__(
-        self, images, scores, targets, columns, classes, student, temperature, keep_wrong, film, key
-    ) -> None:
+    def __init__(self, images, scores, targets, columns, student, keep_wrong, film, key) -> None:
         self.images = pixels(images)
         self.scores = torch.as_tensor(scores).detach().double().cpu()  # double keeps every order and tie
         self.targets = torch.as_tensor(targets).long().cpu()
-        self.columns = None if columns is None else pixels(columns)
-        self.classes = None if classes is None else tuple(classes)
+        named = len(columns) > 0 and isinstance(columns[0], str)
+        self.columns = None if named else pixels(columns)
+        self.classes = tuple(columns) if named else None
         self._check()
         self.key = key
         steps = sorted({*(round(0.05 * i, 2) for i in range(21)), float(keep_wrong)})
         options = tuple((f"{100 * s:g} %", s) for s in steps)
         label = "Share of the WRONG rows kept"
         self.controls = {"keep_wrong": Control(label=label, options=options, start=float(keep_wrong))}
-        self.film = tuple({"keep_wrong": float(share)} for share in film)
+        self.film = tuple({"keep_wrong": float(ratio)} for ratio in film)
         self.rank = error_rank(self.scores, self.targets).numpy()
         self.taken_for = self.scores.argmax(1).numpy()
         everything = select(self.scores, self.targets, 1.0)
@@ -49,15 +50,13 @@ class SelectionExplorer(Explorer):
         self.canvas = Canvas(WIDTH, HEIGHT if student is None else TALLER)
         self.headline = self.canvas.words(12, 20, points=13)
         self._draw_ranks()
-        self._draw_shares(len(everything.right))
+        self._draw_bar(len(everything.right))
         self.strips = [Strip(self.canvas, 426, top, 102, self.columns is not None) for top in (64, 294)]
-        self.term = None if student is None else self._draw_term(student, temperature, everything)
+        self.term = None if student is None else self._draw_term(*student, everything)
 
     def _check(self) -> None:
         rows, width = self.scores.shape
         names = self.classes if self.columns is None else self.columns
-        if names is None:
-            raise ValueError("say what a column of scores is: columns= (their images) or classes= (names).")
         if not len(self.images) == len(self.targets) == rows or len(names) != width:
             raise ValueError(
                 f"scores is {rows} x {width}, so it needs {rows} images, {rows} targets and {width} column "
@@ -70,32 +69,29 @@ class SelectionExplorer(Explorer):
             return self.images
         return np.concatenate([self.images, self.columns])
 
-    def _draw_term(self, student: Any, temperature: float | None, everything: Selection) -> TermCurves:
+    def _draw_term(self, student: Any, temperature: float, everything: Selection) -> TermCurves:
         """The curves of the loss and of its gradient; a row's place in the order is what the ratio cuts."""
         student = torch.as_tensor(student).detach().double().cpu()
         if student.shape != self.scores.shape:
             raise ValueError(
-                f"student_scores is {list(student.shape)}, but the teacher's scores are "
+                f"the student's scores are {list(student.shape)}, but the teacher's scores are "
                 f"{list(self.scores.shape)}: give the same rows and columns, from the student's outputs."
             )
-        if temperature is None:
-            raise ValueError("student_scores= needs temperature=, that of the term: 4 for L_T, 0.5 for L_ss.")
         order = np.concatenate([everything.right, everything.kept])
         values = term_by_count(student, self.scores, order, temperature)
         named = ("L_T", "student's logits") if self.columns is None else ("L_ss", "student's cosines")
         return TermCurves(self.canvas, *named, len(everything.right), len(everything.kept), values)
 
     def _draw_ranks(self) -> None:
-        """Every wrong row as a step as high as its error rank; kept ones are filled, a line marks the cut."""
+        """Draw each wrong row as a step as high as its rank; kept ones are filled, a line marks the cut."""
         axes = self.canvas.figure.add_axes(self.canvas.place(LEFT, TOP, WIDE, HIGH))
         count = len(self.heights)
         axes.add_patch(Polygon(_steps(self.heights), **EMPTY))
         axes.set(xlim=(-0.5, max(count, 1) - 0.5), ylim=(0, 1.1 * max([1, *self.heights])))
         axes.set_xlabel(f"the {count} wrong rows, least wrong first", **FONT)
         axes.set_ylabel("error rank (columns ahead)", **FONT)
-        axes.tick_params(labelsize=11, labelcolor=INK)
+        clean_axes(axes)
         axes.locator_params(integer=True, nbins=6)
-        axes.spines[["top", "right"]].set_visible(False)
         if not count:
             text = "no wrong row:\nnothing to choose"
             axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes, **FONT)
@@ -103,31 +99,23 @@ class SelectionExplorer(Explorer):
         self.cut = axes.axvline(0, color=INK, linewidth=2.5, clip_on=False)
         self.canvas.moving += [self.filled, self.cut]
 
-    def _draw_shares(self, right: int) -> None:
-        """One bar over all rows: right, wrong but kept, dropped."""
+    def _draw_bar(self, right: int) -> None:
+        """Draw one bar over all rows: right, wrong but kept, dropped."""
         axes = self.canvas.figure.add_axes(self.canvas.place(78, 398, 296, 34))
         rows = len(self.rank)
         axes.set(xlim=(0, rows), ylim=(0, 1), yticks=[], xticks=[])
         axes.set_title(f"all {rows} rows", loc="left", pad=5, **FONT)
         first = axes.add_patch(Rectangle((0, 0), right, 1, color=RIGHT, linewidth=0))
-        left_out = axes.add_patch(Rectangle((right, 0), rows - right, 1, **EMPTY))
+        dropped = axes.add_patch(Rectangle((right, 0), rows - right, 1, **EMPTY))
         self.kept_bar = axes.add_patch(Rectangle((right, 0), 0, 1, color=WRONG, linewidth=0))
-        self.canvas.figure.legend(
-            [first, Rectangle((0, 0), 1, 1, color=WRONG, linewidth=0), left_out],
-            ["right", "wrong, kept", "dropped"],
-            loc="upper left",
-            bbox_to_anchor=self.canvas.place(70, 442)[:2],
-            ncols=3,
-            fontsize=11,
-            frameon=False,
-            handlelength=1.2,
-            columnspacing=1.0,
-            borderpad=0,
-        )
+        handles = [first, Rectangle((0, 0), 1, 1, color=WRONG, linewidth=0), dropped]
+        place = {"loc": "upper left", "bbox_to_anchor": self.canvas.place(70, 442)[:2], "ncols": 3}
+        names = ["right", "wrong, kept", "dropped"]
+        add_legend(self.canvas.figure, handles, names, handlelength=1.2, columnspacing=1.0, **place)
         self.canvas.moving.append(self.kept_bar)
 
     def update(self, keep_wrong: float) -> None:
-        """Move the cut to this share, and show examples of both sides."""
+        """Move the cut to this ratio, and show examples of both sides."""
         chosen = select(self.scores, self.targets, keep_wrong)
         kept, dropped, rows = len(chosen.kept), len(chosen.dropped), len(self.rank)
         self.filled.set_xy(_steps(self.heights[:kept]))
@@ -135,7 +123,7 @@ class SelectionExplorer(Explorer):
         self.kept_bar.set_width(kept)
         self.headline.text = (
             f"{100 * keep_wrong:g} % of the {kept + dropped} wrong rows kept: {kept} stay, {dropped} go; "
-            f"{rows - dropped} of all {rows} rows teach ({100 * chosen.teaching_share():.0f} %)"
+            f"{rows - dropped} of all {rows} rows teach ({100 * chosen.used_fraction():.0f} %)"
         )
         for strip, (what, side) in zip(
             self.strips, (("wrong but kept", chosen.kept), ("dropped", chosen.dropped)), strict=True
@@ -154,36 +142,33 @@ class SelectionExplorer(Explorer):
         true, taken = (short(self.classes[k], 11) for k in (self.targets[row], self.taken_for[row]))
         return f"{true}\n→ {taken}\n{rank}"
 
-    def describe(self, **state: Any) -> str:
-        """Say how many rows the share keeps and drops, and how wrong those at the cut are."""
-        share = {**self.start(), **state}["keep_wrong"]
-        right, kept, dropped = chosen = select(self.scores, self.targets, share)
+    def sentences(self, keep_wrong: float) -> list[str]:
+        """Count the rows that the ratio keeps and drops, and name the rows at the cut."""
+        right, kept, dropped = chosen = select(self.scores, self.targets, keep_wrong)
         rows = len(self.rank)
-        said = [
-            f"Share of the wrong rows kept: {100 * share:g} %. Of {rows} rows the teacher gets {len(right)} "
-            f"right; they always stay. Of the {len(kept) + len(dropped)} wrong rows {len(kept)} are kept and "
-            f"{len(dropped)} dropped, so {rows - len(dropped)} rows ({100 * chosen.teaching_share():.0f} %) "
-            "teach."
+        words = [
+            f"Share of the wrong rows kept: {100 * keep_wrong:g} %. Of {rows} rows the teacher gets "
+            f"{len(right)} right; they always stay. Of the {len(kept) + len(dropped)} wrong rows {len(kept)} "
+            f"are kept and {len(dropped)} dropped, so {rows - len(dropped)} rows "
+            f"({100 * chosen.used_fraction():.0f} %) teach."
         ]
         for name, end in (("last row kept", kept[-1:]), ("first row dropped", dropped[:1])):
             for row in end:
-                said.append(f"The {name} has error rank {self.rank[row]} ({self._mistake(row)}).")
-        if self.term is not None:
-            said.append(self.term.say(rows - len(dropped)))
-        return " ".join(said)
+                words.append(f"The {name} has error rank {self.rank[row]} ({self._mistake(row)}).")
+        return words if self.term is None else [*words, self.term.describe(rows - len(dropped))]
 
-    def spots(self, **state: Any) -> list[Spot]:
-        """Each step of the ranks, with its view and, where columns are images, the one it was taken for."""
-        kept = len(select(self.scores, self.targets, {**self.start(), **state}["keep_wrong"]).kept)
+    def find_spots(self, keep_wrong: float) -> list[Spot]:
+        """Return a spot per step: its view and, where columns are images, the one it was taken for."""
+        kept = len(select(self.scores, self.targets, keep_wrong).kept)
         wide, pairs = WIDE / max(len(self.wrong), 1), len(self.cards) > len(self.images)
-        found = []
+        spots = []
         for place, row in enumerate(self.wrong.tolist()):
             words = (
                 f"{self._mistake(row)}: error rank {self.rank[row]}, {'kept' if place < kept else 'dropped'}"
             )
             cards = (row, len(self.images) + int(self.taken_for[row])) if pairs else (row,)
-            found.append(Spot(LEFT + wide * place, TOP, wide, HIGH, words, cards))
-        return found
+            spots.append(Spot(LEFT + wide * place, TOP, wide, HIGH, words, cards))
+        return spots
 
     def _mistake(self, row: int) -> str:
         true, taken = int(self.targets[row]), int(self.taken_for[row])
@@ -193,7 +178,7 @@ class SelectionExplorer(Explorer):
 
 
 def _steps(heights: np.ndarray) -> np.ndarray:
-    """Outline of a staircase of unit steps, for a polygon: float [2n + 2, 2]."""
+    """Return the outline of a staircase of unit steps, for a polygon: float [2n + 2, 2]."""
     edges = np.arange(len(heights) + 1) - 0.5
     x = np.concatenate([edges[:1], np.repeat(edges, 2)[1:-1], edges[-1:]])
     return np.stack([x, np.concatenate([[0], np.repeat(heights, 2), [0]])], axis=1)
@@ -204,26 +189,23 @@ def explore_selection(
     scores,
     targets,
     *,
-    columns=None,
-    classes: Sequence[str] | None = None,
-    student_scores=None,
-    temperature: float | None = None,
+    columns,
+    student: tuple[Any, float] | None = None,
     keep_wrong: float = 0.75,
     film: Sequence[float] = (0.25, 0.5, 0.75),
     key: str = "selection",
 ) -> SelectionExplorer:
-    """Show which of the teacher's wrong rows a share keeps and drops, with what it mistook each for.
+    """Show the teacher's wrong rows that a ratio keeps and drops, with the mistake in each.
 
-    With the student's scores also what becomes of the term, τ² KL(teacher ‖ student) as a mean over the
-    kept rows, and of the norm of its gradient on those scores, over all shares.
+    With the student's scores also the term, τ² KL(teacher ‖ student) as a mean over the kept rows, and the
+    norm of its gradient on those scores, over all ratios.
 
     images: the R rotated views, uint8 or float in [0, 1], [R, C, H, W]; scores: the TEACHER's, float
-    [R, K], cosines [3B, B] or logits; targets: int [R], the right column of each row (`own_image` for
-    cosines, the class for logits). Say what a column is: columns, its images [B, C, H, W] (the term is
-    L_ss), or classes, its names (L_T). student_scores: float [R, K]; temperature: the term's τ; keep_wrong:
-    where the slider starts; film: the shares a page without a kernel shows; key: running a cell again
-    replaces this key's explorer.
-    Raises ValueError where shapes do not fit, and for student_scores without a temperature above 0.
+    [R, K], cosines [3B, B] or logits; targets: int [R], the right column of each row (`image_of_row` for
+    cosines, the class for logits). columns: the K columns of scores, as images [B, C, H, W] (the term is
+    L_ss) or as names of classes (L_T). student: (the student's scores, float [R, K]; τ of the term, 4 for
+    L_T and 0.5 for L_ss). keep_wrong: start of the slider; film: the ratios on a page without a kernel; key:
+    running a cell again replaces this key's explorer.
+    Raises ValueError where shapes do not fit, and for a temperature that is not above 0.
     """
-    named = columns, classes, student_scores, temperature
-    return SelectionExplorer(images, scores, targets, *named, keep_wrong, film, key).present()
+    return present(SelectionExplorer(images, scores, targets, columns, student, keep_wrong, film, key))

@@ -10,13 +10,16 @@ import torch
 from matplotlib.patches import Rectangle
 
 from ..canvas import Canvas
+from ..softening import percent
 from ..style import INK, WRONG, pixels
-from .base import Control, Explorer
-from .batch import Batch, by_view, make_batch
+from .base import Explorer
+from .control import Control
 from .hover import Spot
-from .maps import LEFT, STEP, TOP, Maps, percent, right_map
 from .page import MOST
-from .rows import choose_rows
+from .present import present
+from .row_selection import choose_rows
+from .similarity_batch import SimilarityBatch, by_view, make_batch
+from .similarity_maps import LEFT, STEP, TOP, SimilarityMaps, right_map
 
 WIDTH, HEIGHT = 940, 516  # pixels of the picture
 TEMPERATURES = (0.1, 0.25, 0.5, 1.0, 2.0)
@@ -33,7 +36,7 @@ class SimilarityExplorer(Explorer):
         self.count = len(self.images) if batch is None else batch
         self._check_images(draws, temperature)
         projections, images = {"teacher": teacher, "student": student}, len(self.images)
-        every = {who: by_view(who, z, images) for who, z in projections.items()}
+        every = {role: by_view(role, z, images) for role, z in projections.items()}
         numbers = [torch.arange(images)]
         if batch is not None:
             draw = torch.Generator().manual_seed(seed)
@@ -43,10 +46,8 @@ class SimilarityExplorer(Explorer):
         self.key = key
         self._make_controls(float(temperature))
         self.canvas = Canvas(WIDTH, HEIGHT)
-        self.sheet = self.canvas.figure.add_axes((0, 0, 1, 1))
-        self.sheet.set(xlim=(0, WIDTH), ylim=(HEIGHT, 0), autoscale_on=False)
-        self.sheet.set_axis_off()
-        self.maps = Maps(self.canvas, self.sheet, self.count)
+        self.sheet = self.canvas.sheet()
+        self.maps = SimilarityMaps(self.canvas, self.sheet, self.count)
         self._draw_row()
 
     def _check_images(self, draws: int, temperature: float) -> None:
@@ -59,8 +60,8 @@ class SimilarityExplorer(Explorer):
             )
         if not 2 <= self.count <= LARGEST:
             raise ValueError(
-                f"images are {self.count}, but the maps hold 2 to {LARGEST}: with more, a cell would be too "
-                f"small to see. Take fewer, or draw them from all with batch={LARGEST // 2}."
+                f"images are {self.count}, but the maps have room for 2 to {LARGEST}: with more, a cell would "
+                f"be too small to see. Take fewer, or draw them from all with batch={LARGEST // 2}."
             )
         if draws < 1:
             raise ValueError(f"draws is the number of batches to choose from, at least 1, not {draws}.")
@@ -71,7 +72,7 @@ class SimilarityExplorer(Explorer):
         temperatures = sorted({*TEMPERATURES, start})
         several, wrong = len(self.batches) > 1, self.batches[0].rank["teacher"] > 0
         rows = choose_rows(wrong, MOST // (2 * len(temperatures))).tolist()
-        # Which rows are wrong changes with the batch, and the labels do not.
+        # Another batch has other wrong rows, but the labels do not change.
         labels = [f"{self._name(r)}{', teacher wrong' if wrong[r] and not several else ''}" for r in rows]
         views = (("student", "student"), ("difference: student minus teacher", "difference"))
         named = tuple((f"{t:g}", t) for t in temperatures)
@@ -99,100 +100,98 @@ class SimilarityExplorer(Explorer):
         self.totals = words(486, 150)
         self.verdicts, self.ranked, self.captions, self.frames = {}, {}, {}, {}
         lefts = [RANKED_LEFT + RANKED_PITCH * i for i in range(min(SHOWN, self.count))]
-        for who, top in (("teacher", 204), ("student", 370)):
-            self.verdicts[who] = words(486, top - 22)
-            self.ranked[who] = [photo(x, top, RANKED_SIZE) for x in lefts]
+        for role, top in (("teacher", 204), ("student", 370)):
+            self.verdicts[role] = words(486, top - 22)
+            self.ranked[role] = [photo(x, top, RANKED_SIZE) for x in lefts]
             under = top + RANKED_SIZE + 7
-            self.captions[who] = [words(x + RANKED_SIZE / 2, under, anchor="ma") for x in lefts]
-            looks = ({"edgecolor": INK}, {"edgecolor": WRONG, "linestyle": (0, (2, 1))})
-            frames = [Rectangle((0, top - 4), 92, 92, fill=False, linewidth=3.2, **look) for look in looks]
-            self.frames[who] = [self.sheet.add_patch(frame) for frame in frames]  # own image; a wrong winner
+            self.captions[role] = [words(x + RANKED_SIZE / 2, under, anchor="ma") for x in lefts]
+            edges = ({"edgecolor": INK}, {"edgecolor": WRONG, "linestyle": (0, (2, 1))})
+            frames = [Rectangle((0, top - 4), 92, 92, fill=False, linewidth=3.2, **edge) for edge in edges]
+            self.frames[role] = [self.sheet.add_patch(frame) for frame in frames]  # own image; wrong winner
             self.canvas.moving += frames
 
     def update(self, row: int, temperature: float, view: str, batch: int = 0) -> None:
         """Bring the maps and the images to this batch, row, temperature and right-hand map."""
         now = self.batches[batch]
-        p, own = now.soft(temperature), self.images[now.numbers[row % self.count]]
-        self.maps.show(p, row, view, [now.order(who, row)[0] for who in p])
-        self.places[0].image = np.rot90(own, row // self.count + 1)
-        self.places[1].image = own
+        p, upright = now.soft(temperature), self.images[now.numbers[row % self.count]]
+        self.maps.show(p, row, view, [now.order(role, row)[0] for role in p])
+        self.places[0].image = np.rot90(upright, row // self.count + 1)
+        self.places[1].image = upright
         drawn = f"batch {batch + 1} of {len(self.batches)}" if len(self.batches) > 1 else ""
         self.facts.text = (
             f"{self._name(row)}\ntemperature τ = {temperature:g}\n{drawn}\n"
             f"τ² · KL(teacher ‖ student)\n= {now.divergence(row, temperature):.4f}"
         )
         self.totals.text = now.totals()
-        for who, matrix in p.items():
-            self._show_ranked(now, who, row, matrix[row])
+        for role, matrix in p.items():
+            self._show_ranked(now, role, row, matrix[row])
 
-    def _show_ranked(self, now: Batch, who: str, row: int, p: np.ndarray) -> None:
-        """Show the images ranked first, its own in a solid frame and a wrong first one in a dashed one."""
-        own, order = row % self.count, now.order(who, row)
-        place = int(now.rank[who][row])
-        self.verdicts[who].text = f"{who}: " + (
-            f"✗ wrong, own image in place {place + 1} ({percent(p[own])})" if place else "✓ right"
+    def _show_ranked(self, now: SimilarityBatch, role: str, row: int, p: np.ndarray) -> None:
+        """Show the images ranked first, the right one in a solid frame, a wrong first one in a dashed one."""
+        target, order = row % self.count, now.order(role, row)
+        place = int(now.rank[role][row])
+        self.verdicts[role].text = f"{role}: " + (
+            f"✗ wrong, own image in place {place + 1} ({percent(p[target])})" if place else "✓ right"
         )
-        for column, photo, caption in zip(order, self.ranked[who], self.captions[who], strict=False):
+        for column, photo, caption in zip(order, self.ranked[role], self.captions[role], strict=False):
             photo.image = self.images[now.numbers[column]]
-            name = "own image" if column == own else f"image {column + 1}"
+            name = "own image" if column == target else f"image {column + 1}"
             caption.text = f"{name}\n{percent(p[column])}"
-        for frame, at, seen in zip(self.frames[who], (place, 0), (place < SHOWN, place > 0), strict=True):
+        for frame, at, seen in zip(self.frames[role], (place, 0), (place < SHOWN, place > 0), strict=True):
             frame.set_x(RANKED_LEFT + RANKED_PITCH * at - 4)
             frame.set_visible(seen)
 
-    def describe(self, **state: Any) -> str:
-        """Say the row, whom teacher and student rank first, their divergence and what the maps span."""
-        state = {"batch": 0, **self.start(), **state}
-        row, temperature, view = (state[name] for name in ("row", "temperature", "view"))
-        now, own = self.batches[state["batch"]], row % self.count
+    def sentences(self, row: int, temperature: float, view: str, batch: int = 0) -> list[str]:
+        """Name the row, the images each network ranks first, their divergence and the range of the maps."""
+        now, target = self.batches[batch], row % self.count
         p, drawn = now.soft(temperature), ""
         if len(self.batches) > 1:
-            drawn = f"Batch {state['batch'] + 1}: {self.count} of {len(self.images)} images. "
-        said = [
+            drawn = f"Batch {batch + 1}: {self.count} of {len(self.images)} images. "
+        words = [
             f"{drawn}The view is {self._name(row)}, row {row + 1} of {3 * self.count}, "
             f"temperature {temperature:g}."
         ]
-        for who, matrix in p.items():
-            place = int(now.rank[who][row])
+        for role, matrix in p.items():
+            place = int(now.rank[role][row])
             first = ", ".join(
-                f"{'its own image' if k == own else f'image {k + 1}'} {percent(matrix[row, k])}"
-                for k in now.order(who, row)[:SHOWN]
+                f"{'its own image' if k == target else f'image {k + 1}'} {percent(matrix[row, k])}"
+                for k in now.order(role, row)[:SHOWN]
             )
             verdict = "right"
             if place:
-                verdict = f"wrong, own image in place {place + 1} with {percent(matrix[row, own])}"
-            said.append(f"{who.capitalize()}: {verdict}; it ranks first {first}.")
+                verdict = f"wrong, own image in place {place + 1} with {percent(matrix[row, target])}"
+            words.append(f"{role.capitalize()}: {verdict}; it ranks first {first}.")
         kl = now.divergence(row, temperature)
-        said.append(f"τ² · KL(teacher ‖ student) of this row is {kl:.4f}. {now.totals()}")
+        words.append(f"τ² · KL(teacher ‖ student) of this row is {kl:.4f}. {now.totals()}")
         high = right_map(p, view)[2]
         shown = f"student minus teacher, within ± {100 * high:.1f} points"
         if view == "student":
             shown = f"the student's probabilities, up to {percent(high)}"
-        said.append(f"The right-hand map shows {shown}.")
-        return " ".join(said)
+        return [*words, f"The right-hand map shows {shown}."]
 
-    def spots(self, **state: Any) -> list[Spot]:
-        """Each row of the maps: its view, its own image, and what each network ranks first."""
-        state = {"batch": 0, **self.start(), **state}
-        now, lines = self.batches[state["batch"]], self.maps.lines(state["row"])
-        found, wide = [], STEP + self.maps.cell[1] * self.count
-        for row in range(3 * self.count):
-            top, high = np.flatnonzero(lines == row)[0], int((lines == row).sum())
-            words, cards = self._point(now, row)
-            found.append(Spot(LEFT, TOP + int(top), wide, high, words, cards))
-        return found
+    def find_spots(self, row: int, batch: int = 0, **_: Any) -> list[Spot]:
+        """Return a spot per row of the maps: its view, its own image, and each network's first."""
+        now, lines = self.batches[batch], self.maps.lines(row)
+        spots, wide = [], STEP + self.maps.cell[1] * self.count
+        for r in range(3 * self.count):
+            top, high = np.flatnonzero(lines == r)[0], int((lines == r).sum())
+            words, cards = self._point(now, r)
+            spots.append(Spot(LEFT, TOP + int(top), wide, high, words, cards))
+        return spots
 
-    def _point(self, now: Batch, row: int) -> tuple[str, tuple[int, ...]]:
-        """What pointing at a row says and shows."""
-        own, said, first = row % self.count, [], []
-        for who, rank in now.rank.items():
-            first.append(int(now.order(who, row)[0]))
+    def _point(self, now: SimilarityBatch, row: int) -> tuple[str, tuple[int, ...]]:
+        """Return the words and the cards for pointing at a row."""
+        verdicts, first = [], []
+        for role, rank in now.rank.items():
+            first.append(int(now.order(role, row)[0]))
             place = int(rank[row]) + 1
             wrong = f"✗ image {first[-1] + 1} first, own in place {place}"
-            said.append(f"{who} {wrong if place > 1 else '✓'}")
-        numbers = now.numbers[[own, *first]].tolist()
+            verdicts.append(f"{role} {wrong if place > 1 else '✓'}")
+        numbers = now.numbers[[row % self.count, *first]].tolist()
         turned = (row // self.count + 1) * len(self.images) + numbers[0]
-        words = f"{self._name(row)}: {'; '.join(said)}. View, own image, teacher's first, student's first:"
+        words = (
+            f"{self._name(row)}: {'; '.join(verdicts)}. View, own image, teacher's first, student's first:"
+        )
         return words, (turned, *numbers)
 
 
@@ -207,7 +206,7 @@ def explore_similarity(
     temperature: float = 0.5,
     key: str = "similarity",
 ) -> SimilarityExplorer:
-    """Show teacher's and student's similarity matrices side by side, and what each view is taken for.
+    """Show teacher's and student's similarity matrices side by side, and the images each view resembles.
 
     The rows of both are softened as in L_ss: softmax(cosine / τ) over the B upright images. Pointing at a
     row shows its images.
@@ -215,11 +214,11 @@ def explore_similarity(
     images: M upright ones, uint8 or float in [0, 1], [M, C, H, H]; teacher, student: projections of their
     4M views in the order of `four_views`, float [4M, D_t] and [4M, D_s]; batch: B, from 2 to 32, of which
     `draws` batches are drawn from the images by `seed`, to choose from; without it all images are the one
-    batch. (A projection may stand in any batch where BatchNorm uses stored statistics: eval mode.)
-    temperature: τ to start from; key: running a cell again replaces this key's explorer. The slider holds
-    at most 16 of the 3B rows, half of them such as the teacher gets wrong in the first batch.
+    batch. (A projection may be part of any batch where BatchNorm uses stored statistics: eval mode.)
+    temperature: τ to start from; key: running a cell again replaces this key's explorer. The slider has
+    at most 16 of the 3B rows, half of them rows that the teacher gets wrong in the first batch.
     Raises ValueError where shapes do not fit, for values that are not finite, for too many images and for a
     temperature that is not above 0 and finite.
     """
     drawing = batch, draws, seed
-    return SimilarityExplorer(images, teacher, student, *drawing, temperature, key).present()
+    return present(SimilarityExplorer(images, teacher, student, *drawing, temperature, key))

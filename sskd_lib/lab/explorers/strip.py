@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from ..canvas import Canvas
-from .base import FONT
+from ..style import FONT
 
 SHOWN = 5  # images side by side
 
 
 class Strip:
-    """Up to five images with captions; in pairs, what the teacher took each for stands below it.
+    """Up to five images with captions; in pairs, with the image that the teacher took each for below it.
 
     left, top, pitch: pixels, of the first image's place and from one image to the next.
     """

@@ -1,4 +1,4 @@
-"""The temperature explorer: what softening does to a teacher's answer, and to the student's gradient."""
+"""The temperature explorer: a teacher's softened outputs, and the gradient on the student."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from ..canvas import Canvas
-from ..style import INK, METHOD_STYLES, pixels, short, styles
-from .base import FONT, Control, Explorer
-from .maps import percent
-from .softened import by_name, called, entropy_bits, even_above, kd_gradient, soft
+from ..softening import by_name, display_name, entropy_bits, kd_gradient, percent, ranked, soft
+from ..style import FONT, METHOD_STYLES, clean_axes, pixels, short, styles
+from .base import Explorer
+from .control import Control
+from .present import present
+from .temperature_parts import GradientBars
 
 TEMPERATURES = (
     *(0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5),
     *(4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0),
 )
 WIDTH, HEIGHT = 940, 500  # pixels of the picture
-PULL_LEFT, PULL_WIDE = 675, 245  # of the gradients
-SCALE = (-1, -0.5, 0, 0.5, 1)  # where their axis has its ticks
 SHOWN = 10  # classes at most: with more, the teacher's first ten
 
 
@@ -36,12 +36,12 @@ class TemperatureExplorer(Explorer):
         self._check()
         self.pair = bool(self.logits["student"])
         self.colours = {name: style.colour for name, style in styles(self.logits["student"]).items()}
-        if "student" in self.colours:  # one without a name of its own
+        if "student" in self.colours:  # one without a name
             self.colours["student"] = METHOD_STYLES.get(student_name, METHOD_STYLES["sskd"]).colour
         self.key = key
         self.groups = None if per_class is None else self._group(per_class)
         self.controls = self._make_controls()
-        if self.groups is not None:  # on a page rather more classes and temperatures than images of a class
+        if self.groups is not None:  # on a page more classes and temperatures than images of a class
             self.on_pages = tuple(name for name in self.controls if name != "image")
         self.film = tuple({"temperature": t} for t in (1.0, 4.0, 20.0))
         if "student" in self.controls:  # the same image at the same temperature, by another student
@@ -52,33 +52,33 @@ class TemperatureExplorer(Explorer):
     def _check(self) -> None:
         images, classes = len(self.images), len(self.classes)
         shape = images, classes
-        wanted = [(f"{who}_logits", z, shape) for who, found in self.logits.items() for z in found.values()]
+        wanted = [(f"{role}_logits", z, shape) for role, named in self.logits.items() for z in named.values()]
         if self.labels is not None:
             wanted.append(("labels", self.labels, (images,)))
         for name, array, shape in wanted:
             if array.shape != shape:
                 raise ValueError(
-                    f"{name} is {list(array.shape)}, but {images} images and {classes} classes ask for "
-                    f"{list(shape)}: one row an image, in the same order."
+                    f"{name} is {list(array.shape)}, but {images} images and {classes} classes need "
+                    f"{list(shape)}: one row per image, in the same order."
                 )
         if not self.logits["teacher"]:
             raise ValueError("teacher_logits names no network: give its logits [M, K], or a dict of such.")
 
     def _group(self, per_class: int) -> dict[int, np.ndarray]:
-        """Numbers of the first `per_class` images of each class, by class."""
+        """Return the numbers of the first `per_class` images of each class, by class."""
         if self.labels is None:
-            raise ValueError("per_class= chooses images by class, so it needs labels=, one an image.")
-        found = {int(k): np.flatnonzero(self.labels == k) for k in np.unique(self.labels)}
-        for k, numbers in found.items():
+            raise ValueError("per_class= chooses images by class, so it needs labels=, one per image.")
+        groups = {int(k): np.flatnonzero(self.labels == k) for k in np.unique(self.labels)}
+        for k, numbers in groups.items():
             if not 1 <= per_class <= len(numbers):
                 raise ValueError(
                     f"per_class is {per_class}, but of {self.classes[k]} there are {len(numbers)} images: "
                     "ask for as many as the rarest class has, or fewer, but at least 1."
                 )
-        return {k: numbers[:per_class] for k, numbers in found.items()}
+        return {k: numbers[:per_class] for k, numbers in groups.items()}
 
     def _make_controls(self) -> dict[str, Control]:
-        """A list for each thing there is a choice of, and the slider of temperatures."""
+        """Return a list for each thing there is a choice of, and the slider of temperatures."""
 
         def drop_down(label: str, options: list[tuple[str, Any]], start: Any) -> Control:
             return Control(label=label, options=tuple(options), start=start, slider=False)
@@ -89,10 +89,10 @@ class TemperatureExplorer(Explorer):
             controls["label"] = drop_down("Class", options, start)
             names = [f"{i + 1} of {len(self.groups[start])}" for i in range(len(self.groups[start]))]
         controls["image"] = drop_down("Image", [(name, i) for i, name in enumerate(names)], 0)
-        for who, networks in self.logits.items():
+        for role, networks in self.logits.items():
             if len(networks) > 1:
-                options = [(called(who, name), name) for name in networks]
-                controls[who] = drop_down(who.capitalize(), options, options[0][1])
+                options = [(display_name(role, name), name) for name in networks]
+                controls[role] = drop_down(role.capitalize(), options, options[0][1])
         steps = tuple((f"{t:g}", t) for t in TEMPERATURES)
         return controls | {"temperature": Control(label="Temperature T", options=steps, start=1.0)}
 
@@ -100,11 +100,11 @@ class TemperatureExplorer(Explorer):
         return "?" if self.labels is None else self.classes[self.labels[number]]
 
     def chosen(self, state: dict[str, Any]) -> tuple[int, dict[str, str]]:
-        """What the lists point to: number of the image, and name of the teacher and of the student."""
+        """Return the chosen image's number, and the names of the chosen teacher and student."""
         image = state["image"]
         if self.groups is not None:
             image = int(self.groups[state["label"]][image])
-        return image, {who: state.get(who, next(iter(z))) for who, z in self.logits.items() if z}
+        return image, {role: state.get(role, next(iter(z))) for role, z in self.logits.items() if z}
 
     def _draw_axes(self) -> None:
         self.canvas = Canvas(WIDTH, HEIGHT)
@@ -122,49 +122,33 @@ class TemperatureExplorer(Explorer):
         axes.set_xlabel("softened output", **FONT)
         black = METHOD_STYLES["teacher"].colour
         self.bars = self._add_bars(axes, -0.22 if pair else 0, 0.36, color=black, linewidth=0)
-        self.pulls = []
         if pair:  # hollow against solid: they differ without their colours
             self.bars += self._add_bars(axes, 0.22, 0.3, facecolor="white", linewidth=2)
             self._draw_names(black)
-            self._draw_gradient_axes()
+            self.gradient = GradientBars(self.canvas, axes, self.rows, self.top, self.high)
         self.numbers = [self.canvas.words(0, self._pixel_row(b)) for b in self.bars]
         middles = self.top + self.high * (self.rows + 0.5) / count
         self.ticks = [self.canvas.words(self.left - 8, y, anchor="rm") for y in middles]
         for axes in self.canvas.figure.axes:
-            axes.tick_params(labelsize=11, labelcolor=INK)
-            axes.spines[["top", "right", "left"]].set_visible(False)
-        self.canvas.moving += [*self.bars, *self.pulls]
+            clean_axes(axes, ("top", "right", "left"))
+        self.canvas.moving += self.bars
 
-    def _add_bars(self, axes: Axes, shift: float, thick: float, **look: Any) -> list:
-        return list(axes.barh(self.rows + shift, 0.0 * self.rows, thick, **look))
+    def _add_bars(self, axes: Axes, shift: float, thick: float, **style: Any) -> list:
+        return list(axes.barh(self.rows + shift, 0.0 * self.rows, thick, **style))
 
     def _pixel_row(self, bar: Any) -> float:
-        """Pixels from the top to the middle of a bar."""
+        """Return the pixels from the top to the middle of a bar."""
         row = bar.get_y() + bar.get_height() / 2
         return self.top + self.high * (row + 0.5) / len(self.rows)
 
     def _draw_names(self, black: str) -> None:
-        """Whose bars are whose, above them."""
-        self.names, looks = {}, ({"color": black}, {"facecolor": "white", "linewidth": 2})
-        for (who, x), look in zip((("teacher", 304), ("student", 436)), looks, strict=True):
+        """Name the networks above their bars."""
+        self.names, fills = {}, ({"color": black}, {"facecolor": "white", "linewidth": 2})
+        for (role, x), fill in zip((("teacher", 304), ("student", 436)), fills, strict=True):
             left, bottom, wide, high = self.canvas.place(x, 43, 22, 11)
-            self.swatch = Rectangle((left, bottom), wide, high, **look)  # the student's is left at the end
+            self.swatch = Rectangle((left, bottom), wide, high, **fill)  # in the end the student's
             self.canvas.moving.append(self.canvas.figure.add_artist(self.swatch))
-            self.names[who] = self.canvas.words(x + 28, 49)
-
-    def _draw_gradient_axes(self) -> None:
-        place = self.canvas.place(PULL_LEFT, self.top, PULL_WIDE, self.high)
-        axes = self.canvas.figure.add_axes(place, sharey=self.bar_axes)
-        self.pulls = self._add_bars(axes, 0, 0.5, linewidth=0)
-        axes.axvline(0, color=INK, linewidth=1)
-        for x, side, words in ((0.47, "right", "raise the logit ←"), (0.53, "left", "→ lower it")):
-            axes.text(x, 1.02, words, ha=side, transform=axes.transAxes, **FONT)
-        axes.set_xlabel("T² × gradient on student's logit", labelpad=17, **FONT)
-        axes.set(xlim=(-1.1, 1.1))  # shares of `self.reach`
-        axes.set_xticks(SCALE, [""] * len(SCALE))
-        middle, one = PULL_LEFT + PULL_WIDE / 2, PULL_WIDE / 2.2
-        under = self.top + self.high + 7
-        self.scale = [self.canvas.words(middle + one * x, under, anchor="ma") for x in SCALE]
+            self.names[role] = self.canvas.words(x + 28, 49)
 
     def _settle(self, image: int, names: dict[str, str]) -> None:
         """Set what belongs to image and networks: classes shown, their labels, the gradient's scale."""
@@ -179,17 +163,12 @@ class TemperatureExplorer(Explorer):
         self.caption.text = f"image {image + 1}\n▸ {self._name(image)}"
         if self.pair:
             student = self.logits["student"][names["student"]][image]
-            pulls = [kd_gradient(student, teacher, t)[self.shown] for t in TEMPERATURES]
-            self.reach = even_above(float(np.abs(pulls).max()))
-            for words, x in zip(self.scale, SCALE, strict=True):
-                words.text = f"{self.reach * x:g}"
-            for who, name in names.items():
-                self.names[who].text = short(called(who, name), 12 if who == "teacher" else 16)
+            for role, name in names.items():
+                self.names[role].text = short(display_name(role, name), 12 if role == "teacher" else 16)
             colour = self.colours[names["student"]]
             for part in (*self.bars[len(self.rows) :], self.swatch):
                 part.set_edgecolor(colour)
-            for pull in self.pulls:
-                pull.set_facecolor(colour)
+            self.gradient.settle([kd_gradient(student, teacher, t)[self.shown] for t in TEMPERATURES], colour)
         self._drawn = image, names
 
     def update(self, temperature: float, **state: Any) -> None:
@@ -197,45 +176,42 @@ class TemperatureExplorer(Explorer):
         image, names = self.chosen(state)
         if (image, names) != self._drawn:
             self._settle(image, names)
-        z = {who: self.logits[who][name][image] for who, name in names.items()}
-        p = {who: soft(row, temperature) for who, row in z.items()}
+        z = {role: self.logits[role][name][image] for role, name in names.items()}
+        p = {role: soft(row, temperature) for role, row in z.items()}
         values = np.concatenate([q[self.shown] for q in p.values()])
         for bar, number, value in zip(self.bars, self.numbers, values, strict=True):
             bar.set_width(value)
             number.x = self.left + self.wide * value + 7
             number.text = percent(value)
-        bits = "   ".join(f"{who} {entropy_bits(q):.2f} bits" for who, q in p.items())
+        bits = "   ".join(f"{role} {entropy_bits(q):.2f} bits" for role, q in p.items())
         self.headline.text = f"T = {temperature:g}    {bits}    (even spread: {self._most():.2f} bits)"
         if self.pair:
-            pull = kd_gradient(z["student"], z["teacher"], temperature)
-            for bar, value in zip(self.pulls, pull[self.shown], strict=True):
-                bar.set_width(value / self.reach)
+            self.gradient.show(kd_gradient(z["student"], z["teacher"], temperature)[self.shown])
 
     def _most(self) -> float:
         return float(np.log2(len(self.classes)))
 
-    def describe(self, **state: Any) -> str:
-        """Say image, temperature, first classes, entropies and the largest gradient."""
-        state = {**self.start(), **state}
-        temperature, (image, names) = state["temperature"], self.chosen(state)
-        said = [f"Image {image + 1}, {self._name(image)}, at temperature {temperature:g}."]
-        z = {who: self.logits[who][name][image] for who, name in names.items()}
-        for who, row in z.items():
+    def sentences(self, temperature: float, **state: Any) -> list[str]:
+        """Name image, temperature, first classes, entropies and the largest gradient."""
+        image, names = self.chosen(state)
+        words = [f"Image {image + 1}, {self._name(image)}, at temperature {temperature:g}."]
+        z = {role: self.logits[role][name][image] for role, name in names.items()}
+        for role, row in z.items():
             p = soft(row, temperature)
-            first = ", ".join(f"{self.classes[k]} {percent(p[k])}" for k in np.argsort(-p, kind="stable")[:3])
-            named = f" {called(who, names[who])}" if names[who] != who else ""
-            said.append(
-                f"{who.capitalize()}{named}: {first}; entropy {entropy_bits(p):.2f} of "
+            named = f" {display_name(role, names[role])}" if names[role] != role else ""
+            words.append(
+                f"{role.capitalize()}{named}: {ranked(p, self.classes, 3)}; entropy {entropy_bits(p):.2f} of "
                 f"{self._most():.2f} bits."
             )
         if self.pair:
-            pull = kd_gradient(z["student"], z["teacher"], temperature)
-            k = int(np.abs(pull).argmax())
-            verb = "lower" if pull[k] > 0 else "raise"
-            said.append(
-                f"Largest T² × gradient: {pull[k]:+.2f} on {self.classes[k]}, so the student is to {verb} it."
+            gradient = kd_gradient(z["student"], z["teacher"], temperature)
+            k = int(np.abs(gradient).argmax())
+            verb = "lower" if gradient[k] > 0 else "raise"
+            words.append(
+                f"Largest T² × gradient: {gradient[k]:+.2f} on {self.classes[k]}, so the student is to "
+                f"{verb} it."
             )
-        return " ".join(said)
+        return words
 
 
 def explore_temperature(
@@ -259,4 +235,5 @@ def explore_temperature(
     Raises ValueError where shapes do not fit, or a class has fewer images than per_class.
     """
     networks = teacher_logits, student_logits
-    return TemperatureExplorer(images, *networks, classes, labels, per_class, student_name, key).present()
+    explorer = TemperatureExplorer(images, *networks, classes, labels, per_class, student_name, key)
+    return present(explorer)

@@ -1,4 +1,4 @@
-"""The time machine: recorded trainings, to be gone through epoch by epoch and setting by setting."""
+"""The time machine: recorded trainings, epoch by epoch and setting by setting."""
 
 from __future__ import annotations
 
@@ -8,155 +8,135 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from ..canvas import Canvas
-from ..recordings import Recording, load_recording
-from ..style import METHOD_STYLES, Style
-from .answers import Answer, Plane, share_between, softened, spread
-from .base import Control, Explorer
-from .panels import OWN, TERMS, Curve, accuracy_axes, cursor, term_axes
-from .rerun import Rerun
-from .softened import soft
+from ..softening import soft
+from ..style import METHOD_STYLES, Style, add_legend
+from ..time_machine_data import Recording, load_recording
+from .control import Control
+from .present import present
+from .recorded_explorer import Point, RecordedExplorer
+from .time_machine_parts import OutputBars, Plane, separation, softened, spread
+from .training_curves import TERM_STYLES, YOURS, Curve, accuracy_axes, cursor, term_axes
 
 WIDTH, HEIGHT = 940, 640  # pixels of the picture
+POINT = ("temperature", "keep_wrong", "labels")
 START = {"temperature": 4.0, "keep_wrong": 1.0, "labels": 300, "seed": "mean", "image": 0}
+LABELS = {
+    "keep_wrong": "Share of wrong rows kept",
+    "temperature": "Temperature T",
+    "labels": "Labelled images",
+    "seed": "Seed",
+    "epoch": "Epoch",
+    "image": "Image",
+}
 
 
-class TimeMachine(Explorer):
+class TimeMachine(RecordedExplorer):
     """Recorded trainings over their epochs; see `explore_time_machine`."""
 
     def __init__(self, recording: Recording, key: str) -> None:
-        self.recording, self.key = recording, key
-        self.index: dict[tuple, dict[int, int]] = {}  # (temperature, keep_wrong, labels) → seed → run
-        for run, one in enumerate(recording.settings):
-            point = (one["temperature"], one["keep_wrong"], one["labels"])
-            self.index.setdefault(point, {})[int(one["seed"])] = run
+        super().__init__(recording, key, POINT, "Train this very point")
         self._add_controls()
-        self.rerun = Rerun(recording, lambda: self.live and self.live.redraw())
-        self.actions = {"Train this very point": self.train, "Stop training": self.rerun.stop}
         self.on_pages = ("keep_wrong", "temperature", "labels", "epoch")
-        looks = (1, len(recording.epochs) // 2, -1)
-        self.film = tuple({"epoch": int(recording.epochs[i])} for i in looks)
+        middle = len(recording.epochs) // 2
+        self.film = tuple({"epoch": int(recording.epochs[i])} for i in (1, middle, -1))
         self._draw_axes()
 
     def _add_controls(self) -> None:
         recording = self.recording
-        values = {name: recording.values(name) for name in ("temperature", "keep_wrong", "labels", "seed")}
-        named = {
+        values = {name: recording.values(name) for name in (*POINT, "seed")}
+        seeds = values["seed"]
+        options = {
             "keep_wrong": [(f"{100 * v:g} %", v) for v in values["keep_wrong"]],
             "temperature": [(f"{v:g}", v) for v in values["temperature"]],
             "labels": [(f"{v:,.0f}", v) for v in values["labels"]],
-            "seed": [(f"mean of {len(values['seed'])}", "mean")]
-            + [(f"{v:g}", int(v)) for v in values["seed"]],
+            "seed": [(f"mean of {len(seeds)}", "mean"), *((f"{v:g}", int(v)) for v in seeds)],
             "epoch": [(str(e), int(e)) for e in recording.epochs],
             "image": [(f"{i + 1}: {recording.classes[k]}", i) for i, k in enumerate(recording.labels)],
         }
-        labels = {
-            "keep_wrong": "Share of wrong rows kept",
-            "temperature": "Temperature T",
-            "labels": "Labelled images",
-            "seed": "Seed",
-            "epoch": "Epoch",
-            "image": "Image",
-        }
         start = START | {"epoch": int(recording.epochs[-1])}
         self.controls = {}
-        for name, options in named.items():
-            there = [value for _, value in options]
-            first = start[name] if start[name] in there else there[-1]
+        for name, pairs in options.items():
+            recorded = [value for _, value in pairs]
+            first = start[name] if start[name] in recorded else recorded[-1]
             slider = name not in ("seed", "image")
-            more = {"label": labels[name], "options": tuple(options)}
-            self.controls[name] = Control(start=first, slider=slider, **more)
+            self.controls[name] = Control(
+                label=LABELS[name], options=tuple(pairs), start=first, slider=slider
+            )
 
     def _draw_axes(self) -> None:
         recording = self.recording
         self.canvas = canvas = Canvas(WIDTH, HEIGHT)
         self.headline = canvas.words(12, 20, points=13)
         axes = accuracy_axes(canvas, recording, (76, 52, 394, 246))
-        grey = Style(label="the other settings", colour="#BDBDBD", line="none", marker="")
+        grey = Style(label="all others, these labels", colour="#BDBDBD", line="none", marker="")
         self.others = Curve(canvas, axes, grey, alpha=1.0, linewidth=0)
         self.curve = Curve(canvas, axes, METHOD_STYLES["sskd"], alpha=0.45)
-        self.own = Curve(canvas, axes, OWN, markerfacecolor="white")
-        handles = [self.curve.line, Patch(color=grey.colour), self.own.line]
-        axes.legend(
-            handles,
-            ["this setting", "all others, these labels", OWN.label],
-            loc="lower right",
-            fontsize=11,
-            frameon=False,
-            handlelength=2.6,
-        )
+        self.your_curve = Curve(canvas, axes, YOURS, markerfacecolor="white")
+        handles = [self.curve.line, Patch(color=grey.colour), self.your_curve.line]
+        names = ["this setting", grey.label, YOURS.label]
+        add_legend(axes, handles, names, loc="lower right", handlelength=2.6, borderpad=0.4)
         below = term_axes(canvas, recording, (76, 386, 394, 194))
-        self.terms = {name: Curve(canvas, below, style, 0.0, markevery=4) for name, style in TERMS.items()}
+        self.terms = {
+            name: Curve(canvas, below, style, 0.0, markevery=4) for name, style in TERM_STYLES.items()
+        }
         handles = [curve.line for curve in self.terms.values()]
+        names = [style.label for style in TERM_STYLES.values()]
         canvas.words(14, 346, "loss terms, unweighted")
-        below.legend(
-            handles,
-            [style.label for style in TERMS.values()],
-            loc="lower right",
-            bbox_to_anchor=(1.03, 1.0),
-            ncols=4,
-            fontsize=11,
-            frameon=False,
-            handlelength=2.4,
-            columnspacing=1.0,
-            borderpad=0,
-        )
+        place = {"loc": "lower right", "bbox_to_anchor": (1.03, 1.0), "ncols": 4}
+        add_legend(below, handles, names, handlelength=2.4, columnspacing=1.0, **place)
         self.cursors = [cursor(canvas, axes), cursor(canvas, below)]
         self.plane = Plane(canvas, recording, (520, 62, 270, 240))
         canvas.words(520, 47, f"{len(recording.dots)} test images by their features (grey: teacher's)")
         self.below = canvas.words(520, 316)
-        self.answer = Answer(canvas, recording, 520, 386)
+        self.bars = OutputBars(canvas, recording, 520, 386)
         canvas.words(520, 352, "one image")
 
-    def runs(self, temperature: float, keep_wrong: float, labels: float, seed: Any) -> list[int]:
-        """Recorded runs of a setting: of all seeds for "mean", else at most the one."""
-        seeds = self.index.get((temperature, keep_wrong, labels), {})
+    def runs(self, point: Point, seed: Any) -> list[int]:
+        """Return the recorded runs of a point: of all seeds for "mean", else at most the one."""
+        seeds = self.index.get(point, {})
         return list(seeds.values()) if seed == "mean" else [seeds[seed]] if seed in seeds else []
 
-    def around(self, temperature: float, keep_wrong: float, labels: float, seed: Any) -> np.ndarray:
-        """Accuracy of the other settings with as many labels, each its seed's or its mean, float [n, E]."""
-        found = [
+    def around(self, point: Point, seed: Any) -> np.ndarray:
+        """Return the accuracy of the other points with as many labels, of a seed or its mean [n, E]."""
+        accuracies = [
             self.recording.accuracy[runs].mean(0)
-            for t, k, n in self.index
-            if n == labels and (t, k) != (temperature, keep_wrong) and (runs := self.runs(t, k, n, seed))
+            for other in self.index
+            if other[2] == point[2] and other != point and (runs := self.runs(other, seed))
         ]
-        return np.array(found).reshape(-1, len(self.recording.epochs))
+        return np.array(accuracies).reshape(-1, len(self.recording.epochs))
 
     def update(self, keep_wrong, temperature, labels, seed, epoch, image) -> None:
         """Bring curves, dots and bars to this setting, epoch and image."""
         point, recording = (temperature, keep_wrong, labels), self.recording
-        runs, at = self.runs(*point, seed), self._place(epoch)
-        others = self.around(*point, seed)
-        self.others.show(recording.epochs, others)
+        runs, at, key = self.runs(point, seed), self.row(epoch), self._key(point, seed)
+        self.others.show(recording.epochs, self.around(point, seed))
         self.curve.show(recording.epochs, recording.accuracy[runs])
         for name, curve in self.terms.items():
             values = recording.terms[name][runs]
             curve.show(recording.epochs, np.where(values > 0, values, np.nan))
         for line in self.cursors:
             line.set_xdata([epoch, epoch])
-        own = self.rerun.runs.get(self._key(*point, seed))
-        self.own.show(recording.epochs, recording.accuracy[:0] if own is None else own.accuracy)
+        self.your_curve.show(recording.epochs, self.yours(key))
         points = recording.features[runs[0], at] if runs else None
         self.plane.show(points)
         self.below.text = (
             f"student's spread: {self._times(points)} × the teacher's, drawn alike" if runs else ""
         )
-        mine = None
-        if own is not None and np.isfinite(own.accuracy[at]):
-            mine = soft(own.outputs[at, image], temperature)
-        taught = soft(recording.teacher_outputs[image], temperature)
-        self.answer.show(image, taught, softened(recording.outputs, runs, at, image, temperature), mine)
-        self.headline.text = f"{self._setting(*point, seed)}, epoch {epoch}: " + self._accuracy(runs, at)
+        local, yours = self.rerun.runs.get(key), None
+        if local is not None and np.isfinite(local.accuracy[at]):
+            yours = soft(local.outputs[at, image], temperature)
+        teacher = soft(recording.teacher_outputs[image], temperature)
+        student = softened(recording.outputs, runs, at, image, temperature)
+        self.bars.show(image, teacher, student, yours)
+        self.headline.text = f"{self._setting(point, seed)}, epoch {epoch}: " + self._accuracy(runs, at)
 
     def _times(self, points: np.ndarray) -> str:
         return f"{spread(points) / spread(self.recording.teacher_features):.2f}"
 
-    def _place(self, epoch: int) -> int:
-        return int(np.flatnonzero(self.recording.epochs == epoch)[0])
-
-    def _setting(self, temperature: float, keep_wrong: float, labels: float, seed: Any) -> str:
-        return f"T = {temperature:g}, {100 * keep_wrong:g} % kept, {labels:,.0f} labels" + (
-            "" if seed == "mean" else f", seed {seed}"
-        )
+    def _setting(self, point: Point, seed: Any) -> str:
+        temperature, keep_wrong, labels = point
+        one = "" if seed == "mean" else f", seed {seed}"
+        return f"T = {temperature:g}, {100 * keep_wrong:g} % kept, {labels:,.0f} labels{one}"
 
     def _accuracy(self, runs: list[int], at: int) -> str:
         if not runs:
@@ -164,26 +144,26 @@ class TimeMachine(Explorer):
         values = self.recording.accuracy[runs, at]
         if len(runs) == 1:
             return f"{values[0]:.1f} % right"
-        spread = f"mean of {len(runs)} seeds, {values.min():.1f} to {values.max():.1f}"
-        return f"{values.mean():.1f} % right ({spread})"
+        seeds = f"mean of {len(runs)} seeds, {values.min():.1f} to {values.max():.1f}"
+        return f"{values.mean():.1f} % right ({seeds})"
 
-    def describe(self, **state: Any) -> str:
-        """Say setting, accuracy and its place, terms, answers, how far the dots settled, and yours."""
-        state = {**self.start(), **state}
-        point = tuple(state[name] for name in ("temperature", "keep_wrong", "labels"))
-        seed, epoch, image = state["seed"], state["epoch"], state["image"]
-        recording, runs, at = self.recording, self.runs(*point, seed), self._place(epoch)
-        said = [f"{self._setting(*point, seed)}, after epoch {epoch} of {recording.epochs[-1]}:"]
-        said.append(self._accuracy(runs, at) + self._rank(point, seed, runs, at) + ".")
-        said.append(f"The teacher has {recording.teacher_accuracy:.1f} %.")
+    def sentences(self, keep_wrong, temperature, labels, seed, epoch, image) -> list[str]:
+        """Name setting, accuracy and its rank, terms, outputs, separation of the dots, and your training."""
+        point, recording = (temperature, keep_wrong, labels), self.recording
+        runs, at, key = self.runs(point, seed), self.row(epoch), self._key(point, seed)
+        words = [
+            f"{self._setting(point, seed)}, after epoch {epoch} of {recording.epochs[-1]}:",
+            self._accuracy(runs, at) + self._rank(point, seed, runs, at) + ".",
+            f"The teacher has {recording.teacher_accuracy:.1f} %.",
+        ]
         if runs:
-            said += [self._terms(runs, at), self._answers(runs, at, image, point[0]), self._settled(runs, at)]
-        same = self.runs(*point, self._seed(*point, seed))
-        own = self.rerun.words(self._key(*point, seed), recording.accuracy[same[0]] if same else None)
-        return " ".join([*said, own]).strip()
+            words += [self._terms(runs, at), self._outputs(runs, at, image, temperature)]
+            words.append(self._separation(runs[0], at))
+        same = self.runs(point, key[-1])
+        return [*words, self.rerun.words(key, recording.accuracy[same[0]] if same else None)]
 
-    def _rank(self, point: tuple, seed: Any, runs: list[int], at: int) -> str:
-        others = self.around(*point, seed)[:, at]
+    def _rank(self, point: Point, seed: Any, runs: list[int], at: int) -> str:
+        others = self.around(point, seed)[:, at]
         if not runs or not len(others):
             return ""
         place = 1 + int((others > self.recording.accuracy[runs, at].mean()).sum())
@@ -193,25 +173,25 @@ class TimeMachine(Explorer):
         )
 
     def _terms(self, runs: list[int], at: int) -> str:
-        means = {name: float(self.recording.terms[name][runs, at].mean()) for name in TERMS}
-        found = [f"{TERMS[name].label} {value:.3g}" for name, value in means.items() if np.isfinite(value)]
-        return f"Unweighted terms: {', '.join(found)}." if found else "Terms are measured in training."
+        means = {style.label: self.recording.terms[n][runs, at].mean() for n, style in TERM_STYLES.items()}
+        known = [f"{label} {value:.3g}" for label, value in means.items() if np.isfinite(value)]
+        return f"Unweighted terms: {', '.join(known)}." if known else "Terms are measured in training."
 
-    def _answers(self, runs: list[int], at: int, image: int, temperature: float) -> str:
+    def _outputs(self, runs: list[int], at: int, image: int, temperature: float) -> str:
         recording = self.recording
         teacher = soft(recording.teacher_outputs[image], temperature)
         student = softened(recording.outputs, runs, at, image, temperature)
-        said = []
-        for who, p in (("teacher", teacher), ("student", student)):
+        words = []
+        for role, p in (("teacher", teacher), ("student", student)):
             first = np.argsort(-p, kind="stable")[:2]
-            said.append(f"{who} " + ", ".join(f"{recording.classes[k]} {100 * p[k]:.1f} %" for k in first))
+            words.append(f"{role} " + ", ".join(f"{recording.classes[k]} {100 * p[k]:.1f} %" for k in first))
         name = recording.classes[recording.labels[image]]
-        return f"Image {image + 1}, {name}, at T = {temperature:g}: {'; '.join(said)}."
+        return f"Image {image + 1}, {name}, at T = {temperature:g}: {'; '.join(words)}."
 
-    def _settled(self, runs: list[int], at: int) -> str:
-        recording, run = self.recording, runs[0]
-        student = share_between(recording.features[run, at], recording.dots)
-        teacher = share_between(recording.teacher_features, recording.dots)
+    def _separation(self, run: int, at: int) -> str:
+        recording = self.recording
+        student = separation(recording.features[run, at], recording.dots)
+        teacher = separation(recording.teacher_features, recording.dots)
         seed = recording.settings[run]["seed"]
         return (
             f"Of the spread of the student's dots (seed {seed:g}) {100 * student:.0f} % lies between the "
@@ -219,33 +199,25 @@ class TimeMachine(Explorer):
             f"{self._times(recording.features[run, at])} times the teacher's spread."
         )
 
-    def _seed(self, temperature: float, keep_wrong: float, labels: float, seed: Any) -> int:
-        """The seed a training of one's own takes: the chosen one, or the first recorded."""
-        seeds = self.index.get((temperature, keep_wrong, labels), {})
-        return min(seeds, default=0) if seed == "mean" else seed
-
-    def _key(self, temperature: float, keep_wrong: float, labels: float, seed: Any) -> tuple:
-        point = (temperature, keep_wrong, labels)
-        return (*point, self._seed(*point, seed))
+    def _key(self, point: Point, seed: Any) -> Point:
+        """Return the point with the seed to train with: the chosen one, or the first recorded."""
+        return (*point, min(self.index.get(point, {}), default=0) if seed == "mean" else seed)
 
     def train(self) -> None:
         """Train the setting of the controls on this machine, in a thread, and draw it as it comes."""
         state = self.start() if self.live is None else self.live.values()
-        settings = {name: state[name] for name in ("temperature", "keep_wrong", "labels")}
-        key = self._key(*settings.values(), state["seed"])
-        self.rerun.begin(key, settings | {"seed": key[-1]}, settings["labels"])
-
-    def close(self) -> None:
-        """Stop a training that is running."""
-        self.rerun.close()
+        point = tuple(state[name] for name in POINT)
+        key = self._key(point, state["seed"])
+        settings = dict(zip(POINT, point, strict=True)) | {"seed": key[-1]}
+        self.rerun.begin(key, settings, state["labels"])
 
 
 def explore_time_machine(recording: Recording | None = None, *, key: str = "time machine") -> TimeMachine:
-    """Go through recorded trainings: accuracy, terms, one image's answers and the features at every epoch.
+    """Go through recorded trainings: accuracy, terms, one image's outputs and the features at every epoch.
 
-    The button trains the setting of the controls anew on this machine, and its curve is drawn over the
+    The button trains the setting of the controls again on this machine, and its curve is drawn over the
     recorded one. Under "mean of …" it takes the first seed; dots are then the first seed's, too.
     recording: from `load_recording`; None loads "grid". key: running a cell again replaces this key's
     explorer, and stops its training. Raises what `load_recording` raises.
     """
-    return TimeMachine(load_recording("grid") if recording is None else recording, key).present()
+    return present(TimeMachine(load_recording("grid") if recording is None else recording, key))

@@ -1,8 +1,7 @@
-"""The views explorer: how flip and crops make four views, and whether a head tells that they belong."""
+"""The views explorer: the flip and the crops of four views, and how well a head matches them."""
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,66 +9,38 @@ import numpy as np
 import torch
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
-from torch import Tensor
 
-from ...data.views import PADDING, Draws, centre, cut, draw, four_views, frame
-from ...losses import error_rank, own_image, similarity_matrix
-from ...models.network import Network
-from ...runtime.device import Runtime
+from ...data.views import PADDING, Draws, cut, four_views, frame
 from ..canvas import Canvas
-from ..style import DROPPED, INK, RIGHT, WRONG, pixels, short
-from .base import FONT, Control, Explorer
+from ..style import ANGLES, DROPPED, FONT, INK, RIGHT, WRONG, clean_axes, pixels, short
+from .base import Explorer
+from .control import Control
+from .present import present
+from .views_data import Match, Matches
 
 WIDTH, HEIGHT = 940, 500  # pixels of the picture
-ANGLES = ("upright", "90°", "180°", "270°")
 # Of each view's outline. Second cues: the dashes, and the angle written in a corner of the window.
 OUTLINES = ((INK, "-"), ("#0072B2", (0, (4, 1.5))), ("#B5598C", (0, (1, 1))), ("#7A6000", "-."))
 CORNERS = ((0, 0), (1, 0), (1, 1), (0, 1))  # right, low: the corner that the turn brings to the top left
 FRAMED = (14, 196, 250)  # left, top and size of the framed image, in pixels
-VIEWS, TAKEN = (72, 138), (356, 84)  # top and size of the views, and of the images taken for theirs
+VIEWS, TAKEN = (72, 138), (356, 84)  # top and size of the views, and of the images that they match
 FIRST, PITCH = 306, 160  # left edge of the first view, and the step to the next
-APART = 3  # pixels between outlines: those of windows that coincide stand one inside the other
-Place = namedtuple("Place", "others own border photo above below")  # what shows the answer for one angle
+APART = 3  # pixels between outlines: of windows that coincide one is inside the other
 
 
-class Answer(NamedTuple):
-    """What the head says of one turned view."""
+class Column(NamedTuple):
+    """The artists below one turned view."""
 
-    cosine: float  # with its own upright view
-    others: np.ndarray  # cosines with the upright views of the other images, [B - 1]
-    rank: int  # how many of them are larger
-    taken_for: int  # the image of the largest cosine
-
-
-@torch.no_grad()
-def project_draws(
-    network: Network, images: Tensor, *, count: int = 8, seed: int = 0, runtime: Runtime | None = None
-) -> tuple[Tensor, list[Draws]]:
-    """Draw flips and crops for a batch several times, and pass the four views of each draw through a network.
-
-    The first draw is no choice at all: nothing mirrored, every window in the middle. The network runs in
-    eval mode. images: uint8 [B, C, H, H]. Returns (projections, draws): float32 [count, 4B, D] on the CPU,
-    rows as in `four_views`, and `count` draws, ready for `explore_views`.
-    Raises ValueError for a network without a projection head, or images that are not uint8 squares.
-    """
-    four_views(images, augment=False)  # its errors say what is wrong with the images
-    if network.head is None:
-        raise ValueError(
-            "the views explorer compares projections, and this network has no projection head. Take one made "
-            "with projection=True; a teacher's head is trained by train_head."
-        )
-    runtime, generator = runtime or Runtime(), torch.Generator().manual_seed(seed)
-    draws = [centre(len(images)), *(draw(len(images), generator) for _ in range(count - 1))]
-    framed, size = frame(images.cpu()), tuple(images.shape[2:])
-    was_training = network.training
-    runtime.place(network).eval()
-    found = [runtime.run(network, cut(framed, d, size, 4).to(runtime.device)).projection for d in draws]
-    network.train(was_training)
-    return torch.stack(found).cpu(), draws
+    others: Any
+    upright: Any
+    border: Any
+    photo: Any
+    above: Any
+    below: Any
 
 
 class ViewsExplorer(Explorer):
-    """Windows, views and what a head says of each pair; see `explore_views`."""
+    """Windows, views, and a head's match of each; see `explore_views`."""
 
     def __init__(self, images, projections, draws, shown, names, key) -> None:
         images = torch.as_tensor(images).cpu()
@@ -83,10 +54,7 @@ class ViewsExplorer(Explorer):
         framed, size = frame(images), (self.side, self.side)
         self.images, self.framed = pixels(images), pixels(framed)
         self.views = [pixels(cut(framed, d, size, 4)) for d in self.draws]  # each uint8 [4B, H, H, 3]
-        pairs = [similarity_matrix(z[self.batch :], z[: self.batch]) for z in self.projections]
-        own = own_image(3 * self.batch, self.batch)
-        self.ranks = np.stack([error_rank(cosines, own).numpy() for cosines in pairs])
-        self.cosines = torch.stack(pairs).numpy()  # [draws, 3B, B]
+        self.match = Matches(self.projections, self.batch).match
         listed = tuple((self._name(i), i) for i in self.shown)
         numbers = tuple((f"{d + 1}", d) for d in range(len(self.draws)))
         self.controls = {
@@ -114,12 +82,12 @@ class ViewsExplorer(Explorer):
             )
         most = 2 * PADDING
         for number, (flip, corner) in enumerate(self.draws):
-            found = f"{list(flip.shape)} and {list(corner.shape)}"
-            fits = found == f"{[count]} and {[count, 4, 2]}"
+            shapes = f"{list(flip.shape)} and {list(corner.shape)}"
+            fits = shapes == f"{[count]} and {[count, 4, 2]}"
             if not fits or corner.min() < 0 or corner.max() > most:
                 raise ValueError(
                     f"draws[{number}] needs flip [{count}] and corner [{count}, 4, 2] in 0 to {most}, but "
-                    f"has {found}{' with numbers outside' * fits}. project_draws makes draws that fit."
+                    f"has {shapes}{' with numbers outside' * fits}. project_draws makes draws that fit."
                 )
 
     def _name(self, image: int) -> str:
@@ -140,10 +108,10 @@ class ViewsExplorer(Explorer):
         x, others = FIRST + VIEWS[1] / 2, f"{self.batch - 1} others (lines)"
         self.canvas.words(x, 270, f"Cosine with its\nupright view\n(mark) and with\n{others}", anchor="mm")
         self.canvas.words(x, 398, "The upright view\nmost like it:", anchor="mm")
-        self.places = [self._draw_place(FIRST + k * PITCH) for k in (1, 2, 3)]
+        self.columns = [self._draw_column(FIRST + k * PITCH) for k in (1, 2, 3)]
 
     def _outline(self, x: float, y: float, size: float) -> Rectangle:
-        """A square around a photograph of this place and size, in pixels."""
+        """Draw a square around a photograph of this place and size, in pixels."""
         place = self.canvas.place(x - 5, y - 5, size + 10, size + 10)
         square = Rectangle(place[:2], *place[2:], fill=False, linewidth=3)
         return self.canvas.figure.add_artist(square)
@@ -168,30 +136,22 @@ class ViewsExplorer(Explorer):
             self.marks.append(axes.text(0, 0, name, bbox=ground, **side, **FONT))
         self.canvas.moving += [self.picture, *self.windows, *self.marks]
 
-    def _draw_place(self, x: int) -> Place:
-        """A line of cosines, room for the image most like the view, and words."""
+    def _draw_column(self, x: int) -> Column:
+        """Draw a line of cosines, room for the image most like the view, and words."""
         axes = self.canvas.figure.add_axes(self.canvas.place(x, 252, VIEWS[1], 44))
         axes.set(xlim=(-1.02, 1.02), ylim=(-1, 1), xticks=[-1, 0, 1], yticks=[])
-        axes.tick_params(labelsize=11, labelcolor=INK)
-        axes.spines[["top", "right", "left"]].set_visible(False)
+        clean_axes(axes, ("top", "right", "left"))
         (others,) = axes.plot([], [], "|", color=DROPPED, markersize=13, markeredgewidth=1.2)
-        (own,) = axes.plot([], [], markersize=10, markeredgecolor="white", clip_on=False)
+        (upright,) = axes.plot([], [], markersize=10, markeredgecolor="white", clip_on=False)
         left, middle = x + (VIEWS[1] - TAKEN[1]) // 2, x + VIEWS[1] / 2
         border = self._outline(left, *TAKEN)
-        self.canvas.moving += [others, own, border]
+        self.canvas.moving += [others, upright, border]
         above = self.canvas.words(middle, 232, anchor="mm")
         below = self.canvas.words(middle, sum(TAKEN) + 28, anchor="mm")
-        return Place(others, own, border, self.canvas.photo(left, *TAKEN), above, below)
-
-    def answer(self, image: int, draw: int, turns: int) -> Answer:
-        """What the head says of this image's view turned by 1, 2 or 3 quarters."""
-        row = (turns - 1) * self.batch + image
-        cosines, rank = self.cosines[draw, row], int(self.ranks[draw, row])
-        taken_for = int(cosines.argmax()) if rank else image
-        return Answer(float(cosines[image]), np.delete(cosines, image), rank, taken_for)
+        return Column(others, upright, border, self.canvas.photo(left, *TAKEN), above, below)
 
     def update(self, image: int, draw: int) -> None:
-        """Bring windows, views and answers to this image and draw."""
+        """Bring windows, views and matches to this image and draw."""
         flip, corner = self.draws[draw]
         self.photo.image = self.images[image]
         self.flipped.text = "mirrored:\nleft is right" if flip[image] else "not mirrored"
@@ -205,48 +165,47 @@ class ViewsExplorer(Explorer):
             self.photos[k].image = self.views[draw][k * self.batch + image]
         for lines in self.windows:
             lines.set_segments(squares)
-        answers = [self.answer(image, draw, turns) for turns in (1, 2, 3)]
-        for place, answer in zip(self.places, answers, strict=True):
-            self._show_answer(place, answer, self.views[draw][answer.taken_for])
-        right = sum(answer.rank == 0 for answer in answers)
+        matches = [self.match(image, draw, turns) for turns in (1, 2, 3)]
+        for column, match in zip(self.columns, matches, strict=True):
+            self._show_match(column, match, self.views[draw][match.taken_for])
+        right = sum(match.rank == 0 for match in matches)
         self.headline.text = (
             f"{short(self._name(image), 34)}, draw {draw + 1} of {len(self.draws)}: "
             f"the head gets {right} of 3 turned views right"
         )
 
-    def _show_answer(self, place: Place, answer: Answer, upright: np.ndarray) -> None:
-        right = answer.rank == 0
+    def _show_match(self, column: Column, match: Match, photo: np.ndarray) -> None:
+        right = match.rank == 0
         colour, marker, line = (RIGHT, "o", "-") if right else (WRONG, "X", "--")
-        place.others.set_data(answer.others, np.full(len(answer.others), 0.4))
-        place.own.set_data([answer.cosine], [-0.5])
-        place.own.set(marker=marker, markerfacecolor=colour)
-        place.border.set(edgecolor=colour, linestyle=line)
-        place.photo.image = upright
-        place.above.text = f"cosine {_signed(answer.cosine)}"
-        wrong = f"✗ wrong: image {answer.taken_for + 1}\n{answer.rank} ahead of its own"
-        place.below.text = "✓ right: its own" if right else wrong
+        column.others.set_data(match.others, np.full(len(match.others), 0.4))
+        column.upright.set_data([match.cosine], [-0.5])
+        column.upright.set(marker=marker, markerfacecolor=colour)
+        column.border.set(edgecolor=colour, linestyle=line)
+        column.photo.image = photo
+        column.above.text = f"cosine {_signed(match.cosine)}"
+        wrong = f"✗ wrong: image {match.taken_for + 1}\n{match.rank} ahead of its own"
+        column.below.text = "✓ right: its own" if right else wrong
 
-    def describe(self, **state: Any) -> str:
-        """Say flip, corners, and of each turned view the cosine and whether the head is right."""
-        image, draw = ({**self.start(), **state}[name] for name in ("image", "draw"))
+    def sentences(self, image: int, draw: int) -> list[str]:
+        """Name flip and corners, and of each turned view the cosine and whether the head is right."""
         (flip, corner), whole = self.draws[draw], self.side + 2 * PADDING
         begin = (f"{a} ({y}, {x})" for a, (y, x) in zip(ANGLES, corner[image].tolist(), strict=True))
         name, mirrored = self._name(image), "mirrored" if flip[image] else "not mirrored"
-        said = [
+        words = [
             f"{name[0].upper()}{name[1:]}, draw {draw + 1} of {len(self.draws)}: {mirrored}. With black "
             f"around it, it has {whole} x {whole} pixels; the windows of {self.side} x {self.side} begin at "
             f"(row, column): {', '.join(begin)}."
         ]
         for turns in (1, 2, 3):
-            cosine, others, rank, taken_for = self.answer(image, draw, turns)
+            cosine, others, rank, taken_for = self.match(image, draw, turns)
             verdict = "right, no other image is more alike"
             if rank:
                 verdict = (
                     f"wrong, {rank} of the {len(others)} others more alike, most of all "
                     f"{self._name(taken_for)} ({_signed(others.max())})"
                 )
-            said.append(f"{ANGLES[turns]}: cosine {_signed(cosine)} with its upright view, {verdict}.")
-        return " ".join(said)
+            words.append(f"{ANGLES[turns]}: cosine {_signed(cosine)} with its upright view, {verdict}.")
+        return words
 
 
 def _signed(cosine: float) -> str:
@@ -262,14 +221,14 @@ def explore_views(
     names: Sequence[str] | None = None,
     key: str = "views",
 ) -> ViewsExplorer:
-    """Show how flip and crops make an image's four views, and whether a head tells that they belong together.
+    """Show how flip and crops make an image's four views, and whether a head matches them.
 
-    Below each turned view stand its cosine with its upright view and, of the upright views of the whole
-    batch, the one most like it: its own (right) or another image's (wrong).
+    Below each turned view are its cosine with its upright view and, of the upright views of the whole batch,
+    the one most like it: that of its image (right) or of another one (wrong).
 
     images: uint8 [B, C, H, H]; draws: how each draw mirrors and cuts them; projections: float
     [draws, 4B, D], rows as in `four_views`; `project_draws` makes both. shown: the images to choose from,
     numbers from 0 to B-1, else the first four; names: B strings; key: running a cell again replaces this
     key's explorer. Raises ValueError where shapes do not fit.
     """
-    return ViewsExplorer(images, projections, draws, shown, names, key).present()
+    return present(ViewsExplorer(images, projections, draws, shown, names, key))

@@ -1,4 +1,4 @@
-"""Recorded trainings, epoch by epoch: what data/make_recordings.py wrote, and what the explorers read."""
+"""Recorded trainings, epoch by epoch: data/make_recordings.py writes them, two explorers read them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Settings = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """N trainings that differ in a few settings, looked at in E epochs from 0, before training, to the last.
+    """N trainings that differ in a few settings, measured in E epochs from 0 (before training) to the last.
 
-    "grid": settings temperature, keep_wrong, labels, seed; "mix": ce, kd, tf, ss, seed. P chosen test images
-    have their outputs here, and Q others the places of their features in one plane for all runs.
+    "grid": settings temperature, keep_wrong, labels, seed; "mix": ce, kd, tf, ss, seed. Of P test images the
+    outputs are recorded, and of Q others the places of their features in one plane for all runs.
     """
 
     settings: tuple[Settings, ...]  # N
@@ -48,17 +48,19 @@ class Recording:
     card: dict[str, Any]
 
     def find(self, **settings: float) -> int:
-        """The run with exactly these settings. Raises ValueError, with what there is, if none has them."""
+        """Return the number of the run with these settings. Raises ValueError if none has them."""
         if settings in self.settings:
             return self.settings.index(settings)
-        there = "; ".join(
+        recorded = "; ".join(
             f"{name} {', '.join(f'{value:g}' for value in self.values(name))}" for name in self.settings[0]
         )
-        asked = ", ".join(f"{name}={value}" for name, value in settings.items())
-        raise ValueError(f"no run with {asked or 'no settings'} is recorded. Give every setting: {there}.")
+        wanted = ", ".join(f"{name}={value}" for name, value in settings.items())
+        raise ValueError(
+            f"no run with {wanted or 'no settings'} is recorded. Give every setting: {recorded}."
+        )
 
     def values(self, name: str) -> tuple[float, ...]:
-        """The values of a setting among the runs, from the smallest. Raises ValueError for another name."""
+        """Return a setting's values, the smallest first. Raises ValueError for another name."""
         if name not in self.settings[0]:
             raise ValueError(
                 f"there is no setting {name!r}; the settings are: {', '.join(self.settings[0])}."
@@ -90,7 +92,7 @@ def load_recording(name: str = "grid", folder: str | Path | None = None) -> Reco
 
 
 def _unpack(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Recording:
-    """A recording from what `save_recording` wrote."""
+    """Make a recording of the arrays that `save_recording` wrote."""
     plain = ("accuracy", "images", "teacher_outputs", "teacher_features")
     whole = ("epochs", "labels", "dots")
     return Recording(
@@ -107,7 +109,7 @@ def _unpack(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Recording:
 
 
 def save_recording(folder: Path, name: str, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Path:
-    """Write a recording and, before it, its card; who reads between the two is told of a damaged file."""
+    """Write a recording and, before it, its card; a reader between the two gets the error of damage."""
     path = Path(folder) / f"fashion-mnist-{name}.npz"
     content = npz_bytes(arrays)
     shapes = {key: f"{array.dtype} {list(array.shape)}" for key, array in arrays.items()}
@@ -122,7 +124,7 @@ def save_recording(folder: Path, name: str, arrays: dict[str, np.ndarray], card:
 
 
 def rounded_places(places: np.ndarray) -> dict[str, np.ndarray]:
-    """Places as they are stored: 32,767 steps each way, one size a run and epoch. float [N, E, Q, 2]."""
+    """Round places float [N, E, Q, 2] to int16: 32,767 steps each way, with one scale per run and epoch."""
     scale = np.maximum(np.abs(places).max((2, 3)), 1e-9) / 32767
     return {
         "features": np.rint(places / scale[:, :, None, None]).astype(np.int16),
@@ -131,27 +133,27 @@ def rounded_places(places: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
-    """Arrays as the bytes of a compressed .npz."""
+    """Return arrays as the bytes of a compressed .npz."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 
 def read_npz(file: Path | io.BytesIO) -> dict[str, np.ndarray]:
-    """All arrays of an .npz; nothing in it is unpickled."""
+    """Read all arrays of an .npz; nothing in it is unpickled."""
     with np.load(file, allow_pickle=False) as pack:
         return dict(pack)
 
 
 def recipe_of(settings: Settings) -> Recipe:
-    """The recipe of a run: official-code with these temperatures and shares, or with these weights.
+    """Return the recipe of a run: official-code with these temperatures and ratios, or with these weights.
 
-    A mix with the weights of a preset has that preset's shares of wrong rows too.
+    A mix with the weights of a preset has that preset's ratios of wrong rows too.
     """
     if "temperature" in settings:
-        temperature, share = settings["temperature"], settings["keep_wrong"]
+        temperature, ratio = settings["temperature"], settings["keep_wrong"]
         return Recipe(
-            kd_temperature=temperature, tf_temperature=temperature, tf_keep_wrong=share, ss_keep_wrong=share
+            kd_temperature=temperature, tf_temperature=temperature, tf_keep_wrong=ratio, ss_keep_wrong=ratio
         )
     weights = {name: settings[name] for name in TERMS}
     for preset in PRESETS.values():
@@ -161,5 +163,5 @@ def recipe_of(settings: Settings) -> Recipe:
 
 
 def fresh_student(train: ImageSet, seed: int) -> Network:
-    """The student of every recorded run, before training. train: all images that labels are drawn from."""
+    """Create the student of the recorded runs, before training. train: all images labels are drawn from."""
     return create_network("resnet8", like=train, projection=True, seed=seed)

@@ -1,4 +1,4 @@
-"""Figures with a row for each of many methods: one colour, and a shape for what is said of a row."""
+"""Figures with a row for each of many methods: one colour, and a shape for each kind of result."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..evaluation import interval
-from ..losses import METHODS, create_method
-from .style import HEAT, INK, QUIET, SMALL, new_figure
-from .zoo_cards import LAYERS, MANY, MEMORY, ONE, looks_at, zoo_card
+from ...evaluation import interval
+from ...losses import METHODS, create_method
+from ..style import GRID, HEAT, INK, QUIET, SMALL, WIDTH, new_figure
+from .cards import AMONG, INPUTS, OUTPUTS, compared_output, zoo_card
 
-WIDTH = 9.0  # inches
-ROW = 0.26  # inches a method: room for 11 points
+ROW = 0.26  # inches per method: room for 11 points
 COLOUR = "#00639C"
 WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-SPOKEN = {"pre_activation": "maps before\nthe ReLU", "projection": "answers of\na pretext head"}
-SHAPES = {"": ("o", "white"), "told": ("D", COLOUR), "corrected": ("*", COLOUR)}  # marker, its face
+ROW_LABELS = {INPUTS["pre_relu"]: "maps before\nthe ReLU", "projection": "answers of\na pretext head"}
+# marker, its face and its size
+SHAPES = {"": ("o", "white", 7), "different": ("D", COLOUR, 7), "corrected": ("*", COLOUR, 11)}
 
 
 def zoo_map(names: Iterable[str] = METHODS) -> Figure:
-    """What each method compares: a row for each kind of output, a column for what is looked at together."""
-    columns, cells = (ONE, MANY, MEMORY), {}
+    """Draw the outputs that methods compare in rows, and the images compared together in columns."""
+    columns, cells = tuple(AMONG.values()), {}
     for name in names:
         year = zoo_card(name).year
-        views = " ×4" if create_method(name).views == 4 else ""
+        views = " ×4" if create_method(name).needs.views == 4 else ""
         label = f"{name}{views} {year}" if year else f"{name}{views}"
-        cells.setdefault((looks_at(name), zoo_card(name).among), []).append(label)
-    rows = [layer for layer in LAYERS if any(key[0] == layer for key in cells)]
+        cells.setdefault((compared_output(name), zoo_card(name).among), []).append(label)
+    rows = [output for output in OUTPUTS if any(key[0] == output for key in cells)]
     whole = {key: ", ".join(label.replace(" ", "\xa0") for label in cells[key]) for key in cells}
     lines = {key: textwrap.wrap(text, 34, break_on_hyphens=False) for key, text in whole.items()}
     tall = [max(len(lines.get((row, column), "")) for column in columns) + 0.9 for row in rows]
@@ -45,7 +45,7 @@ def zoo_map(names: Iterable[str] = METHODS) -> Figure:
     axes.hlines(edges, 0, sides[-1], color=QUIET, linewidth=0.8)
     axes.vlines(sides, 0, edges[-1], color=QUIET, linewidth=0.8)
     axes.set(xlim=(0, sides[-1]), ylim=(edges[-1], 0))
-    axes.set_yticks((edges[:-1] + edges[1:]) / 2, [SPOKEN.get(row, row) for row in rows])
+    axes.set_yticks((edges[:-1] + edges[1:]) / 2, [ROW_LABELS.get(row, row) for row in rows])
     axes.set_xticks((sides[:-1] + sides[1:]) / 2, [c.replace("against a ", "") for c in columns])
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
@@ -63,21 +63,18 @@ def method_rows(
     whiskers: bool = True,
     missing: str = "not run",
 ) -> Figure:
-    """Many methods in rows, panels side by side: single values as dots, their mean, its 95 % interval.
+    """Draw many methods in rows, panels side by side: values as dots, their mean, its 95 % interval.
 
-    panels: title → method → values, one a seed. order: of the rows, from above; without it that of the means
-    in the first panel, the highest above. shapes: title → method → "" (a hollow ring), "told" (a diamond) or
-    "corrected" (a star). labels: method → its text. level: a vertical line. whiskers: draw the intervals.
-    missing: what stands where a panel has no values of a method.
+    panels: title → method → values, one per seed. order: of the rows, from above; without it that of the
+    means in the first panel, the highest above. shapes: title → method → "" (a hollow ring), "different" (a
+    diamond) or "corrected" (a star). labels: method → its text. level: a vertical line. whiskers: draw the
+    intervals. missing: the text where a panel has no values of a method.
     All panels have one scale, wide enough for all values; a whisker that leaves it ends in an arrow.
     """
     names = list(order or _by_mean(panels))
     figure = new_figure(WIDTH, ROW * len(names) + 1.4)
     grid = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
-    every = [value for rows in panels.values() for values in rows.values() for value in values]
-    every += [] if level is None else [level]
-    margin = 0.06 * (max(every) - min(every)) or 1.0
-    limits = min(every) - margin, max(every) + margin
+    limits = _limits(panels, level)
     for axes, (title, rows) in zip(grid, panels.items(), strict=True):
         for y, name in enumerate(names):
             shape = (shapes or {}).get(title, {}).get(name, "")
@@ -90,11 +87,19 @@ def method_rows(
             axes.axvline(level, color=INK, linewidth=1, zorder=0)
         axes.set_title(title)
         axes.set_xlabel(xlabel)
-        axes.grid(axis="x", color="#E5E5E5", linewidth=0.8)
+        axes.grid(axis="x", color=GRID, linewidth=0.8)
         axes.set(xlim=limits, ylim=(len(names) - 0.4, -0.6))
         axes.tick_params(axis="y", length=0, pad=8)  # beside the arrows
     grid[0].set_yticks(range(len(names)), [(labels or {}).get(name, name) for name in names])
     return figure
+
+
+def _limits(panels: Mapping[str, Mapping[str, Sequence[float]]], level: float | None) -> tuple[float, float]:
+    """Return the ends of an axis that has room for all values and the level."""
+    every = [value for rows in panels.values() for values in rows.values() for value in values]
+    every += [] if level is None else [level]
+    margin = 0.06 * (max(every) - min(every)) or 1.0
+    return min(every) - margin, max(every) + margin
 
 
 def _by_mean(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
@@ -109,11 +114,11 @@ def _row(
     axes: Axes,
     y: int,
     values: Sequence[float],
-    shape: tuple[str, str],
+    shape: tuple[str, str, int],
     limits: tuple[float, float],
     whiskers: bool,
 ) -> None:
-    """One method: dots, whisker, mean."""
+    """Draw one method: dots, whisker, mean."""
     mean, half = interval(values)
     if whiskers and not np.isnan(half):
         ends = np.clip([mean - half, mean + half], *limits)
@@ -122,31 +127,27 @@ def _row(
             mark = "|" if end == free else arrow
             axes.plot(end, y, marker=mark, color=COLOUR, markersize=6, clip_on=False, zorder=2)
     axes.plot(values, np.full(len(values), y + 0.27), ".", color=QUIET, markersize=5, zorder=3)
-    marker, face = shape
-    size = 11 if marker == "*" else 7
-    axes.plot(
-        mean, y, marker, color=COLOUR, markerfacecolor=face, markeredgewidth=1.5, markersize=size, zorder=4
-    )
+    marker, face, size = shape
+    style = {"color": COLOUR, "markerfacecolor": face, "markersize": size, "markeredgewidth": 1.5}
+    axes.plot(mean, y, marker, zorder=4, **style)
 
 
 def shape_key(figure: Figure, texts: Mapping[str, str]) -> Figure:
-    """Add a legend below a figure of `method_rows`: what each shape says. texts: shape → its meaning."""
-    marks = [
-        Line2D(
-            [], [], color=COLOUR, linestyle="none", marker=SHAPES[shape][0], markerfacecolor=SHAPES[shape][1],
-            markersize=11 if SHAPES[shape][0] == "*" else 7, label=text,
-        )
-        for shape, text in texts.items()
-    ]  # fmt: skip
+    """Add a legend of the shapes below a figure of `method_rows`. texts: shape → its meaning."""
+    marks = []
+    for shape, text in texts.items():
+        marker, face, size = SHAPES[shape]
+        style = {"color": COLOUR, "markerfacecolor": face, "markersize": size, "linestyle": "none"}
+        marks.append(Line2D([], [], marker=marker, label=text, **style))
     figure.legend(handles=marks, loc="outside lower center", ncols=1 if len(texts) > 3 else len(texts))
     return figure
 
 
 def change_table(changes: Mapping[str, Mapping[str, float]], title: str = "") -> Figure:
-    """How much each loss changes under each transformation, in colours and numbers.
+    """Draw the change of each loss under each transformation, in colours and numbers.
 
     changes: loss → transformation → |after - before| / before. Up to a millionth counts as unchanged and is
-    written 0; a larger one stands in per cent, from tenfold on as a factor.
+    written 0; a larger one is written in per cent, from tenfold on as a factor.
     """
     columns = list(next(iter(changes.values())))
     table = np.array([[changes[name][column] for column in columns] for name in changes])
@@ -156,8 +157,7 @@ def change_table(changes: Mapping[str, Mapping[str, float]], title: str = "") ->
     axes.imshow(depth, cmap=HEAT, aspect="auto", vmin=-3, vmax=0, interpolation="nearest")
     for (row, column), value in np.ndenumerate(table):
         ink = "white" if depth[row, column] < -1.5 else INK
-        text = _share(value)
-        axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=ink)
+        axes.text(column, row, _change(value), ha="center", va="center", fontsize=SMALL, color=ink)
     axes.set_xticks(range(len(columns)), columns)
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(changes)), list(changes))
@@ -166,7 +166,7 @@ def change_table(changes: Mapping[str, Mapping[str, float]], title: str = "") ->
     return figure
 
 
-def _share(value: float) -> str:
+def _change(value: float) -> str:
     if value <= 1e-6:
         return "0"
     if value < 1e-3:

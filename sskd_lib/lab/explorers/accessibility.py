@@ -1,6 +1,6 @@
-"""What widgets leave out for keyboard and screen reader, added by the browser.
+"""A script for keyboard and screen reader, which adds to widgets in the browser.
 
-A slider of ipywidgets has no name and tells the number of its option instead of the option, its picture has
+A slider of ipywidgets has no name and gives the number of its option instead of the option, its picture has
 no text, and JupyterLab takes the arrow keys for itself, to move between cells. Python can set none of this.
 So a small script comes with the widgets; where a front end does not run it, only this is missing.
 """
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from html import escape
 
-BOX = "sskd-live"  # the class of the box that holds an explorer: other widgets of a page stay as they are
+BOX = "sskd-live"  # CSS class of an explorer's box: other widgets of a page stay as they are
 SCRIPT = """
 (function add(mark, tries) {
   const box = mark.isConnected && mark.closest(".BOX");
   if (!box) { if (tries) setTimeout(add, 50, mark, tries - 1); return; }
-  const tell = () => {
+  const update = () => {
     for (const slider of box.querySelectorAll(".widget-slider")) {
       const handle = slider.querySelector("[role=slider]");
       if (!handle) continue;
@@ -28,8 +28,8 @@ SCRIPT = """
     if (words && picture) picture.alt = words.textContent;
     if (words) words.parentElement.setAttribute("aria-live", "polite");
   };
-  new MutationObserver(tell).observe(box, {subtree: true, childList: true, characterData: true});
-  tell();
+  new MutationObserver(update).observe(box, {subtree: true, childList: true, characterData: true});
+  update();
 })(this, 200)
 """.replace("BOX", BOX)
 # A handle's edge of 4.5 : 1 on white, and over 3 : 1 on the grounds of dark themes.

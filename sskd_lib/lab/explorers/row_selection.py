@@ -1,4 +1,4 @@
-"""Which rows a share keeps, and which rows an explorer shows."""
+"""Selection of rows: those that a ratio keeps, and those that an explorer shows."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ...losses import error_rank, transfer_mask
 
 
 class Selection(NamedTuple):
-    """What one share does: row numbers, each list in the order of the error rank."""
+    """The rows of one ratio by their numbers, each list in the order of the error rank."""
 
     right: np.ndarray
     kept: np.ndarray  # wrong, but kept
     dropped: np.ndarray
 
-    def teaching_share(self) -> float:
-        """Share of all rows that teach the student."""
+    def used_fraction(self) -> float:
+        """Return the fraction of all rows that enter the loss."""
         return (len(self.right) + len(self.kept)) / max(sum(map(len, self)), 1)
 
 
 def select(scores: torch.Tensor, targets: torch.Tensor, keep_wrong: float) -> Selection:
     """Split rows into right, wrong but kept, and dropped, by `error_rank` and `transfer_mask`.
 
-    scores: float [R, K]; targets: int64 [R]; keep_wrong: share of the wrong rows in [0, 1].
+    scores: float [R, K]; targets: int64 [R]; keep_wrong: ratio of the wrong rows in [0, 1].
     """
     rank = error_rank(scores, targets).numpy()
     keep = transfer_mask(scores, targets, keep_wrong).numpy()
@@ -35,16 +35,16 @@ def select(scores: torch.Tensor, targets: torch.Tensor, keep_wrong: float) -> Se
 
 
 def spread(rows: np.ndarray, count: int) -> np.ndarray:
-    """Pick up to `count` rows evenly, from the first to the last."""
+    """Choose up to `count` rows evenly, from the first to the last."""
     if len(rows) <= count:
         return rows
     return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
 
 
 def choose_rows(wrong: np.ndarray, count: int) -> np.ndarray:
-    """Pick up to `count` rows: a spread of the wrong ones for half of them, a spread of the right ones.
+    """Choose up to `count` rows: half of them spread over the wrong ones, half over the right ones.
 
-    wrong: bool [R]. Where one kind is too few, the other fills up. Returns row numbers in rising order.
+    wrong: bool [R]. Where there are too few of one kind, the other fills up. Returns rising row numbers.
     """
     bad, good = np.flatnonzero(wrong), np.flatnonzero(~wrong)
     bad = spread(bad, max(count // 2, count - len(good)))

@@ -1,4 +1,4 @@
-"""Parts of a picture that both recorded-run explorers draw: accuracy over epochs, with a range around it."""
+"""Curves over epochs, for the two explorers of recorded trainings: accuracy with its range, and terms."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Polygon
 
 from ..canvas import Canvas
-from ..recordings import Recording
-from ..style import INK, METHOD_STYLES, QUIET, Style
-from .base import FONT
+from ..style import FONT, GRID, INK, METHOD_STYLES, QUIET, Style, clean_axes
+from ..time_machine_data import Recording
 
-OWN = Style(label="yours, trained here", colour="#5B3A8C", line=(0, (4, 1.5)), marker="D")
+YOURS = Style(label="yours, trained here", colour="#5B3A8C", line=(0, (4, 1.5)), marker="D")
 
-TERMS = {
+TERM_STYLES = {
     "ce": Style(label="L_ce", colour="#B5598C", line=":", marker="v"),
     "kd": Style(label="L_kd", colour="#00639C", line="--", marker="s"),
     "tf": Style(label="L_T", colour="#00493A", line="-.", marker="^"),
@@ -28,14 +27,14 @@ class Curve:
 
     def __init__(self, canvas: Canvas, axes: Axes, style: Style, alpha: float = 0.22, **more: Any) -> None:
         self.band = axes.add_patch(Polygon(np.zeros((1, 2)), color=style.colour, alpha=alpha, linewidth=0))
-        look = {"color": style.colour, "linestyle": style.line, "marker": style.marker, "linewidth": 2}
-        (self.line,) = axes.plot([], [], label=style.label, **look | {"markersize": 5} | more)
+        marks = {"linestyle": style.line, "marker": style.marker, "linewidth": 2, "markersize": 5}
+        (self.line,) = axes.plot([], [], label=style.label, color=style.colour, **marks | more)
         canvas.moving += [self.line] if alpha == 0 else [self.band, self.line]
         self.band.set_visible(False)
         self.ranged = alpha > 0
 
     def show(self, epochs: np.ndarray, values: np.ndarray) -> None:
-        """Draw runs, float [n, E]; nothing for n = 0. What is nan is left out."""
+        """Draw runs, float [n, E]; nothing for n = 0. nan is left out."""
         values = np.asarray(values, dtype=np.float64).reshape(-1, len(epochs))
         seen = np.isfinite(values).all(0) & (len(values) > 0)
         epochs, values = epochs[seen], values[:, seen]
@@ -46,13 +45,13 @@ class Curve:
 
 
 def around(epochs: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Outline of the range of runs, float [n, E] with n ≥ 1: up along the least, back along the most."""
+    """Return the outline of the range of runs, float [n, E]: along the least, back along the most."""
     low, high = np.stack([epochs, values.min(0)], 1), np.stack([epochs, values.max(0)], 1)
     return np.concatenate([low, high[::-1]])
 
 
 def accuracy_axes(canvas: Canvas, recording: Recording, place: tuple[float, ...]) -> Axes:
-    """Axes of accuracy over epochs with the teacher's line, wide enough for every run of the recording."""
+    """Add axes of accuracy over epochs, wide enough for every run, with the teacher's line."""
     axes = canvas.figure.add_axes(canvas.place(*place))
     later = recording.accuracy[:, min(2, len(recording.epochs) - 1) :]
     low = float(np.nanpercentile(later, 2))
@@ -61,23 +60,16 @@ def accuracy_axes(canvas: Canvas, recording: Recording, place: tuple[float, ...]
     axes.set(xlim=_span(recording.epochs), ylim=(low - room, high + room))
     teacher = METHOD_STYLES["teacher"]
     axes.axhline(recording.teacher_accuracy, color=teacher.colour, linestyle=teacher.line, linewidth=1.6)
-    text = f"teacher {recording.teacher_accuracy:.1f} %"
-    axes.annotate(
-        text,
-        (0.02, recording.teacher_accuracy),
-        (0, -3),
-        xycoords=axes.get_yaxis_transform(),
-        textcoords="offset points",
-        va="top",
-        **FONT,
-    )
+    text, place = f"teacher {recording.teacher_accuracy:.1f} %", (0.02, recording.teacher_accuracy)
+    systems = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+    axes.annotate(text, place, (0, -3), va="top", **systems, **FONT)
     axes.set_ylabel("test accuracy (%)", **FONT)
     _finish(axes)
     return axes
 
 
 def term_axes(canvas: Canvas, recording: Recording, place: tuple[float, ...]) -> Axes:
-    """Logarithmic axes over epochs, wide enough for every term of the recording."""
+    """Add logarithmic axes over epochs, wide enough for every term of the recording."""
     axes = canvas.figure.add_axes(canvas.place(*place))
     values = np.concatenate([term[np.isfinite(term) & (term > 0)] for term in recording.terms.values()])
     low, high = (values.min(), values.max()) if len(values) else (0.1, 1.0)
@@ -88,7 +80,7 @@ def term_axes(canvas: Canvas, recording: Recording, place: tuple[float, ...]) ->
 
 
 def cursor(canvas: Canvas, axes: Axes) -> Any:
-    """An upright line that marks an epoch."""
+    """Add a vertical line that marks an epoch."""
     line = axes.axvline(0, color=INK, linewidth=1.4, linestyle=(0, (5, 2)))
     canvas.moving.append(line)
     return line
@@ -101,7 +93,6 @@ def _span(epochs: np.ndarray) -> tuple[float, float]:
 
 def _finish(axes: Axes) -> None:
     axes.set_xlabel("epoch", **FONT)
-    axes.tick_params(which="both", labelsize=11, labelcolor=INK, color=QUIET)
-    axes.grid(axis="y", color="#E5E5E5", linewidth=0.8)
+    clean_axes(axes, which="both", color=QUIET)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)

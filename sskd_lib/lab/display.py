@@ -1,4 +1,4 @@
-"""Put a picture on a notebook page: one static PNG with its alternative text, and no widget."""
+"""Display a figure on a notebook page: one static PNG with its alternative text, and no widget."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def show(figure: Figure, alt: str) -> None:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI, facecolor="white")
     show_png(file.getvalue(), alt)
-    if "matplotlib.pyplot" in sys.modules:  # a figure made by plt.figure() is also held by pyplot
+    if "matplotlib.pyplot" in sys.modules:  # pyplot also keeps a figure made by plt.figure()
         sys.modules["matplotlib.pyplot"].close(figure)
 
 
@@ -43,7 +43,7 @@ def show_png(png: bytes, alt: str) -> None:
 
 
 def static_reason() -> str | None:
-    """Why pictures stand still here, in words; None where sliders can move."""
+    """Return why pictures are static on this page, in words; None where sliders can move."""
     if os.environ.get("SSKD_STATIC", "0") not in ("", "0"):
         return "SSKD_STATIC is set"
     if importlib.util.find_spec("ipywidgets") is None:
@@ -56,10 +56,10 @@ def static_reason() -> str | None:
 
 
 def on_a_page() -> bool:
-    """Whether explorers come as HTML that moves without a kernel: SSKD_STATIC=page, for pages and sites."""
+    """Return whether explorers become HTML that moves without a kernel: SSKD_STATIC=page, for sites."""
     return os.environ.get("SSKD_STATIC") == "page"
 
 
 def is_static() -> bool:
-    """Whether pictures are static here: asked for by SSKD_STATIC=1, or no kernel or no ipywidgets."""
+    """Return whether pictures are static: SSKD_STATIC is set, or there is no kernel or no ipywidgets."""
     return static_reason() is not None

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..canvas import Canvas
+from ..softening import percent
 from ..style import HEAT
 
 LEFT, TOP, WIDE, HIGH, STEP = 52, 52, 192, 384, 216  # pixels; STEP from the left map to the right one
@@ -14,13 +15,8 @@ LENS, MARGIN, GAP = 12, 9, 3  # pixels: the row pulled out, white above and belo
 SIDE = HIGH + 2 * GAP + LENS + 2 * MARGIN  # of the square that holds both maps
 
 
-def percent(p: float) -> str:
-    """A probability in words."""
-    return f"{100 * p:.1f} %" if p >= 0.0005 else "< 0.1 %"
-
-
 def map_lines(row: int, count: int, high: int) -> np.ndarray:
-    """Row of the matrix that each line of pixels shows, -1 for white; `row` is pulled out."""
+    """Return the row of the matrix on each line of pixels, -1 for white; `row` is pulled out."""
     lines: list[int] = []
     for r in range(3 * count):
         if r in (count, 2 * count):
@@ -33,7 +29,7 @@ def map_lines(row: int, count: int, high: int) -> np.ndarray:
 
 
 def right_map(p: dict[str, np.ndarray], view: str) -> tuple[np.ndarray, float, float]:
-    """What the right-hand map shows, with the lowest and highest value of its colours.
+    """Return the matrix of the right-hand map, with the lowest and highest value of its colours.
 
     p: softened rows [3B, B] of "teacher" and "student"; view: "student" or "difference".
     """
@@ -44,7 +40,7 @@ def right_map(p: dict[str, np.ndarray], view: str) -> tuple[np.ndarray, float, f
     return difference, -reach, reach
 
 
-class Maps:
+class SimilarityMaps:
     """The teacher's matrix and, on its right, the student's or the difference.
 
     count: images, B of the matrices [3B, B]; sheet: axes over the whole picture, in pixels from its top left.
@@ -67,7 +63,7 @@ class Maps:
         words(LEFT, 505, "▼ own image    ▲ ranked first    in line: right")
 
     def lines(self, row: int) -> np.ndarray:
-        """Row of the matrix on each line of pixels below TOP where this row is pulled out, -1 for white."""
+        """Return the row of the matrix on each line of pixels below TOP where `row` is pulled out."""
         return map_lines(row, self.count, self.cell[0])
 
     def show(self, p: dict[str, np.ndarray], row: int, view: str, first: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""What a selection ratio makes of its term: the loss and the gradient of L_T or L_ss, at every ratio."""
+"""Curves of a term over the selection ratio: the loss and the gradient of L_T or L_ss."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from torch import Tensor
 
 from ...losses import kl_rows, soften
 from ..canvas import Canvas
-from ..style import INK, WRONG
-from .base import FONT
+from ..style import FONT, INK, WRONG, clean_axes
 
 TOP, HIGH = 556, 92  # pixels of the two small pictures
 PLACES = ((78, 330), (538, 340))  # left edge and width
@@ -18,7 +17,7 @@ PLACES = ((78, 330), (538, 340))  # left edge and width
 def term_by_count(
     student: Tensor, teacher: Tensor, order: np.ndarray, temperature: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Loss and norm of its gradient on the student's scores, for each number n of kept rows.
+    """Return the loss and the norm of its gradient on the student's scores, for each number n of kept rows.
 
     With the n first rows of `order`: loss_n = 1/n Σ_i τ² KL(teacher_i ‖ student_i), and, as row i has the
     gradient τ (p^s_i - p^t_i) / n, norm_n = τ/n (Σ_i ‖p^s_i - p^t_i‖²)^½.
@@ -45,32 +44,31 @@ class TermCurves:
     def __init__(self, canvas: Canvas, term: str, scores: str, right: int, wrong: int, values) -> None:
         self.names = f"{term} over the kept rows", f"norm of its gradient on the {scores}"
         self.values, self.points, self.titles = values, [], []
-        shares = 100 * np.arange(wrong + 1) / max(wrong, 1)
+        ratios = 100 * np.arange(wrong + 1) / max(wrong, 1)
         for (left, wide), by_count in zip(PLACES, values, strict=True):
             axes = canvas.figure.add_axes(canvas.place(left, TOP, wide, HIGH))
             heights = by_count[right:]
-            axes.step([*shares, 100], [*heights, heights[-1]], where="post", color=INK, linewidth=1.5)
+            axes.step([*ratios, 100], [*heights, heights[-1]], where="post", color=INK, linewidth=1.5)
             axes.set(xlim=(0, 100), ylim=(0, 1.15 * max(float(heights.max()), 1e-9)))
             axes.set_xticks([0, 25, 50, 75, 100], ["0", "25", "50", "75", "100 %"])
             axes.set_xlabel("share of the wrong rows kept", **FONT)
-            axes.tick_params(labelsize=11, labelcolor=INK)
+            clean_axes(axes)
             axes.locator_params(axis="y", nbins=4)
-            axes.spines[["top", "right"]].set_visible(False)
-            look = {"marker": "D", "markersize": 9, "color": WRONG, "markeredgecolor": INK}
-            self.points += axes.plot([0], [0], clip_on=False, linestyle="", **look)
+            diamond = {"marker": "D", "markersize": 9, "color": WRONG, "markeredgecolor": INK}
+            self.points += axes.plot([0], [0], clip_on=False, linestyle="", **diamond)
             self.titles.append(canvas.words(left - 66, TOP - 20))
         canvas.moving += self.points
 
-    def show(self, share: float, kept: int) -> None:
-        """Mark this share, at which `kept` rows teach."""
+    def show(self, ratio: float, kept: int) -> None:
+        """Mark this ratio, at which `kept` rows enter the loss."""
         for point, title, name, by_count in zip(
             self.points, self.titles, self.names, self.values, strict=True
         ):
-            point.set_data([100 * share], [by_count[kept]])
+            point.set_data([100 * ratio], [by_count[kept]])
             title.text = f"{name}: {by_count[kept]:.4g}"
 
-    def say(self, kept: int) -> str:
-        """The same in words."""
+    def describe(self, kept: int) -> str:
+        """Return the same in words."""
         loss, norm = (by_count[kept] for by_count in self.values)
         every = [by_count[-1] for by_count in self.values]
         return (

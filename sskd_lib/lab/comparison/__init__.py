@@ -1,0 +1,1 @@
+"""Comparison of many methods: recorded runs, their statistics, cards of the methods, and figures."""

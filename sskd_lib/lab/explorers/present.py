@@ -1,0 +1,33 @@
+"""Put an explorer onto the page: live with sliders, as a page of HTML, or as a filmstrip."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from ..canvas import filmstrip
+from ..display import on_a_page, show_png, static_reason
+from .base import Explorer
+from .live import Live
+from .page import explorer_html
+
+AnExplorer = TypeVar("AnExplorer", bound=Explorer)
+OPEN: dict[str, Live] = {}  # widgets on the page, by the explorer's key
+
+
+def present(explorer: AnExplorer) -> AnExplorer:
+    """Put an explorer onto the page, live with sliders where that works, and return it."""
+    from IPython.display import display
+
+    reason = static_reason()
+    if on_a_page():
+        display({"text/html": explorer_html(explorer), "text/plain": explorer.describe()}, raw=True)
+    elif reason is None:
+        if explorer.key in OPEN:
+            OPEN.pop(explorer.key).close()
+        explorer.live = OPEN[explorer.key] = Live(explorer)
+        display(explorer.live.bundle(), raw=True)
+    else:
+        words = (f"Picture {i}: {explorer.describe(**s)}" for i, s in enumerate(explorer.film, start=1))
+        show_png(filmstrip([explorer.frame(**state) for state in explorer.film]), alt=" ".join(words))
+        print(f"Static pictures, because {reason}. Run this cell in JupyterLab to move the sliders.")
+    return explorer
