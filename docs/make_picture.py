@@ -3,7 +3,7 @@
     python docs/make_picture.py            # writes docs/idea.png; takes a few seconds
 
 Five test images of the embedded Fashion-MNIST in four views, neither mirrored nor cropped. `numbers` computes
-what `picture` draws. tests/docs/test_picture.py holds README's words about the picture against these numbers.
+what `picture` draws. tests/docs/test_picture.py compares README's words about the picture with these numbers.
 """
 
 from __future__ import annotations
@@ -94,13 +94,8 @@ def draw_views(axes: Axes, n: Numbers) -> None:
         write(axes, left + side / 2, 128, turn, align="center")
         for row in range(len(IMAGES)):
             thumbnail(axes, n.views[column, row], left, 148 + row * step, side)
-    write(
-        axes,
-        26,
-        664,
-        "Which turned view belongs to\nwhich image? To know it,\nno label is needed.",
-        colour=QUIET,
-    )
+    question = "Which turned view belongs to\nwhich image? To know it,\nno label is needed."
+    write(axes, 26, 664, question, colour=QUIET)
 
 
 def draw_network(axes: Axes, left: float, name: str, words: str) -> None:
@@ -150,16 +145,8 @@ def draw_matrix(axes: Axes, n: Numbers) -> None:
         frame(axes, (left + image * wide + 2, top + 2, wide - 4, high - 4), INK)
         if not n.kept[row]:
             strike(axes, left - 56, right + 6, top + high / 2)
-            write(
-                axes,
-                right + 17,
-                top + high / 2,
-                "\N{MULTIPLICATION SIGN}",
-                size=17,
-                weight="bold",
-                colour=OUT,
-                align="center",
-            )
+            cross = {"size": 17, "weight": "bold", "colour": OUT, "align": "center"}
+            write(axes, right + 17, top + high / 2, "×", **cross)
 
 
 def draw_legend(axes: Axes, n: Numbers) -> None:
@@ -169,12 +156,8 @@ def draw_legend(axes: Axes, n: Numbers) -> None:
     write(axes, 696, 550, "the row's own image,\nshould be the largest")
     write(axes, 659, 620, "0.98", weight="bold", align="center")
     write(axes, 706, 620, "the largest of its row")
-    write(
-        axes,
-        634,
-        694,
-        f"In {n.wrong.sum()} of {len(n.wrong)} rows another\nimage wins: that is wrong.",
-    )
+    wrong = f"In {n.wrong.sum()} of {len(n.wrong)} rows another\nimage wins: that is wrong."
+    write(axes, 634, 694, wrong)
     strike(axes, 636, 682, 776)
     write(axes, 696, 792, f"the {(~n.kept).sum()} worst of these:\nnot imitated")
 
@@ -185,9 +168,8 @@ def draw_arrows(axes: Axes) -> None:
     arrow(axes, [(578, 374), (608, 374)])
     arrow(axes, [(1572, 374), (1604, 374)])
     arrow(axes, [(200, 730), (200, 912), (1678, 912), (1678, 472)])
-    write(
-        axes, 222, 888, "The student sees the same views. It learns the labels, and to give the same 1 and 2."
-    )
+    aim = "The student sees the same views. It learns the labels, and to give the same 1 and 2."
+    write(axes, 222, 888, aim)
 
 
 def thumbnail(axes: Axes, image: np.ndarray, left: float, top: float, side: float) -> None:

@@ -16,10 +16,10 @@ from .models.checkpoint import load_checkpoint, read_card, save_checkpoint
 from .models.network import Network, Output
 from .recipes import HEAD, IMAGENET, PRESETS, STUDENT, Recipe, Schedule
 from .runtime.device import Runtime, choose_runtime
+from .training import create_network, distill, train_head, train_teacher
 from .training.estimate import estimate
 from .training.state import Run, TrainingError
 from .training.teacher_cache import TeacherTable, cache_teacher, open_table
-from .training import create_network, distill, train_head, train_teacher
 
 __version__ = "0.1.0"
 

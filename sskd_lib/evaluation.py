@@ -113,8 +113,8 @@ def pretext_accuracy(
     task = create_task(network.task)
     if task.only_training_images:
         raise ValueError(
-            f"the classes of the task {task.name!r} are the images that its head was trained on, so it cannot "
-            "be measured on others. Its accuracy on those is in the history of train_head."
+            f"the classes of the task {task.name!r} are the images its head was trained on, so it cannot be "
+            "measured on others. Its accuracy on those is in the history of train_head."
         )
     if len(data) < batch_size:
         raise ValueError(

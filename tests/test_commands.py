@@ -101,7 +101,8 @@ def test_every_stage_writes_its_files(trained):
         )
         assert summary["last"] == metrics(folder)[-1]
         assert summary["card"].items() <= card.items()
-        assert card["train"] == {"name": "folder:images", "images": 38} and card["test"]["images"] == 10
+        assert card["train"] == {"name": "folder:images", "images": 38}
+        assert card["test"]["images"] == 10
         printed = (trained / f"{name}.txt").read_text()
         assert f"last epoch {summary['last']['test_accuracy']:.2f} % (the result)" in printed
         assert str(folder) in printed
@@ -113,7 +114,9 @@ def test_the_stages_build_on_each_other(trained):
     for name, tensor in teacher.items():
         assert np.array_equal(tensor, head[name]) != name.startswith("head.")
     plan = read_card(trained / "sskd" / "student.safetensors")["plan"]
-    assert plan["method"] == "sskd" and plan["recipe"]["ss"] == 10.0 and plan["schedule"]["epochs"] == 2
+    assert plan["method"] == "sskd"
+    assert plan["recipe"]["ss"] == 10.0
+    assert plan["schedule"]["epochs"] == 2
     assert {"ce", "kd", "tf", "ss", "total"} <= metrics(trained / "sskd")[0].keys()
 
 
@@ -136,11 +139,15 @@ def test_evaluate_prints_the_card_and_the_recorded_accuracy(trained, command):
     status, out, err = command("evaluate", file, "--data", f"folder:{trained / 'images'}", "--device", "cpu")
     assert status == 0, err
     printed = dict(line.strip().split(": ", 1) for line in out.splitlines())
-    assert printed["kind"] == "student" and printed["method"] == "sskd" and printed["seed"] == "0"
+    assert printed["kind"] == "student"
+    assert printed["method"] == "sskd"
+    assert printed["seed"] == "0"
     assert printed["model"] == printed["teacher"] == "resnet8"
-    assert "'ss': 10.0" in printed["recipe"] and sskd_lib.__version__ in printed["versions"]
+    assert "'ss': 10.0" in printed["recipe"]
+    assert sskd_lib.__version__ in printed["versions"]
     assert printed["accuracy"] == f"{metrics(trained / 'sskd')[-1]['test_accuracy']:.3f}"
-    assert printed["by_chance"] == "10.000" and 0 <= float(printed["contrastive_accuracy"]) <= 100
+    assert printed["by_chance"] == "10.000"
+    assert 0 <= float(printed["contrastive_accuracy"]) <= 100
 
 
 def test_a_head_for_another_task_is_trained_imitated_and_measured(trained, command, tmp_path):
@@ -154,7 +161,8 @@ def test_a_head_for_another_task_is_trained_imitated_and_measured(trained, comma
     status, _, err = command(*words, "--method", "sskd-rotation")
     assert status == 0, err
     status, _, err = command(*words, "--method", "hsakd")
-    assert status == 2 and "python -m sskd_lib head --task joint" in err
+    assert status == 2
+    assert "python -m sskd_lib head --task joint" in err
     status, out, err = command("evaluate", made, *data, "--device", "cpu")
     printed = dict(line.strip().split(": ", 1) for line in out.splitlines())
     assert printed["rotation_accuracy"] == f"{metrics(tmp_path / 'head')[-1]['test_accuracy']:.3f}"
@@ -179,12 +187,14 @@ def test_every_option_reaches_the_training(trained, command, tmp_path):
     )
     assert status == 0, err
     card = read_card(tmp_path / "run" / "student.safetensors")
-    assert card["train"]["images"] == 12 and card["test"]["images"] == 19  # of 38
-    assert card["runtime"]["dtype"] == "float32" and card["runtime"]["channels_last"] is False
+    assert card["train"]["images"] == 12
+    assert card["test"]["images"] == 19
+    assert card["runtime"]["dtype"] == "float32"
+    assert card["runtime"]["channels_last"] is False
     plan = card["plan"]
-    assert (
-        plan["seed"] == 3 and plan["schedule"]["milestones"] == [0.5] and plan["schedule"]["batch_size"] == 16
-    )
+    assert plan["seed"] == 3
+    assert plan["schedule"]["milestones"] == [0.5]
+    assert plan["schedule"]["batch_size"] == 16
     assert (plan["recipe"]["tf"], plan["recipe"]["ss"], plan["recipe"]["ss_keep_wrong"]) == (5.0, 2.7, 0.5)
     assert ["test_accuracy" in record for record in metrics(tmp_path / "run")] == [False, True, True]
 
@@ -198,7 +208,8 @@ def test_help_lists_the_commands(command):
     for name in ("teacher", "head", "distill", "evaluate", "doctor"):
         assert re.search(rf"• {name} +[A-Z]", out)
         status, text, _ = command(name, "--help")
-        assert status == 0 and len(text) > 200
+        assert status == 0
+        assert len(text) > 200
     for option in ("--data", "--out", "--epochs", "--seed", "--labels", "--save-seconds"):
         assert option in command("distill", "--help")[1]
 
@@ -276,8 +287,10 @@ def test_a_foreseen_error_is_one_line_and_status_2(trained, command, tmp_path, w
     status, _, err = command(name, *usual, *given)  # of an option given twice the last counts
     lines = [line for line in re.split(r"[\r\n]", err) if line and not re.match(r"teacher: +\d+%", line)]
     assert status == 2
-    assert lines[-1].startswith("error: ") and message in lines[-1]
-    assert "Traceback" not in err and len(lines) == 1
+    assert lines[-1].startswith("error: ")
+    assert message in lines[-1]
+    assert "Traceback" not in err
+    assert len(lines) == 1
 
 
 @pytest.mark.parametrize(
@@ -286,7 +299,8 @@ def test_a_foreseen_error_is_one_line_and_status_2(trained, command, tmp_path, w
 def test_a_wrong_command_line_is_explained_with_status_2(command, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, out, err = command(*words.split())
-    assert status == 2 and "Traceback" not in out + err
+    assert status == 2
+    assert "Traceback" not in out + err
     assert len(out + err) > 20
     assert list(tmp_path.iterdir()) == []
 
@@ -297,7 +311,9 @@ def test_an_interruption_says_how_to_go_on(command, monkeypatch):
 
     monkeypatch.setattr(cli, "load_checkpoint", interrupt)
     status, _, err = command("evaluate", "x.safetensors")
-    assert status == 130 and "the same command continues" in err and "Traceback" not in err
+    assert status == 130
+    assert "the same command continues" in err
+    assert "Traceback" not in err
 
 
 # ---- doctor --------------------------------------------------------------------------------------
@@ -311,7 +327,8 @@ def test_the_status_of_doctor_says_whether_all_is_well(command, monkeypatch, wel
 
 def test_doctor_looks_at_this_machine(command):
     status, out, err = command("doctor")
-    assert "torch" in out and err == ""
+    assert "torch" in out
+    assert err == ""
     assert (status == 0) == out.rstrip().endswith("All is well.")
 
 
@@ -325,7 +342,8 @@ def test_the_module_runs_as_a_command():
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: there is no checkpoint nowhere.safetensors")
-    assert done.stderr.count("\n") == 1 and done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
 
 
 # ---- several students, tables, large images ------------------------------------------------------
@@ -348,7 +366,8 @@ def test_students_of_one_command_share_their_teacher(trained, command, tmp_path)
         "--first-weights",
         0,
     )
-    assert status == 0 and out.count("(the result)") == 3, err
+    assert status == 0, err
+    assert out.count("(the result)") == 3
     assert "sskd, kd, ce (3 students): 100%" in err
     status, _, err = command("distill", *teacher, *words, "--out", tmp_path / "kd", "--method", "kd")
     assert status == 0, err
@@ -356,14 +375,17 @@ def test_students_of_one_command_share_their_teacher(trained, command, tmp_path)
     assert same(state(load_checkpoint(together)), state(load_checkpoint(alone)))
 
     status, out, err = command("table", *teacher, *words, "--draws", "2", "--out", tmp_path / "table")
-    assert status == 0 and "38 images x 8 views" in out, err
+    assert status == 0, err
+    assert "38 images x 8 views" in out
     status, out, err = command(
         "distill", "--table", tmp_path / "table", *words, "--out", tmp_path / "two", "--first-weights", 0, 1
     )
-    assert status == 0 and out.count("(the result)") == 2, err
+    assert status == 0, err
+    assert out.count("(the result)") == 2
     plans = [read_card(tmp_path / "two" / n / "student.safetensors")["plan"] for n in ("1", "2")]
     assert plans[0]["initial_weights"] != plans[1]["initial_weights"]
-    assert plans[0]["table"]["draws"] == 2 and plans[0]["teacher_weights"]
+    assert plans[0]["table"]["draws"] == 2
+    assert plans[0]["teacher_weights"]
 
     status, _, err = command(
         "distill",
@@ -377,10 +399,13 @@ def test_students_of_one_command_share_their_teacher(trained, command, tmp_path)
         "--method",
         *"abc",
     )
-    assert status == 2 and "--student has 2 entries for 3 students" in err
+    assert status == 2
+    assert "--student has 2 entries for 3 students" in err
     for draws, message in (("many", "for example 8, not 'many'."), ("all", "is no longer made")):
         status, _, err = command("table", *teacher, *words, "--draws", draws, "--out", tmp_path / "x")
-        assert status == 2 and "--draws is a number of draws of each image" in err and message in err
+        assert status == 2
+        assert "--draws is a number of draws of each image" in err
+        assert message in err
     assert not (tmp_path / "x").exists()
 
 
@@ -396,9 +421,12 @@ def test_resnet34_teaches_resnet18_on_shards_of_any_folder(command, tmp_path):
     shards = tmp_path / "shards"
     words = ["shards", "--folder", tmp_path / "images", "--out", shards, "--side", 48, "--dry-run"]
     status, out, err = command(*words)
-    assert status == 0 and "42 of 42 images are left" in out and not shards.exists(), err
+    assert status == 0, err
+    assert "42 of 42 images are left" in out
+    assert not shards.exists()
     status, out, err = command("shards", "--folder", tmp_path / "images", "--out", shards, "--side", 48)
-    assert status == 0 and f"--data shards:{shards}" in out, err
+    assert status == 0, err
+    assert f"--data shards:{shards}" in out
     words = ["--data", f"shards:{shards}", "--epochs", "1", "--batch-size", "8", "--lr", "0.01"]
     words += ["--weight-decay", "1e-4", "--milestones", "0.333", "0.667", "--device", "cpu", "--exact"]
     status, out, err = command("teacher", *words, "--model", "torchvision/resnet34", "--out", tmp_path / "t")
@@ -410,17 +438,19 @@ def test_resnet34_teaches_resnet18_on_shards_of_any_folder(command, tmp_path):
     distill = ["distill", "--teacher", tmp_path / "h" / "teacher.safetensors", *words]
     distill += ["--student", "torchvision/resnet18", "--out", tmp_path / "s"]
     status, out, err = command(*distill, "--dry-run")
-    assert status == 0 and re.search(r"1 epochs of 4 steps, [\d.]+ s a step \(measured\): [\d.e-]+ h", out), (
-        err
-    )
+    assert status == 0, err
+    assert re.search(r"1 epochs of 4 steps, [\d.]+ s a step \(measured\): [\d.e-]+ h", out)
     assert not (tmp_path / "s").exists()
     status, out, err = command(*distill)
     assert status == 0, err
     card = read_card(tmp_path / "s" / "student.safetensors")
-    assert card["teacher"] == "torchvision/resnet34" and card["train"] == {
+    assert card["teacher"] == "torchvision/resnet34"
+    assert card["train"] == {
         "name": "shards:shards",
         "images": 30,
     }
-    assert card["plan"]["window"] == 42 and card["test"]["images"] == 12
+    assert card["plan"]["window"] == 42
+    assert card["test"]["images"] == 12
     figures = command("evaluate", tmp_path / "s" / "student.safetensors", "--data", f"shards:{shards}")
-    assert figures[0] == 0 and "accuracy" in figures[1]
+    assert figures[0] == 0
+    assert "accuracy" in figures[1]

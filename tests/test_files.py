@@ -83,7 +83,8 @@ def test_killed_at_random_moments_a_file_is_whole(tmp_path):
         process.join()
         assert process.exitcode == -signal.SIGKILL
         content = path.read_bytes()
-        assert len(content) == size and len(set(content)) == 1
+        assert len(content) == size
+        assert len(set(content)) == 1
     assert len(list(tmp_path.glob(".file.*"))) >= 5  # so many kills came in the middle of a write
 
 
@@ -109,7 +110,8 @@ def test_an_interrupted_write_leaves_nothing_else(tmp_path, monkeypatch):
         patch.setattr(os, "replace", interrupt)
         with pytest.raises(KeyboardInterrupt):
             write_atomically(path, b"new")
-    assert os.listdir(tmp_path) == ["file"] and path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+    assert path.read_bytes() == b"old"
 
 
 # ---- a disk that is full, a folder that may not be used ------------------------------------------
@@ -127,9 +129,11 @@ def test_a_failed_write_keeps_the_old_file_and_says_what_to_do(path, monkeypatch
         patch.setattr(os, call, fail)
         with pytest.raises(OSError, match=r"Free some space or choose another folder.*as it was") as error:
             write_tensors(path, some_tensors(1), {})
-    assert str(path) in str(error.value) and os.strerror(code) in str(error.value)
+    assert str(path) in str(error.value)
+    assert os.strerror(code) in str(error.value)
     assert error.value.__cause__.errno == code
-    assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
 
 
 @unix
@@ -145,7 +149,8 @@ def test_a_disk_that_is_full_halfway_keeps_the_old_file(tmp_path):
             write_atomically(path, bytes(1_000_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_file_where_a_folder_should_be(path):
@@ -178,7 +183,8 @@ def test_folders_are_made_and_all_may_read(tmp_path):
 
 def test_tensors_and_card_come_back_bit_for_bit(path):
     tensors, card = read_tensors(path)
-    assert same(tensors, some_tensors()) and card == CARD
+    assert same(tensors, some_tensors())
+    assert card == CARD
     assert all(tensor.dtype == some_tensors()[name].dtype for name, tensor in tensors.items())
 
 
@@ -240,7 +246,8 @@ def test_no_flipped_bit_goes_unseen(path):
             tensors, card = read_tensors(path)
         except CheckpointError:
             continue
-        assert place < start and (not card or card.items() >= original[1].items())
+        assert place < start
+        assert not card or card.items() >= original[1].items()
         if card:
             assert same(tensors, original[0])
         unseen += 1

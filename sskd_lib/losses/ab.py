@@ -16,7 +16,7 @@ from ..data.batch import Batch
 from ..models.network import Output
 from .fitnet import Regressor
 from .method import Term, shapes, stages
-from .pairs import precise
+from .pairs import precise, total
 
 
 def ab_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], margin: float = 1.0) -> Tensor:
@@ -31,7 +31,7 @@ def ab_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], margin: float 
         )
     last = len(student) - 1
     pairs = enumerate(zip(student, teacher, strict=True))
-    return sum(0.003 * 2.0 ** (i - last) * boundary_loss(s, t, margin) for i, (s, t) in pairs)
+    return total(0.003 * 2.0 ** (i - last) * boundary_loss(s, t, margin) for i, (s, t) in pairs)
 
 
 def boundary_loss(student: Tensor, teacher: Tensor, margin: float = 1.0) -> Tensor:

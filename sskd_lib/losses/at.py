@@ -12,7 +12,7 @@ from torch import Tensor
 from ..data.batch import Batch
 from ..models.network import Output
 from .method import Term, stages
-from .pairs import precise, same_size, unit
+from .pairs import precise, same_size, total, unit
 
 
 def at_loss(student: Tensor, teacher: Tensor, p: float = 2.0) -> Tensor:
@@ -44,4 +44,4 @@ class AT(Term):
 
     def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
         """Compare the maps of all stages."""
-        return sum(at_loss(s, t, self.p) for s, t in stages(student_output, teacher_output))
+        return total(at_loss(s, t, self.p) for s, t in stages(student_output, teacher_output))

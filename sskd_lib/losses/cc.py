@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..data.batch import Batch
 from ..models.network import Output
 from .method import Term
-from .pairs import matched_rows, precise, same_images, unit
+from .pairs import matched_rows, precise, same_images, total, unit
 
 
 def cc_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def congruence_loss(student: Tensor, teacher: Tensor, *, gamma: float = 0.4, ord
         for features in (unit(student), unit(teacher)):
             product = features @ features.T
             terms = ((2 * gamma) ** p / math.factorial(p) * product**p for p in range(order + 1))
-            kernels.append(math.exp(-2 * gamma) * sum(terms))
+            kernels.append(math.exp(-2 * gamma) * total(terms))
     return (kernels[0] - kernels[1]).square().mean()
 
 

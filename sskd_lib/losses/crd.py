@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..data.batch import Batch
 from ..models.network import Output
 from .method import Term
-from .pairs import precise, same_images, unit
+from .pairs import precise, same_images, total, unit
 
 CHUNK = 4096  # rows of the memory that are gathered at a time
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -54,6 +54,13 @@ class CRD(Term):
 
     name, inputs, single_process = "crd", "features", True
     width, momentum = 128, 0.5
+    student: nn.Linear
+    teacher: nn.Linear
+    labels: Tensor
+    memory_student: Tensor
+    memory_teacher: Tensor
+    normaliser_student: Tensor
+    normaliser_teacher: Tensor
 
     def __init__(self, weight: float = 0.8, negatives: int = 16384, temperature: float = 0.07) -> None:
         super().__init__(weight)
@@ -122,7 +129,7 @@ class CRD(Term):
         """[B, rows of a chunk] each: 0 for the class of the image, equal for all others, K in sum."""
         label = self.labels.index_select(0, index)[:, None]
         other = [(self.labels.index_select(0, part) != label).to(dtype) for part in rows]
-        count = sum(part.sum(1, keepdim=True) for part in other)
+        count = total(part.sum(1, keepdim=True) for part in other)
         scale = self.negatives / count.clamp(min=1)  # a short draw may have no other class: no negatives then
         return [part * scale for part in other]
 
@@ -141,10 +148,9 @@ class CRD(Term):
         positive = (cold * memory.index_select(0, index)).sum(1)
         negative = [cold @ memory.index_select(0, part).T for part in rows]
         with torch.no_grad():
-            total = positive.exp().sum() + sum(
-                (w * x.exp()).sum() for w, x in zip(weights, negative, strict=True)
-            )
-            first = total * (len(memory) / (len(index) * (self.negatives + 1)))
+            pairs = zip(weights, negative, strict=True)
+            exponentials = positive.exp().sum() + total((w * x.exp()).sum() for w, x in pairs)
+            first = exponentials * (len(memory) / (len(index) * (self.negatives + 1)))
             z = torch.where(normaliser == 0, first.to(normaliser.dtype), normaliser)
             if self.training:
                 normaliser.copy_(z)

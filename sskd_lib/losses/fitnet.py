@@ -55,7 +55,7 @@ class Regressor(nn.Module):
         elif [2 * n for n in size_s] == size_t:
             conv = nn.ConvTranspose2d(c_s, c_t, 4, stride=2, padding=1)
         elif all(s >= t for s, t in zip(size_s, size_t, strict=True)):
-            conv = nn.Conv2d(c_s, c_t, [s - t + 1 for s, t in zip(size_s, size_t, strict=True)])
+            conv = nn.Conv2d(c_s, c_t, (size_s[0] - size_t[0] + 1, size_s[1] - size_t[1] + 1))
         else:
             raise ValueError(
                 f"no regressor maps the student's {list(student)} to the teacher's {list(teacher)}: "

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..data.batch import Batch
 from ..models.network import Output
 from .method import Term
-from .pairs import precise, same_images, same_size
+from .pairs import precise, same_images, same_size, total
 
 
 def fsp_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
@@ -32,7 +32,7 @@ def fsp_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
         )
     same_images(student[0], teacher[0])
     stages = zip(student, student[1:], teacher, teacher[1:], strict=False)
-    return sum(
+    return total(
         (fsp_matrix(a, b) - fsp_matrix(c.detach(), d.detach())).square().mean() for a, b, c, d in stages
     )
 

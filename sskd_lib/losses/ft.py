@@ -77,7 +77,7 @@ def _factors(channels: int, rate: float) -> int:
 
 
 def _stack(conv: type[nn.Module], widths: tuple[int, ...], *, norm: bool) -> nn.Sequential:
-    """3 × 3 convolutions of these widths, each with a leaky ReLU of 0.1 and, if `norm`, BatchNorm before it."""
+    """3 × 3 convolutions of these widths, each with BatchNorm, if `norm` is set, and a leaky ReLU of 0.1."""
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
         layers += [conv(before, after, 3, padding=1), *([nn.BatchNorm2d(after)] if norm else [])]
@@ -86,7 +86,7 @@ def _stack(conv: type[nn.Module], widths: tuple[int, ...], *, norm: bool) -> nn.
 
 
 class FT(Term):
-    """`ft_loss` of the last stage. The paraphraser is trained first, alone; then the translator and student."""
+    """`ft_loss` of the last stage. First the paraphraser is trained, alone, then translator and student."""
 
     name, inputs, first_stage = "ft", "post_relu", 1 / 8  # 30 of 240 epochs
 

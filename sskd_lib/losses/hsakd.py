@@ -15,6 +15,7 @@ from ..models.heads import StageClassifiers
 from ..models.network import Output
 from .kd import kl_rows
 from .method import Term, shapes
+from .pairs import total
 
 
 class HSAKD(Term):
@@ -46,4 +47,4 @@ class HSAKD(Term):
         scores = self.auxiliary(student_output.maps).unbind(1)
         joint = zip(scores, teacher_output.projection.unbind(1), strict=False)
         pairs = [*joint, (student_output.logits, teacher_output.logits)]
-        return sum(kl_rows(s, t.detach(), self.temperature).mean() for s, t in pairs)
+        return total(kl_rows(s, t.detach(), self.temperature).mean() for s, t in pairs)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..data.batch import Batch
 from ..models.network import Output
 from .method import Term
-from .pairs import precise, same_images, unit
+from .pairs import precise, same_images, total, unit
 
 GAP = 1e-5  # eigenvalues of a matrix of trace 1 that are closer count as equal
 
@@ -39,16 +39,16 @@ def kdsvd_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], k: int = 1)
             "KD-SVD compares two or more stages with the same channels, at least k of them, but the student "
             f"has {channels[0]}, the teacher {channels[1]} and k is {k}. Choose a pair of the same width."
         )
-    loss, before = 0.0, None
+    losses, before = [], None
     for maps_s, maps_t in zip(student, teacher, strict=True):
         same_images(maps_s, maps_t)
         with torch.autocast(maps_s.device.type, enabled=False):
             now = _vectors(precise(maps_s), precise(maps_t.detach()), k)
         if before is not None:
             rbf_s, rbf_t = (_rbf(a, b) for a, b in zip(before, now, strict=True))
-            loss = loss + (rbf_s - rbf_t).square().sum() / len(rbf_s)
+            losses.append((rbf_s - rbf_t).square().sum() / len(rbf_s))
         before = now
-    return loss
+    return total(losses)
 
 
 def _vectors(student: Tensor, teacher: Tensor, k: int) -> tuple[Tensor, Tensor]:

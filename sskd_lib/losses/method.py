@@ -55,7 +55,7 @@ class Term(nn.Module):
         False  # whether the student takes over the teacher's classifier (SimKD)
     )
 
-    def __init__(self, weight: float) -> None:
+    def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
         self.weight = weight
 
@@ -101,7 +101,8 @@ class Method(nn.Module):
     def __init__(self, name: str, recipe: Recipe | None, needs: Needs, terms: Sequence[Term] = ()) -> None:
         super().__init__()
         self.name, self.recipe, self.needs = name, recipe, needs
-        self.terms = nn.ModuleList(terms)  # further ones, beside those of the recipe
+        # further ones, beside those of the recipe
+        self.terms: Sequence[Term] = nn.ModuleList(terms)  # type: ignore[assignment]
         # keywords of torch.autocast for terms with layers: the networks' number format (Runtime.autocast)
         self.layer_format: dict[str, Any] = {"device_type": "cpu", "enabled": False}
 
@@ -143,7 +144,6 @@ class Sum(Method):
 
     Terms compare the upright views, the first B rows of both outputs, unless they want all. In a first stage
     (AB, FSP, FT) the terms that have one are trained alone, with weight 1.
-
     """
 
     def __init__(self, name: str, base: Method, terms: Sequence[Term], task: str | None = None) -> None:
@@ -152,7 +152,8 @@ class Sum(Method):
         self.base = base
         self.needs_projection = base.needs_projection
         self.task = task or base.task
-        self.first_stage, self.weights = False, {}
+        self.first_stage = False
+        self.weights: dict[str, float] = {}
         self.begin_epoch(0, 1)
 
     def setup(self, student_output: Output, teacher_output: Output, labels: Tensor, seed: int = 0) -> None:

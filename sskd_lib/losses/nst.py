@@ -12,7 +12,7 @@ from torch import Tensor
 from ..data.batch import Batch
 from ..models.network import Output
 from .method import Term, stages
-from .pairs import precise, same_size, unit
+from .pairs import precise, same_size, total, unit
 
 
 def nst_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -47,4 +47,4 @@ class NST(Term):
 
     def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
         """Compare the maps of all stages."""
-        return sum(nst_loss(s, t) for s, t in stages(student_output, teacher_output))
+        return total(nst_loss(s, t) for s, t in stages(student_output, teacher_output))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,7 +31,8 @@ def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
             f"{list(teacher.shape)}. Take them before the network's global pooling."
         )
     same_images(student, teacher)
-    size = tuple(min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True))
+    height, width = (min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True))
+    size = (height, width)
     student, teacher = (
         x if x.shape[2:] == size else F.adaptive_avg_pool2d(x, size) for x in (student, teacher)
     )
@@ -51,8 +55,8 @@ def matched_logits(student: Tensor, teacher: Tensor, temperature: float = 1.0) -
     """
     if student.shape != teacher.shape or student.dim() != 2 or not len(student):
         raise ValueError(
-            f"the student's logits are {list(student.shape)}, the teacher's {list(teacher.shape)}: both need "
-            "one row per image, at least one, and one column per class. Were they trained on the same classes?"
+            f"the student's logits are {list(student.shape)}, the teacher's {list(teacher.shape)}: both "
+            "need one row per image, at least one, and one column per class. Were they trained on the same classes?"
         )
     if not temperature > 0:
         raise ValueError(f"a temperature must be above 0, not {temperature}: logits are divided by it.")
@@ -68,3 +72,8 @@ def unit(x: Tensor) -> Tensor:
     """Divide the last axis by its length: x / ‖x‖₂. A vector of length 0 stays 0 and gets no gradient."""
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return x / length.masked_fill(length == 0, torch.inf)
+
+
+def total(losses: Iterable[Tensor]) -> Tensor:
+    """Add scalars in their order."""
+    return reduce(torch.add, losses)

@@ -1,10 +1,10 @@
-"""Pretext tasks that a teacher's head is taught, and the term with which a student imitates that head.
+"""Pretext tasks for a teacher's head, and the term with which a student imitates that head.
 
 Rows of an output are in the order of `four_views`: B upright, then three times B transformed views.
 
 Sources: exemplar, Dosovitskiy et al. 2014; jigsaw, Noroozi and Favaro 2016; rotation, Gidaris et al. 2018;
-joint, Yang et al. 2021 (HSAKD). Xu et al. 2020, Table 2, put the first three in the place of SSKD's contrastive
-task. Weight, temperature and head of these variants were not found in print. Here they are those of L_T and
+joint, Yang et al. 2021 (HSAKD). Xu et al. 2020, Table 2, put the first three in the place of SSKD's
+contrastive task. Weight, temperature and head of these variants were not found in print. Here they are those of L_T and
 of the contrastive head. Logits are imitated, so no row is left out.
 """
 
@@ -22,6 +22,7 @@ from ..models.heads import two_layers
 from ..models.network import Output
 from .kd import kl_rows
 from .method import Method, Needs, Term, Terms
+from .pairs import total
 from .sskd import contrastive_loss
 
 ANGLES = 4  # quarter turns
@@ -31,7 +32,7 @@ JIGSAWS = 24  # orders of four quarters
 class PretextTask(Method):
     """A task for a head: its views (in `needs`), its targets and the shape of its head.
 
-    Called like a method, with the output of the network whose head is taught, it returns the loss under the
+    Called like a method, with the output of the network whose head is trained, it returns the loss under the
     task's name and under "total".
     """
 
@@ -68,7 +69,7 @@ class PretextTask(Method):
     def forward(self, student_output: Output, teacher_output: Output | None, batch: Batch) -> Terms:
         """Return the cross-entropy with the right answers, summed over the stages where there are several."""
         targets = self.targets(batch)
-        loss = sum(F.cross_entropy(s, targets) for s in self.scores(student_output, batch).unbind(1))
+        loss = total(F.cross_entropy(s, targets) for s in self.scores(student_output, batch).unbind(1))
         return {self.name: loss, "total": loss}
 
     def count_correct(self, output: Output, batch: Batch) -> Tensor:
@@ -148,7 +149,7 @@ class Joint(Rotation):
 
     def head(self, images: int, classes: int, stages: Sequence[Sequence[int]]) -> dict[str, Any]:
         """Describe one classifier per stage."""
-        return {**super().head(images, classes, stages), "stages": stages}
+        return {"task": self.name, "outputs": self.classes(images, classes), "stages": stages}
 
     def classes(self, images: int, classes: int) -> int:
         """Return 4K."""

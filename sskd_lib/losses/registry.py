@@ -10,7 +10,6 @@ with different numbers of stages are compared in those that both have.
 from __future__ import annotations
 
 import difflib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -72,7 +71,7 @@ BASES: dict[str, Callable[[Recipe], Method]] = {
     "kd+rotations": kd_rotations,
     "sskd": SSKD,
 }
-# They imitate a head that the teacher was taught by train_head(…, task=…).
+# They imitate a head of the teacher, which train_head(…, task=…) trains.
 PRETEXTS: dict[str, Callable[[Recipe], Method]] = {
     "sskd-exemplar": partial(_pretext, "exemplar"),
     "sskd-jigsaw": partial(_pretext, "jigsaw"),
@@ -103,11 +102,11 @@ def create_method(name: str, recipe: Recipe | None = None, **numbers: Mapping[st
         return method
     if base in (None, "ce"):
         ce = min(term.ce_weight for term in terms) if base is None else 1.0
-        inner = KD(Recipe(ce=ce, kd=0.0, tf=0.0, ss=0.0)) if ce else NoTerms()
+        inner: Method = KD(Recipe(ce=ce, kd=0.0, tf=0.0, ss=0.0)) if ce else NoTerms()
     else:
         if any(term.replaces_kd for term in terms) and method.recipe.kd == recipe.kd:  # a base with L_kd
             terms = [
-                _with_numbers(term, {"weight": recipe.kd} | numbers.get(term.name, {}))
+                _with_numbers(term, {"weight": recipe.kd, **numbers.get(term.name, {})})
                 if term.replaces_kd
                 else term
                 for term in terms
@@ -118,7 +117,7 @@ def create_method(name: str, recipe: Recipe | None = None, **numbers: Mapping[st
 
 
 def create_term(name: str, numbers: Mapping[str, Any] | None = None) -> Term:
-    """Make one term of the zoo by name. numbers: arguments in the place of its defaults, such as weight.
+    """Make one term by name. numbers: arguments in the place of its defaults, such as weight.
 
     Raises ValueError for an unknown name or number.
     """
@@ -126,7 +125,7 @@ def create_term(name: str, numbers: Mapping[str, Any] | None = None) -> Term:
 
 
 def _with_numbers(term: Term, given: Mapping[str, Any]) -> Term:
-    """Make the same term anew with some of its numbers replaced."""
+    """Make the same term again, with some of its numbers replaced."""
     known = term.numbers
     if unknown := [name for name in given if name not in known]:
         raise ValueError(

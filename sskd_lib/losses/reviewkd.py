@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..data.batch import Batch
 from ..models.network import Output
 from .method import Term, shapes, stages
-from .pairs import precise, same_images
+from .pairs import precise, same_images, total
 
 
 def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
         levels = [error, *(F.adaptive_avg_pool2d(error, size) for size in sizes)]
         weights = [0.5**i for i in range(len(levels))]
         terms = (w * x.square().mean() for w, x in zip(weights, levels, strict=True))
-        return sum(terms) / sum(weights)
+        return total(terms) / sum(weights)
 
 
 class Fusion(nn.Module):
@@ -106,15 +106,15 @@ class ReviewKD(Term):
         """Compare the fused maps of all stages, the deepest first."""
         if len(batch.labels) == 1:
             return 0.0 * student_output.logits.sum()
-        loss, residual = 0.0, None
+        losses, residual = [], None
         levels = _levels(student_output, teacher_output)
         for stage, (s, t) in reversed(list(zip(self.stages, levels, strict=True))):
             fused, residual = stage(precise(s), residual)
-            loss = loss + hcl_loss(fused, t)
-        return loss
+            losses.append(hcl_loss(fused, t))
+        return total(losses)
 
 
 def _levels(student_output: Output, teacher_output: Output) -> list[tuple[Tensor, Tensor]]:
     """Pair the maps of the stages, from shallow to deep, and the features as maps of one pixel."""
-    features = (output.features[..., None, None] for output in (student_output, teacher_output))
-    return [*stages(student_output, teacher_output), tuple(features)]
+    features_s, features_t = (output.features[..., None, None] for output in (student_output, teacher_output))
+    return [*stages(student_output, teacher_output), (features_s, features_t)]

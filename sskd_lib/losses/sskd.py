@@ -24,7 +24,7 @@ from .method import Method, Needs, Terms
 
 
 def similarity_matrix(rotated: Tensor, upright: Tensor) -> Tensor:
-    """Cosine of every rotated view with every upright one: A_ij = ⟨z̃_i, z_j⟩ / (‖z̃_i‖ ‖z_j‖).
+    """Return the cosine of every rotated view with every upright one: A_ij = ⟨z̃_i, z_j⟩ / (‖z̃_i‖ ‖z_j‖).
 
     rotated: float [R, D]; upright: float [B, D]. Returns float32 or float64 [R, B] in [-1, 1].
     Computed in at least single precision, also under autocast. Source: Eq. 4.
@@ -35,7 +35,7 @@ def similarity_matrix(rotated: Tensor, upright: Tensor) -> Tensor:
 
 
 def image_of_row(rows: int, images: int, device: torch.device | str = "cpu") -> Tensor:
-    """Column each rotated row belongs to: row r shows image r mod B. Returns int64 [R]."""
+    """Return the image that each rotated row shows, r mod B, as the column of its similarity: int64 [R]."""
     return torch.arange(rows, device=device) % images
 
 
@@ -72,7 +72,7 @@ def transfer_mask(scores: Tensor, targets: Tensor, keep_wrong: float) -> Tensor:
 
 
 def selected_kl(student: Tensor, teacher: Tensor, temperature: float, keep: Tensor) -> Tensor:
-    """Mean of τ² · KL(teacher ‖ student) over the kept rows; 0 when none is kept.
+    """Return the mean of τ² · KL(teacher ‖ student) over the kept rows; 0 when none is kept.
 
     student, teacher: float [N, K] scores; keep: bool [N]. Returns a scalar. The shapes do not depend on
     how many rows are kept, so nothing waits for the device.
@@ -82,12 +82,12 @@ def selected_kl(student: Tensor, teacher: Tensor, temperature: float, keep: Tens
 
 
 def sskd_terms(student: Output, teacher: Output, labels: Tensor, recipe: Recipe) -> dict[str, Tensor]:
-    """The four terms of SSKD, unweighted, and their weighted sum under "total".
+    """Return the four terms of SSKD, unweighted, and their weighted sum under "total".
 
     ce: cross-entropy of the student's upright rows with the labels
     kd: soft targets on the upright rows
     tf: soft targets on the rotated rows, selected by the teacher's rank of the true class  (L_T, Eq. 7)
-    ss: the teacher's similarity matrix, softened by rows, selected by its rank of the own image (L_ss, Eq. 6)
+    ss: the teacher's similarity matrix, softened by rows, selected by its rank of the same image (L_ss, Eq. 6)
 
     L = λ_ce ce + λ_kd kd + λ_tf tf + λ_ss ss (Eq. 8). A term of weight 0 is not computed and not returned.
 
@@ -149,13 +149,13 @@ def kd_rotations(recipe: Recipe) -> SSKD:
 
 
 def contrastive_loss(projection: Tensor, images: int) -> tuple[Tensor, Tensor]:
-    """The task the teacher's head learns: find a rotated view's own image among B upright ones.
+    """Return the loss of the teacher's head: find the image of a rotated view among B upright ones.
 
-    L = - mean_r log( exp(A_r,own) / Σ_j exp(A_rj) ): cross-entropy on the raw cosine, temperature 1.
+    L = - mean_r log( exp(A_r,i(r)) / Σ_j exp(A_rj) ), i(r) = r mod B: cross-entropy on the raw cosine, temperature 1.
     A cosine never leaves [-1, 1], so this loss cannot fall below log(1 + (B-1) e⁻²): see `contrastive_floor`.
 
     projection: float [4B, D], rows as in `four_views`. Returns (loss, hits): scalars, hits the number of
-    the 3B rows whose largest cosine is with their own image.
+    the 3B rows whose largest cosine is with their image.
     Source: Eq. 5 with τ = 1, as in the published code.
     """
     matrix = similarity_matrix(projection[images:], projection[:images])
@@ -164,7 +164,7 @@ def contrastive_loss(projection: Tensor, images: int) -> tuple[Tensor, Tensor]:
 
 
 def contrastive_floor(images: int) -> float:
-    """Least value `contrastive_loss` can take with B images: log(1 + (B - 1) e⁻²); chance is log B.
+    """Return the least value `contrastive_loss` can take with B images: log(1 + (B - 1) e⁻²); chance is log B.
 
     >>> round(contrastive_floor(64), 2)
     2.25

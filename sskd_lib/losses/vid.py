@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..data.batch import Batch
 from ..models.network import Output
 from .method import Term, stages
-from .pairs import precise, same_images, same_size
+from .pairs import precise, same_images, same_size, total
 
 EPS = 1e-5
 
@@ -83,4 +83,4 @@ class VID(Term):
     def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
         """Sum the negative log-likelihoods of all stages."""
         pairs = zip(self.distributions, stages(student_output, teacher_output), strict=True)
-        return sum(distribution(s, t) for distribution, (s, t) in pairs)
+        return total(distribution(s, t) for distribution, (s, t) in pairs)

@@ -44,8 +44,8 @@ def check_teacher(method: Method, teacher: Network | None, train: ImageSet) -> N
         return
     if teacher is None:
         raise ValueError(
-            f"the method {method.name!r} needs a teacher; load one with load_checkpoint (command: --teacher), "
-            "or give a table of its outputs (cache_teacher)."
+            f"the method {method.name!r} needs a teacher; load one with load_checkpoint (command: --teacher)"
+            ", or give a table of its outputs (cache_teacher)."
         )
     check_fits(teacher, train, "teacher")
     if method.needs_projection and teacher.head is None:
@@ -67,8 +67,8 @@ def check_processes(method: Method, processes: Distributed) -> None:
     single = [term.name for term in method.terms if term.single_process]
     if processes.world_size > 1 and single:
         raise ValueError(
-            f"{' and '.join(single)} keeps a memory of all images, so it is trained by one process only. Call "
-            "the command without torchrun."
+            f"{' and '.join(single)} keeps a memory of all images, so it is trained by one process only. "
+            "Call the command without torchrun."
         )
 
 
@@ -87,7 +87,7 @@ def one_each(value: Any, count: int, what: str) -> list:
 
 
 def output_folders(out: Any, count: int) -> list[Path | None]:
-    """Return the output folder of each student; a single one is divided into 1, 2, …
+    """Return the output folder of each student; a single one gets sub-folders 1, 2, 3.
 
     Raises ValueError for two students with the same folder.
     """

@@ -18,10 +18,10 @@ from ..models.network import Network
 from ..recipes import STUDENT
 from ..runtime.device import choose_runtime
 from .loop import begin_epoch, make_step
+from .prepare import create_methods, prepare
 from .state import TrainOptions
 from .step import share_passes
 from .teacher_cache import TeacherTable
-from .prepare import create_methods, prepare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,8 @@ def estimate(
     Takes what `distill` takes. Steps are timed for about five seconds after a warm-up of four; where a step
     takes seconds, at least one after the first.
     """
-    options = {"schedule": STUDENT, "seed": 0, "runtime": None} | options
-    options["runtime"] = options["runtime"] or choose_runtime()
+    options = {"schedule": STUDENT, "seed": 0, **options}
+    options["runtime"] = options.get("runtime") or choose_runtime()
     methods = create_methods(copy.deepcopy(method), recipe, len(students))
     training = prepare(
         copy.deepcopy(students),

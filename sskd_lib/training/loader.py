@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ class ViewLoader:
 
     def __post_init__(self) -> None:
         images, window = self.train.images, self.train.window
-        self.size = (window, window) if window else tuple(images.shape[2:])
+        self.size: tuple[int, int] = (window, window) if window else (images.shape[2], images.shape[3])
         self.slack = images.shape[3] - window if window else 2 * PADDING
         self.streamed = self.train.on_disk
         self.framed = images if self.streamed else frame(images, window).to(self.device)
@@ -117,7 +117,7 @@ def prefetch(batches: Iterable[Item], depth: int = 2) -> Iterator[Item]:
 
 
 def _prefetched(batches: Iterator[Item], depth: int) -> Iterator[Item]:
-    end = object()
+    end: Any = object()
     with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as thread:
         waiting = deque(thread.submit(next, batches, end) for _ in range(depth))
         try:

@@ -1,6 +1,6 @@
 """The loop of every training: epochs, learning rate, progress, records, and survival of a kill.
 
-Several students may be in one loop: they see the same views and share their teacher's forward passes, and each
+Several students may be in one loop: they see the same views and share their teacher's forward passes. Each
 ends as if it were trained alone.
 """
 
@@ -86,7 +86,7 @@ def make_step(
 
 
 def begin_epoch(states: Sequence[TrainState], epoch: int, epochs: int, lr: float) -> bool:
-    """Set learning rate, weights of the terms and training mode. Return whether a recorded step is outdated."""
+    """Set learning rate, weights of the terms and training mode. Return whether a graph is outdated."""
     changed = False
     for state in states:
         state.model.train()
@@ -177,9 +177,9 @@ def not_finite(state: TrainState, epoch: int, lr: float, what: str, where: str =
     saved = state.out and (state.out / RESUME_FILE).exists()
     kept = f" The last good state is kept in {state.out}." if saved else ""
     return Diverged(
-        f"{what} stopped being a finite number in epoch {epoch + 1}{where} (learning rate {lr:g}).{kept} Usual "
-        "cures, in a new output folder: a lower lr, a smaller weight on that term, or exact=True (float32) if "
-        "it happens only in bfloat16.",
+        f"{what} stopped being a finite number in epoch {epoch + 1}{where} (learning rate {lr:g}).{kept} "
+        "Usual cures, in a new output folder: a lower lr, a smaller weight on that term, or exact=True "
+        "(float32) if it happens only in bfloat16.",
         state.out,
     )
 
@@ -193,8 +193,8 @@ def out_of_memory(error: Exception, states: Sequence[TrainState], loader: ViewLo
     together = f" for {len(states)} students" if len(states) > 1 else ""
     saved = any(state.out and (state.out / RESUME_FILE).exists() for state in states)
     return TrainingError(
-        f"{'the GPU' if on_gpu else 'this machine'} ran out of memory with {batch} images x {views} views per "
-        f"step{together}. Lower batch_size (command: --batch-size {max(1, batch // 2)}), which also "
+        f"{'the GPU' if on_gpu else 'this machine'} ran out of memory with {batch} images x {views} views "
+        f"per step{together}. Lower batch_size (command: --batch-size {max(1, batch // 2)}), which also "
         "makes the contrastive task easier, since fewer images compete;"
         + (" train fewer students together;" if len(states) > 1 else "")
         + f" or close other programs that use {'the GPU' if on_gpu else 'memory'}."

@@ -56,7 +56,7 @@ class Training:
         return fit(self.states, self.loader, self.teacher, self.options, watch)
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - the parts of a call of `distill`
     students: Sequence[Network],
     teacher: Network | None,
     train: ImageSet,
@@ -196,10 +196,11 @@ def setup_method(training: Training, student: Network, method: Method) -> None:
     if not method.terms:
         return
     pixels = torch.zeros(2, training.train.in_channels, *loader.size, device=runtime.device)
-    outputs = []
-    for network in (student, teacher or student):  # a table has nothing but logits
-        with torch.no_grad():
-            outputs.append(runtime.run(runtime.place(network).eval(), pixels, maps=method.needs.maps))
-    method.setup(*outputs, training.train.labels.cpu(), options.seed)
+    with torch.no_grad():
+        student_output, teacher_output = (
+            runtime.run(runtime.place(network).eval(), pixels, maps=method.needs.maps)
+            for network in (student, teacher or student)  # a table has nothing but logits
+        )
+    method.setup(student_output, teacher_output, training.train.labels.cpu(), options.seed)
     method.layer_format = runtime.autocast
     runtime.place(method)

@@ -143,8 +143,8 @@ def load_saved(path: Path) -> dict[str, Any]:
         return {**saved, **json.loads(saved.get("text", "{}"))}
     except Exception as error:  # a damaged file can raise anything
         raise CheckpointError(
-            f"{path} is damaged, cut short, or no saved training ({type(error).__name__}). Nothing was loaded. "
-            "Delete it to start this training again, or choose another output folder."
+            f"{path} is damaged, cut short, or no saved training ({type(error).__name__}). Nothing was "
+            "loaded. Delete it to start this training again, or choose another output folder."
         ) from error
 
 

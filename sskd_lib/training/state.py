@@ -65,7 +65,7 @@ class TrainOptions:
 class TrainState:
     """What one training carries from step to step, and what a killed one needs to go on.
 
-    network: the result; model: the module that a step calls (the network, or what wraps it); method, loss: the
+    network: the result; model: the module that a step calls (the network, or its wrapper); method, loss: the
     same for the terms. count_correct, rows_per_image: hits of a batch, and the rows they are counted among.
     measure: test figures with "test_accuracy", or None. plan: what must be equal for a resumed run to be the
     same run; card: facts for the reader of the weights; out: output folder or None.
@@ -138,7 +138,7 @@ def make_card(
 
 
 def summarise(state: TrainState) -> dict[str, Any]:
-    """Summarise a finished training: the last epoch is the result, the best one is for comparison with papers."""
+    """Summarise a finished training: the last epoch is the result, the best one only recorded."""
     history = state.history
     measured = [record for record in history if "test_accuracy" in record]
     best = max(measured, key=lambda record: record["test_accuracy"], default=None)

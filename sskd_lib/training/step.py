@@ -1,7 +1,7 @@
 """One training step, from the batch to the optimizer. Read `train_step` from top to bottom.
 
-Every training of the kit is this step: a teacher's (cross-entropy alone), a head's (a pretext task on a frozen
-backbone), and a student's under any method.
+Every training of the kit is this step: a teacher's (cross-entropy alone), a head's (a pretext task on a
+frozen backbone), and a student's under any method.
 """
 
 from __future__ import annotations

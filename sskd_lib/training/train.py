@@ -82,10 +82,10 @@ def distill(  # noqa: PLR0913 - a public signature, all of it by keyword
     test: ImageSet | None = None,
     *,
     method: str | Method | Sequence[str | Method] = "sskd",
-    recipe: Recipe | None | Sequence[Recipe | None] = None,
+    recipe: Recipe | Sequence[Recipe | None] | None = None,
     schedule: Schedule = STUDENT,
     seed: int = 0,
-    out: str | Path | None | Sequence[str | Path] = None,
+    out: str | Path | Sequence[str | Path] | None = None,
     table: TeacherTable | str | Path | None = None,
     runtime: Runtime | None = None,
     progress: bool = True,
@@ -100,8 +100,8 @@ def distill(  # noqa: PLR0913 - a public signature, all of it by keyword
 
     students: one network, which gives a Run, or a list, which gives a list of Runs. Students in a list see
     the same views in the same order (those of `seed`) and share each forward pass of the teacher; each ends
-    exactly as if trained alone. `method`, `recipe` and `out` are then one for all (`out` with a sub-folder per
-    student: 1, 2, …) or one each. Methods with one view and with four share a pass only among themselves.
+    exactly as if trained alone. `method`, `recipe` and `out` are then one for all (`out` with sub-folders
+    1, 2, …) or one each. Methods with one view and with four share a pass only among themselves.
     method: a name in METHODS, several joined with "+", or what create_method made; recipe: weights,
     temperatures, ratios (default: preset "official-code"). What a method trains beside the student (adapters,
     embeddings, memories) is saved and resumed with it, and is not part of the result.
@@ -114,8 +114,8 @@ def distill(  # noqa: PLR0913 - a public signature, all of it by keyword
     cut off leaves out those saved before. An error in it ends the training. Among several processes the
     main one calls it.
     """
+    networks = [students] if isinstance(students, Network) else list(students)
     one = isinstance(students, Network)
-    networks = [students] if one else list(students)
     training = prepare(
         networks,
         teacher,

@@ -45,5 +45,5 @@ def test_peak_memory_is_that_of_the_row_alone(setting: rows.Setting) -> None:
 
 
 def test_a_failed_memory_measurement_says_why(setting: rows.Setting) -> None:
-    with pytest.raises(RuntimeError, match="memory of 'no row' failed:(.|\n)*KeyError: 'no row'"):
+    with pytest.raises(RuntimeError, match=r"memory of 'no row' failed:(.|\n)*KeyError: 'no row'"):
         memory.peak_in_own_process("no row", setting)

@@ -17,7 +17,8 @@ def test_interval_by_hand() -> None:
     assert few_labels.interval([0.0, 2.0]) == pytest.approx((1.0, 12.706), abs=1e-3)
     assert few_labels.interval([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx((3.0, 2.776 / 2**0.5), abs=1e-3)
     mean, half = few_labels.interval([7.0])
-    assert mean == 7.0 and np.isnan(half)
+    assert mean == 7.0
+    assert np.isnan(half)
 
 
 def test_table_pairs_runs_by_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +80,7 @@ def test_compare_pairs_fast_and_exact_runs_by_seed(
     assert [line for line in printed if line.startswith("| ")][1:] == [
         "| kd | 2 | 71.00 ± 12.71 | 71.00 ± 0.00 | +0.00 ± 12.71 |"
     ]
-    with pytest.raises(ValueError, match="exact.jsonl has runs of the exact kind.*where the fast kind"):
+    with pytest.raises(ValueError, match=r"exact.jsonl has runs of the exact kind.*where the fast kind"):
         few_labels.compare(exact, fast)
     with pytest.raises(ValueError, match="no run in common"):
         few_labels.compare(fast, exact, split="validation")
@@ -90,12 +91,14 @@ def test_fast_and_exact_runs_are_kept_apart(tmp_path: Path) -> None:
         setting="fashion", method="ce", epochs=1, seed=0, split="test", folder="", device="cpu", out=tmp_path
     )
     exact = replace(plan, exact=True)
-    assert plan.key == exact.key and plan.run_folder != exact.run_folder
+    assert plan.key == exact.key
+    assert plan.run_folder != exact.run_folder
     results = write_runs(tmp_path / "fast.jsonl", False, {("ce", 0): 60.0})
     before = results.read_bytes()
-    with pytest.raises(ValueError, match="fast.jsonl has runs of the fast kind.*--results FILE"):
+    with pytest.raises(ValueError, match=r"fast.jsonl has runs of the fast kind.*--results FILE"):
         few_labels.train_all([exact], processes=1, results=results)
-    assert results.read_bytes() == before and list(tmp_path.iterdir()) == [results]
+    assert results.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [results]
 
 
 def test_an_exact_run_is_trained_in_plain_float32(tmp_path: Path) -> None:
@@ -104,6 +107,7 @@ def test_an_exact_run_is_trained_in_plain_float32(tmp_path: Path) -> None:
         exact=True,
     )  # fmt: skip
     record = few_labels.train_one(plan)
-    assert record["exact"] and record["runtime"]["dtype"] == "float32"
+    assert record["exact"]
+    assert record["runtime"]["dtype"] == "float32"
     assert not record["runtime"]["channels_last"]
     assert 0 <= record["last"] <= record["best"] <= 100

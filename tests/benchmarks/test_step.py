@@ -42,7 +42,8 @@ def test_ratios_are_taken_round_by_round() -> None:
 def test_every_ratio_is_of_rows_that_there_are(setting: rows.Setting) -> None:
     known = set(rows.builders(setting))
     assert {name for pair in step.RATIOS for name in pair} <= known
-    assert set(rows.SHORT) <= known and set(memory.ROWS) <= known
+    assert set(rows.SHORT) <= known
+    assert set(memory.ROWS) <= known
 
 
 def test_step_records_what_it_prints(

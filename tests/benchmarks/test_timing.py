@@ -89,4 +89,5 @@ def test_wide_ranges_are_named(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_a_runtime_comes_through_a_command_as_it_was(runtime: Runtime) -> None:
     back = timing.runtime_from_text(timing.runtime_to_text(runtime))
-    assert back == runtime and back.why == runtime.why
+    assert back == runtime
+    assert back.why == runtime.why

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from helpers.documents import PAGES, ROOT, blocks, page
+from helpers.documents import PAGES, ROOT, blocks, page, rows
 
 import sskd_lib as sskd
 
@@ -104,3 +104,13 @@ def test_only_programs_that_exist_are_named():
             if not Path(ROOT, path.removeprefix("python ")).exists()
         ]
         assert missing == [], name
+
+
+def test_the_plan_of_a_lab_names_sections_that_exist():
+    plan = [row for row in rows("docs/teaching.md") if re.match(r"\d", row[0])]
+    assert len(plan) == 6
+    for *_, place in plan:
+        number, _, sections = place.partition(", ")
+        (source,) = ROOT.glob(f"notebooks/source/{number}_*.py")
+        headings = re.findall(r"^# ## (\d+)", source.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert set(re.findall(r"\d+", sections)) <= set(headings), place

@@ -65,6 +65,8 @@ def test_the_ratios_in_the_text():
     assert (
         f"float32 gains {float32:.2f}, bfloat16 {bfloat16:.2f}, and the cached teacher {cached:.2f}" in text
     )
+    eager = record("step_cuda")["pairs"][FIRST]["ratios"]["share of views and losses in kit, directly"]
+    assert f"views and losses were {100 * eager['median']:.0f} % of the step" in text
 
 
 def test_what_limits_the_ratio():

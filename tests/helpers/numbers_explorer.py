@@ -23,10 +23,10 @@ class Numbers(Explorer):
     def update(self, number: int) -> None:
         self.place.image = np.full((1, 1, 3), 60 * number, np.uint8)
 
-    def describe(self, number: int = 1) -> str:
-        return f"The number is {number}."
+    def sentences(self, number: int) -> list[str]:
+        return [f"The number is {number}."]
 
-    def spots(self, number: int) -> list[Spot]:
+    def find_spots(self, number: int) -> list[Spot]:
         return [Spot(10, 10, 50, 50, f"{number} & more", (number,)), Spot(150, 60, 10, 10, "right")]
 
     def close(self) -> None:

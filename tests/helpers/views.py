@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -48,5 +50,6 @@ def explain_batch(views: Tensor, images: Tensor) -> tuple[np.ndarray, np.ndarray
     assert views.shape == (4 * count, *images.shape[1:])
     rows = [explanations(views[t * count + i], images[i], t) for t in range(4) for i in range(count)]
     assert [len(row) for row in rows] == [1] * (4 * count)
-    flips, tops, lefts = (np.array(column).reshape(4, count) for column in zip(*sum(rows, []), strict=True))
+    columns = zip(*chain.from_iterable(rows), strict=True)
+    flips, tops, lefts = (np.array(column).reshape(4, count) for column in columns)
     return flips, np.stack([tops, lefts], axis=-1)

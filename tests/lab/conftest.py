@@ -13,7 +13,7 @@ from sskd_lib.lab.explorers import OPEN
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Explorers come as widgets, although no browser listens; afterwards none is left open."""
-    monkeypatch.setattr("sskd_lib.lab.explorers.base.static_reason", lambda: None)
+    monkeypatch.setattr("sskd_lib.lab.explorers.presentation.static_reason", lambda: None)
     monkeypatch.setattr("IPython.display.display", lambda *shown, **more: None)
     yield
     while OPEN:
@@ -26,7 +26,7 @@ def live(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def static(monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
-    """A shell of IPython in this process, and pictures asked for without sliders."""
+    """A shell of IPython in this process, and pictures without sliders."""
     monkeypatch.setenv("SSKD_STATIC", "1")
     shell = InteractiveShell.instance()
     yield shell

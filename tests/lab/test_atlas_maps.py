@@ -1,13 +1,8 @@
-"""What the atlas computes and keeps: neighbours by a plain loop, alignment, and a cache that cannot lie."""
+"""Data of the atlas: neighbours by a plain loop, alignment, the cache and the shipped maps."""
 
 from __future__ import annotations
 
 import json
-import pickle
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -68,7 +63,7 @@ def test_shared_neighbours_by_hand() -> None:
     assert maps.shared_neighbours(near, points).tolist() == on_map
 
 
-def test_each_space_is_mapped_as_told(tmp_path, images) -> None:
+def test_each_space_is_mapped_by_its_equation(tmp_path, images) -> None:
     found = find(tmp_path, images, seeds=(0, 1))
     assert found.networks == ("net 0", "net 1") and found.temperatures == (1.0, 4.0)
     assert found.points.shape == (2, 3, COUNT, 2) and found.points.dtype == np.float32
@@ -92,25 +87,29 @@ def test_distance_of_roots_is_half_the_divergence_nearby() -> None:
     torch.testing.assert_close(((p.sqrt() - q.sqrt()) ** 2).sum(1), divergence / 2, rtol=0.05, atol=0)
 
 
-def test_turning_mirroring_moving_or_scaling_a_map_changes_nothing(tmp_path, images) -> None:
-    first = find(tmp_path, images, seeds=(0, 1))
-    key = maps.maps_key(network(1), images, (1.0, 4.0), 0)
-    with np.load(tmp_path / maps.file_name(key)) as kept:
-        part = {name: kept[name] for name in ("logits", "points", "neighbours")}
-    turn = np.array([[0.6, 0.8], [0.8, -0.6]])  # by an angle, and mirrored
-    part["points"] = (3 * part["points"] @ turn + [5, -2]).astype(np.float32)
-    maps.keep(tmp_path, key, part)
-    again = find(tmp_path, images, seeds=(0, 1))
+def test_turning_mirroring_moving_or_scaling_a_map_changes_nothing(tmp_path, images, monkeypatch) -> None:
+    first = find(tmp_path / "first", images, seeds=(0, 1))
+    made, turn = maps.make_maps, np.array([[0.6, 0.8], [0.8, -0.6]])  # by an angle, and mirrored
+
+    def turned(net, *more):
+        part = made(net, *more)
+        if torch.equal(next(net.parameters()), next(network(1).parameters())):
+            part["points"] = (3 * part["points"] @ turn + [5, -2]).astype(np.float32)
+        return part
+
+    monkeypatch.setattr(maps, "make_maps", turned)
+    again = find(tmp_path / "again", images, seeds=(0, 1))
     np.testing.assert_allclose(again.points[1], first.points[1], atol=1e-4)
     assert (again.points[0] == first.points[0]).all()
 
 
-def test_what_is_kept_gives_the_same_bits_and_a_new_network_costs_only_its_own(tmp_path, images, capsys):
+def test_the_cache_gives_the_same_bits_and_a_new_network_costs_only_its_own(tmp_path, images, capsys):
     made = find(tmp_path, images)
     assert capsys.readouterr().out == "net 0: drawing 3 t-SNE maps of 24 images; then they are kept\n"
     assert same(find(tmp_path, images), made) and capsys.readouterr().out == ""
     both = find(tmp_path, images, seeds=(0, 1))
-    assert capsys.readouterr().out.startswith("net 1") and len(list(tmp_path.iterdir())) == 2
+    assert capsys.readouterr().out.startswith("net 1")
+    assert len(list(tmp_path.rglob("output.pkl"))) == 2
     assert (both.points[0] == made.points[0]).all()
     assert same(find(tmp_path / "elsewhere", images), made)  # made anew on this machine: the same maps
 
@@ -136,71 +135,22 @@ def test_the_key_names_all_that_maps_depend_on(images) -> None:
     assert maps.maps_key(network(), images.clone(), (1.0, 4.0), 0) == keys[0]
 
 
-class Trap:
-    """What runs code when it is unpickled."""
-
-    def __reduce__(self):
-        return exec, ("raise SystemExit('unpickled')",)
-
-
-def test_damaged_files_are_made_anew(tmp_path, images, capsys) -> None:
+def test_damaged_maps_are_computed_again(tmp_path, images) -> None:
     made = find(tmp_path, images, temperatures=(1.0,))
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.rglob("output.pkl")
     whole = file.read_bytes()
-    key = maps.maps_key(network(), images, (1.0,), 0)
-    with np.load(file) as kept:
-        part = {name: kept[name] for name in ("logits", "points", "neighbours")}
-
-    def write(**changes) -> bytes:
-        return maps.keep(tmp_path, key, part | changes).read_bytes()
-
-    middle = len(whole) // 2
-    nan = np.where(part["points"] == part["points"].max(), np.nan, part["points"])
-    damages = {
-        "cut short": whole[:middle],
-        "empty": b"",
-        "flipped": whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :],
-        "a pickle": pickle.dumps(Trap()),
-        "pickled inside": write(logits=np.array([Trap()], dtype=object)),
-        "of another key": maps.keep(tmp_path / "x", "0" * 64, part).read_bytes(),
-        "of other images": write(logits=part["logits"][1:]),
-        "not finite": write(points=nan.astype(np.float32)),
-        "no such neighbour": write(neighbours=part["neighbours"] + np.int16(COUNT)),
-    }
-    capsys.readouterr()
-    for name, content in damages.items():
-        file.write_bytes(content)
-        assert same(find(tmp_path, images, temperatures=(1.0,)), made), name
-        assert "drawing" in capsys.readouterr().out, name
-        assert same(find(tmp_path, images, temperatures=(1.0,)), made) and capsys.readouterr().out == "", name
+    for damaged in (whole[: len(whole) // 2], b""):
+        file.write_bytes(damaged)
+        assert same(find(tmp_path, images, temperatures=(1.0,)), made)
+        assert len(file.read_bytes()) == len(whole)
 
 
-WRITER = """
-import sys; from pathlib import Path
-import numpy as np; from sskd_lib.lab import atlas_data as maps
-folder, key = Path(sys.argv[1]), sys.argv[2]
-with np.load(folder / maps.file_name(key)) as kept:
-    part = {name: kept[name] for name in ("logits", "points", "neighbours")}
-print("writing", flush=True)
-while True:
-    maps.keep(folder, key, part)
-"""
-
-
-def test_a_process_killed_while_it_writes_leaves_a_whole_file(tmp_path, images, capsys) -> None:
-    made = find(tmp_path, images)
+def test_a_damaged_shipped_file_is_named_with_its_remedy(tmp_path, images, monkeypatch) -> None:
+    monkeypatch.setattr(maps, "SHIPPED", tmp_path)
     key = maps.maps_key(network(), images, (1.0, 4.0), 0)
-    command = [sys.executable, "-c", WRITER, str(tmp_path), key]
-    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert writer.stdout.readline() == "writing\n"
-        time.sleep(0.1)
-    finally:
-        writer.kill()
-        assert writer.wait() == -signal.SIGKILL
-        writer.stdout.close()
-    capsys.readouterr()
-    assert same(find(tmp_path, images), made) and capsys.readouterr().out == ""
+    (tmp_path / f"{key[:20]}.npz").write_bytes(b"PK cut short")
+    with pytest.raises(ValueError, match="is damaged .* git checkout -- data/atlas"):
+        find(tmp_path / "cache", images)
 
 
 def test_maps_come_also_where_nothing_can_be_kept(tmp_path, images) -> None:
@@ -249,14 +199,7 @@ def test_what_cannot_be_mapped_is_refused(tmp_path, images, changes, message) ->
         maps.atlas_maps(given.pop("networks"), given.pop("images"), folder=tmp_path, **given)
 
 
-def test_a_damaged_map_of_embed_is_made_anew_and_a_network_that_failed_is_refused(tmp_path) -> None:
+def test_a_network_that_failed_is_refused() -> None:
     vectors = np.random.default_rng(0).normal(size=(30, 4))
-    flat = lab.embed(vectors, perplexity=5, folder=tmp_path)
-    (file,) = tmp_path.iterdir()
-    whole = file.read_bytes()
-    for damaged in (whole[:50], b"", pickle.dumps(Trap()), whole[:-8]):
-        file.write_bytes(damaged)
-        np.testing.assert_array_equal(lab.embed(vectors, perplexity=5, folder=tmp_path), flat)
-        assert file.read_bytes() == whole
     with pytest.raises(ValueError, match="hold nan or inf"):
         lab.embed(np.where(vectors == vectors.max(), np.nan, vectors), perplexity=5)

@@ -124,5 +124,5 @@ def test_batches_that_cannot_be_drawn_are_refused() -> None:
         make(batch=21)
     with pytest.raises(ValueError, match="draws is the number of batches .* at least 1, not 0"):
         make(draws=0)
-    with pytest.raises(ValueError, match="images are 1, but the maps hold 2 to 32"):
+    with pytest.raises(ValueError, match="images are 1, but the maps have room for 2 to 32"):
         make(batch=1)

@@ -1,4 +1,4 @@
-"""The term mixer on made-up recordings: what a term adds, its share of the loss, presets, and all zeros."""
+"""The term mixer on made-up recordings: the gain from a term, its part of the loss, presets, and all zeros."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_what_a_term_adds_is_the_paired_difference(mixer: Mixer, place: int, lab
     )
 
 
-def test_shares_are_those_of_weighted_terms(mixer: Mixer) -> None:
+def test_proportions_are_those_of_weighted_terms(mixer: Mixer) -> None:
     recording = mixer.recording
     weighted = []
     for name, weight in zip(TERMS, USUAL, strict=True):
@@ -58,11 +58,11 @@ def test_shares_are_those_of_weighted_terms(mixer: Mixer) -> None:
             if tuple(one[n] for n in TERMS) == USUAL
         ]
         weighted.append(weight * sum(map(float, values)) / 3)
-    shares = [value / sum(weighted) for value in weighted]
+    parts = [value / sum(weighted) for value in weighted]
     mixer.frame(epoch=1)
-    drawn = [mixer.shares.parts[name].get_width() for name in TERMS]
-    np.testing.assert_allclose(drawn, shares, rtol=1e-5)
-    assert f"L_ss {100 * shares[3]:.1f} %" in mixer.describe(epoch=1).split("Shares of the loss")[1]
+    drawn = [mixer.proportions.parts[name].get_width() for name in TERMS]
+    np.testing.assert_allclose(drawn, parts, rtol=1e-5)
+    assert f"L_ss {100 * parts[3]:.1f} %" in mixer.describe(epoch=1).split("Shares of the loss")[1]
     assert "Shares of the loss" not in mixer.describe(epoch=0)  # nothing is measured before training
 
 
@@ -102,10 +102,10 @@ def test_a_live_run_of_a_preset_takes_its_whole_recipe(live, monkeypatch) -> Non
     explorer.live.controls["preset"].value = "arxiv"
     explorer.live.buttons["Train this mix"].click()
     explorer.rerun.thread.join(120)
-    own = explorer.rerun.runs[ARXIV]
-    assert own.state == "done" and own.recipe == PRESETS["arxiv"] and own.labels == 20
-    np.testing.assert_array_equal(explorer.own.line.get_ydata(), own.accuracy)
-    assert f"yours has {own.accuracy[1]:.2f} %" in explorer.live.words.value
+    local = explorer.rerun.runs[ARXIV]
+    assert local.state == "done" and local.recipe == PRESETS["arxiv"] and local.labels == 20
+    np.testing.assert_array_equal(explorer.your_curve.line.get_ydata(), local.accuracy)
+    assert f"yours has {local.accuracy[1]:.2f} %" in explorer.live.words.value
 
 
 def test_pages_hold_few_pictures(mixer: Mixer) -> None:

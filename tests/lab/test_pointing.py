@@ -22,12 +22,12 @@ from sskd_lib.lab.explorers.page import explorer_html
 pytestmark = pytest.mark.browser
 CELLS = (
     f"import sys\nsys.path[:0] = {[str(ROOT / 'tests'), str(ROOT)]}\n"
-    "from helpers.numbers_explorer import Numbers",
+    "from helpers.numbers_explorer import Numbers\nfrom sskd_lib.lab.explorers import present",
     "def double():\n"
     "    explorer.live.controls['number'].value = 2 * explorer.live.controls['number'].value\n"
     "def fail():\n"
     "    raise ValueError('no such <teacher>')\n"
-    "explorer = Numbers({'Double': double, 'Fail': fail}).present()",
+    "explorer = present(Numbers({'Double': double, 'Fail': fail}))",
 )
 
 
@@ -67,7 +67,7 @@ def test_a_place_pointed_at_shows_its_words_and_its_card(page) -> None:
 
 
 @pytest.mark.parametrize("page", ["live"], indirect=True)
-def test_a_pressed_button_acts_and_tells_its_error(page) -> None:
+def test_a_pressed_button_acts_and_shows_its_error(page) -> None:
     words = page.locator(".widget-html p[role]")
     page.get_by_role("button", name="Double").click()
     page.locator("[role=status]", has_text="The number is 2.").wait_for()

@@ -15,6 +15,7 @@ from helpers.numbers_explorer import Numbers
 from helpers.pictures import picture
 from PIL import Image
 
+from sskd_lib.lab.explorers import present
 from sskd_lib.lab.explorers.hover import COLUMNS, Spot, layer, sheet_css
 
 
@@ -91,7 +92,7 @@ def test_a_card_is_found_on_the_sheet_at_its_place() -> None:
 
 
 def test_the_live_layer_follows_the_controls(live) -> None:
-    widgets = Numbers().present().live
+    widgets = present(Numbers()).live
     assert "1 &amp; more" in widgets.layer.value and "background-image" in widgets.style.value
     widgets.controls["number"].value = 2
     assert "2 &amp; more" in widgets.layer.value
@@ -105,7 +106,7 @@ def test_a_button_acts_and_draws_anew_and_its_error_is_shown(live) -> None:
         raise RuntimeError("no teacher <here>")
 
     explorer = Numbers({"Shrink": shrink, "Fail": fail})
-    widgets = explorer.present().live
+    widgets = present(explorer).live
     before = widgets.picture.value
     widgets.buttons["Fail"].click()
     assert "RuntimeError: no teacher &lt;here&gt;" in widgets.words.value and widgets.picture.value == before
@@ -115,18 +116,18 @@ def test_a_button_acts_and_draws_anew_and_its_error_is_shown(live) -> None:
 
 def test_another_thread_may_ask_for_a_drawing_and_closing_ends_it(live) -> None:
     explorer = Numbers()
-    widgets = explorer.present().live
-    explorer.describe = lambda number: "news"
+    widgets = present(explorer).live
+    explorer.describe = lambda **state: "news"
     thread = threading.Thread(target=widgets.redraw)
     thread.start()
     thread.join()
     assert "news" in widgets.words.value and not explorer.closed
-    Numbers().present()
+    present(Numbers())
     assert explorer.closed
 
 
 def test_a_page_without_widgets_gets_a_picture_and_the_reason(live) -> None:
-    explorer = Numbers().present()
+    explorer = present(Numbers())
     bundle = explorer.live.bundle()
     view = bundle["application/vnd.jupyter.widget-view+json"]
     assert view["model_id"] == explorer.live.box.model_id

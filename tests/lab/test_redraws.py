@@ -44,7 +44,8 @@ def test_a_move_runs_no_network_and_redraws_only_what_moves(live, name, monkeypa
             explorer.live.controls[control_name].value = value
             assert 'role="status"' in explorer.live.words.value
     assert len(frames) == moves > 0
-    assert redraws == [] and networks == []
+    assert redraws == []
+    assert networks == []
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -59,7 +60,8 @@ def test_moves_faster_than_the_pictures_draw_the_newest_value_once(live, name, m
         values = [value for _, value in explorer.controls[control].options] * 3
         for value in values[::-1]:
             explorer.live.controls[control].value = value
-        assert explorer.live.picture.value == before and frames == []
+        assert explorer.live.picture.value == before
+        assert frames == []
         while explorer.live._coming is not None:
             await asyncio.sleep(0.001)
         assert len(frames) == 1

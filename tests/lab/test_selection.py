@@ -1,4 +1,4 @@
-"""The selection explorer: what a share keeps, and what becomes of the term, against loops and autograd."""
+"""The selection explorer: the rows that a ratio keeps, and its term, against loops and autograd."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from helpers.pictures import picture
 
 from sskd_lib import Output, Recipe
 from sskd_lib.lab.explorers import explore_selection
-from sskd_lib.losses import own_image, selected_kl, similarity_matrix, sskd_terms, transfer_mask
+from sskd_lib.losses import image_of_row, selected_kl, similarity_matrix, sskd_terms, transfer_mask
 
-SHARES = (0.0, 0.15, 0.5, 0.75, 1.0)
+RATIOS = (0.0, 0.15, 0.5, 0.75, 1.0)
 
 
-def split_by_hand(scores: torch.Tensor, targets: torch.Tensor, share: float) -> tuple[list, list, list]:
+def split_by_hand(scores: torch.Tensor, targets: torch.Tensor, ratio: float) -> tuple[list, list, list]:
     """Right, kept and dropped rows, by a plain loop in the order of the error rank."""
     ranks = [
         sum(float(s) > float(row[t]) for s in row) for row, t in zip(scores, targets.tolist(), strict=True)
     ]
     wrong = sorted((r for r in range(len(ranks)) if ranks[r] > 0), key=lambda r: (ranks[r], r))
-    count = math.floor(share * len(wrong))
+    count = math.floor(ratio * len(wrong))
     return [r for r in range(len(ranks)) if ranks[r] == 0], wrong[:count], wrong[count:]
 
 
@@ -32,10 +32,10 @@ def test_selection_slider_keeps_the_rows_a_plain_loop_keeps(live) -> None:
     explorer = selection_explorer()
     widgets = explorer.live
     seen = set()
-    for share in (0.0, 0.15, 0.5, 0.75, 1.0):
-        widgets.controls["keep_wrong"].value = share
+    for ratio in (0.0, 0.15, 0.5, 0.75, 1.0):
+        widgets.controls["keep_wrong"].value = ratio
         seen.add(widgets.picture.value)
-        right, kept, dropped = split_by_hand(explorer.scores, explorer.targets, share)
+        right, kept, dropped = split_by_hand(explorer.scores, explorer.targets, ratio)
         words = widgets.words.value
         assert f"Of {MATRIX_ROWS} rows the teacher gets {len(right)} right" in words
         assert f"{len(kept)} are kept and {len(dropped)} dropped" in words
@@ -47,19 +47,19 @@ def test_selection_slider_keeps_the_rows_a_plain_loop_keeps(live) -> None:
     assert len(seen) == 5
 
 
-def test_selection_bar_shows_the_kept_share_of_all_rows(live) -> None:
+def test_selection_bar_shows_the_kept_part_of_all_rows(live) -> None:
     explorer = selection_explorer()
-    for share in (0.25, 0.75):
-        row = picture(explorer.frame(keep_wrong=share))[398 + 17, 78 : 78 + 296]
+    for ratio in (0.25, 0.75):
+        row = picture(explorer.frame(keep_wrong=ratio))[398 + 17, 78 : 78 + 296]
         orange = (np.abs(row - np.array([0xC9, 0x53, 0x00])).max(axis=1) < 40).sum()
-        kept = split_by_hand(explorer.scores, explorer.targets, share)[1]
+        kept = split_by_hand(explorer.scores, explorer.targets, ratio)[1]
         assert abs(orange - 296 * len(kept) / MATRIX_ROWS) <= 3
 
 
 def test_selection_without_a_wrong_row(live) -> None:
     scores = torch.eye(4).repeat(3, 1)
     images = torch.zeros(12, 1, 28, 28)
-    explorer = explore_selection(images, scores, torch.arange(12) % 4, classes=CLASSES[:4])
+    explorer = explore_selection(images, scores, torch.arange(12) % 4, columns=CLASSES[:4])
     assert "Of the 0 wrong rows 0 are kept and 0 dropped, so 12 rows (100 %) teach." in explorer.describe()
     assert picture(explorer.frame(keep_wrong=0.0)).shape == (500, 940, 3)
 
@@ -78,40 +78,39 @@ def outputs(images: int = 10, classes: int = 5) -> tuple[Output, Output, torch.T
     return *pair, labels
 
 
-def loss_and_norm(student: torch.Tensor, teacher: torch.Tensor, targets, share: float, temperature: float):
+def loss_and_norm(student: torch.Tensor, teacher: torch.Tensor, targets, ratio: float, temperature: float):
     """The library's term on a leaf of scores, and the length of autograd's gradient."""
     leaf = student.clone().requires_grad_()
-    loss = selected_kl(leaf, teacher, temperature, transfer_mask(teacher, targets, share))
+    loss = selected_kl(leaf, teacher, temperature, transfer_mask(teacher, targets, ratio))
     (gradient,) = torch.autograd.grad(loss, leaf)
     return loss.item(), gradient.norm().item()
 
 
 @pytest.mark.parametrize("term", ["tf", "ss"])
-def test_loss_and_gradient_are_the_library_s_at_every_share(live, term) -> None:
+def test_loss_and_gradient_are_the_library_s_at_every_ratio(live, term) -> None:
     student, teacher, labels = outputs()
     images = torch.zeros(30, 1, 8, 8)
     if term == "tf":
         scores, targets, temperature = [o.logits[10:] for o in (student, teacher)], labels.repeat(3), 4.0
-        named, said = {"classes": CLASSES[:5]}, ("L_T over the kept rows", "the student's logits")
+        columns, names = CLASSES[:5], ("L_T over the kept rows", "the student's logits")
     else:
         scores = [similarity_matrix(o.projection[10:], o.projection[:10]) for o in (student, teacher)]
-        targets, temperature, named = own_image(30, 10), 0.5, {"columns": images[:10]}
-        said = "L_ss over the kept rows", "the student's cosines"
-    explorer = explore_selection(
-        images, scores[1], targets, student_scores=scores[0], temperature=temperature, **named
-    )
+        targets, temperature, columns = image_of_row(30, 10), 0.5, images[:10]
+        names = "L_ss over the kept rows", "the student's cosines"
+    student_scores = (scores[0], temperature)
+    explorer = explore_selection(images, scores[1], targets, columns=columns, student=student_scores)
     losses = set()
-    for share in SHARES:
-        loss, norm = loss_and_norm(*scores, targets, share, temperature)
-        recipe = replace(Recipe(), **{f"{term}_keep_wrong": share, f"{term}_temperature": temperature})
+    for ratio in RATIOS:
+        loss, norm = loss_and_norm(*scores, targets, ratio, temperature)
+        recipe = replace(Recipe(), **{f"{term}_keep_wrong": ratio, f"{term}_temperature": temperature})
         assert loss == pytest.approx(sskd_terms(student, teacher, labels, recipe)[term].item(), rel=1e-12)
-        explorer.live.controls["keep_wrong"].value = share
+        explorer.live.controls["keep_wrong"].value = ratio
         marked = [(point.get_xdata()[0], point.get_ydata()[0]) for point in explorer.term.points]
-        assert marked == [(100 * share, pytest.approx(v, rel=1e-10)) for v in (loss, norm)]
-        words = explorer.describe(keep_wrong=share)
-        assert f"{said[0]}: {loss:.4g}; norm of its gradient on {said[1]}: {norm:.4g} (" in words
+        assert marked == [(100 * ratio, pytest.approx(v, rel=1e-10)) for v in (loss, norm)]
+        words = explorer.describe(keep_wrong=ratio)
+        assert f"{names[0]}: {loss:.4g}; norm of its gradient on {names[1]}: {norm:.4g} (" in words
         losses.add(loss)
-    assert len(losses) == len(SHARES)
+    assert len(losses) == len(RATIOS)
 
 
 def test_the_mark_lies_on_the_curve(live) -> None:
@@ -120,12 +119,11 @@ def test_the_mark_lies_on_the_curve(live) -> None:
         torch.zeros(30, 1, 8, 8),
         teacher.logits[10:],
         labels.repeat(3),
-        classes=CLASSES[:5],
-        student_scores=student.logits[10:],
-        temperature=4.0,
+        columns=CLASSES[:5],
+        student=(student.logits[10:], 4.0),
     )
-    for _, share in explorer.controls["keep_wrong"].options:
-        explorer.frame(keep_wrong=share)
+    for _, ratio in explorer.controls["keep_wrong"].options:
+        explorer.frame(keep_wrong=ratio)
         for point in explorer.term.points:
             x, y = (values[0] for values in point.get_data())
             curve = next(line for line in point.axes.lines if line is not point)
@@ -139,9 +137,8 @@ def test_without_a_kept_row_the_term_is_0(live) -> None:
         torch.zeros(2, 1, 8, 8),
         scores,
         targets,
-        classes=CLASSES[:2],
-        student_scores=-scores,
-        temperature=4.0,
+        columns=CLASSES[:2],
+        student=(-scores, 4.0),
     )
     assert loss_and_norm(-scores.double(), scores.double(), targets, 0.0, 4.0) == (0.0, 0.0)
     assert (
@@ -152,17 +149,19 @@ def test_without_a_kept_row_the_term_is_0(live) -> None:
 
 def test_pointing_at_a_step_names_its_row_and_shows_both_images(live) -> None:
     explorer = selection_explorer()
-    for share in (0.15, 0.75):
-        _, kept, dropped = split_by_hand(explorer.scores, explorer.targets, share)
-        spots = explorer.spots(keep_wrong=share)
+    for ratio in (0.15, 0.75):
+        _, kept, dropped = split_by_hand(explorer.scores, explorer.targets, ratio)
+        spots = explorer.spots(keep_wrong=ratio)
         assert [spot.words.rsplit(" ", 1)[1] for spot in spots] == ["kept"] * len(kept) + ["dropped"] * len(
             dropped
         )
         assert spots[-1].left + spots[-1].width == pytest.approx(78 + 296)
         for spot, row in zip(spots, kept + dropped, strict=True):
-            scores, own = explorer.scores[row].tolist(), row % MATRIX_COLUMNS
-            taken, rank = scores.index(max(scores)), sum(s > scores[own] for s in scores)
-            assert spot.words.startswith(f"image {own + 1} taken for image {taken + 1}: error rank {rank}, ")
+            scores, right = explorer.scores[row].tolist(), row % MATRIX_COLUMNS
+            taken, rank = scores.index(max(scores)), sum(s > scores[right] for s in scores)
+            assert spot.words.startswith(
+                f"image {right + 1} taken for image {taken + 1}: error rank {rank}, "
+            )
             view, column = (explorer.cards[card] for card in spot.cards)
             assert (view == explorer.images[row]).all() and (column == explorer.columns[taken]).all()
 
@@ -170,10 +169,8 @@ def test_pointing_at_a_step_names_its_row_and_shows_both_images(live) -> None:
 def test_scores_of_the_student_that_do_not_fit_are_refused() -> None:
     images, scores, targets = torch.zeros(2, 1, 28, 28), torch.zeros(2, 10), torch.zeros(2)
     with pytest.raises(
-        ValueError, match=r"student_scores is \[2, 9\], but the teacher's scores are \[2, 10\]"
+        ValueError, match=r"student's scores are \[2, 9\], but the teacher's scores are \[2, 10\]"
     ):
-        explore_selection(images, scores, targets, classes=CLASSES, student_scores=scores[:, 1:])
-    with pytest.raises(ValueError, match="student_scores= needs temperature="):
-        explore_selection(images, scores, targets, classes=CLASSES, student_scores=scores)
+        explore_selection(images, scores, targets, columns=CLASSES, student=(scores[:, 1:], 4.0))
     with pytest.raises(ValueError, match="temperature must be above 0, not 0"):
-        explore_selection(images, scores, targets, classes=CLASSES, student_scores=scores, temperature=0)
+        explore_selection(images, scores, targets, columns=CLASSES, student=(scores, 0))

@@ -224,11 +224,11 @@ def test_thirty_two_images_fit_the_page_with_any_temperature(live, temperature) 
 
 def test_what_does_not_fit_is_refused() -> None:
     images, z = torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.ones(16, 3)
-    with pytest.raises(ValueError, match=r"teacher is \[12, 3\], but 4 images ask for projections \[16, D\]"):
+    with pytest.raises(ValueError, match=r"teacher is \[12, 3\], but 4 images need projections \[16, D\]"):
         explore_similarity(images, z[:12], z)
     with pytest.raises(ValueError, match=r"student is \[16\], but 4 images"):
         explore_similarity(images, z, z[:, 0])
-    with pytest.raises(ValueError, match="student holds values that are not finite"):
+    with pytest.raises(ValueError, match="student has values that are not finite"):
         explore_similarity(images, z, z * math.nan)
     with pytest.raises(ValueError, match=r"images are 33, .* a cell would be too small to see"):
         explore_similarity(torch.zeros(33, 1, 8, 8), torch.ones(132, 3), torch.ones(132, 3))

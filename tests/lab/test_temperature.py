@@ -72,8 +72,9 @@ def test_gradient_bars_have_the_length_their_axis_says(live) -> None:
         p, q = (
             softened_by_hand(z[number], temperature) for z in (teachers["small"], students["kd+rotations"])
         )
-        ends = [float(words.text) for words in explorer.scale]
-        one = (explorer.scale[-1].x - explorer.scale[0].x) / (ends[-1] - ends[0])  # pixels of a gradient of 1
+        ends = [float(words.text) for words in explorer.gradient.labels]
+        first, *_, last = explorer.gradient.labels
+        one = (last.x - first.x) / (ends[-1] - ends[0])  # pixels of a gradient of 1
         for k in range(4):
             row = pixels[round(explorer.ticks[k].y) + 8, 660:]  # beside the line at 0
             green = (np.abs(row - np.array([0x00, 0x49, 0x3A])).max(axis=1) < 30).sum()

@@ -71,18 +71,18 @@ def test_answers_are_softened_at_the_settings_temperature() -> None:
     recording = made_recording()
     explorer = TimeMachine(recording, "test")
     explorer.frame(**POINT, seed="mean", epoch=1, image=3)
-    shares = []
+    outputs = []
     for run in runs_by_hand(recording, **POINT):
         grown = [math.exp(float(z) / 4) for z in recording.outputs[run, 1, 3]]
-        shares.append([g / sum(grown) for g in grown])
-    by_hand = [sum(column) / 3 for column in zip(*shares, strict=True)]
-    np.testing.assert_allclose([bar.get_width() for bar in explorer.answer.student], by_hand, rtol=1e-5)
+        outputs.append([g / sum(grown) for g in grown])
+    by_hand = [sum(column) / 3 for column in zip(*outputs, strict=True)]
+    np.testing.assert_allclose([bar.get_width() for bar in explorer.bars.student], by_hand, rtol=1e-5)
     first = max(range(10), key=lambda k: by_hand[k])
     words = explorer.describe(**POINT, seed="mean", epoch=1, image=3)
     assert f"student {CLASSES[first]} {100 * by_hand[first]:.1f} %" in words and "Image 4, class D" in words
 
 
-def test_share_between_classes_of_four_points_by_hand() -> None:
+def test_separation_of_the_classes_of_four_points_by_hand() -> None:
     points = np.array([[0.0, 0], [2, 0], [4, 0], [6, 0]])  # means 1 and 5 around 3: 16 of 20
     assert separation(points, np.array([0, 0, 1, 1])) == pytest.approx(0.8)
     assert separation(points, np.array([0, 1, 1, 0])) == pytest.approx(0)
@@ -148,23 +148,23 @@ def test_training_here_lies_over_the_recording(live) -> None:
     assert "A training is running already" in explorer.describe(**explorer.live.values())
     first = explorer.rerun.thread
     first.join(120)
-    own = explorer.rerun.runs[4.0, 0.5, 20, 1]
-    assert (own.state, own.labels, own.seed) == ("done", 20, 1) and np.isfinite(own.accuracy).all()
-    assert own.recipe.kd_temperature == own.recipe.tf_temperature == 4
-    assert own.recipe.tf_keep_wrong == own.recipe.ss_keep_wrong == 0.5
-    np.testing.assert_array_equal(explorer.own.line.get_ydata(), own.accuracy)
+    local = explorer.rerun.runs[4.0, 0.5, 20, 1]
+    assert (local.state, local.labels, local.seed) == ("done", 20, 1) and np.isfinite(local.accuracy).all()
+    assert local.recipe.kd_temperature == local.recipe.tf_temperature == 4
+    assert local.recipe.tf_keep_wrong == local.recipe.ss_keep_wrong == 0.5
+    np.testing.assert_array_equal(explorer.your_curve.line.get_ydata(), local.accuracy)
     words = explorer.live.words.value
     (run,) = runs_by_hand(explorer.recording, **POINT, seed=1)
     recorded = explorer.recording.accuracy[run]
-    assert f"yours has {own.accuracy[2]:.2f} %" in words and f"{recorded[2]:.2f} %" in words
-    assert "They part at epoch 0." in words and "rounds the last digits differently" in words
+    assert f"yours has {local.accuracy[2]:.2f} %" in words and f"{recorded[2]:.2f} %" in words
+    assert "They differ from epoch 0 on." in words and "rounds the last digits differently" in words
     assert "Recorded with float32, 4 threads, a chip; yours with" in words
     explorer.live.controls["seed"].value = 2
-    assert len(explorer.own.line.get_ydata()) == 0 and "yours" not in explorer.live.words.value
+    assert len(explorer.your_curve.line.get_ydata()) == 0 and "yours" not in explorer.live.words.value
 
     # The same training once more, over a recording that holds what the first gave: no difference to tell.
     accuracy = explorer.recording.accuracy.copy()
-    accuracy[run] = own.accuracy
+    accuracy[run] = local.accuracy
     again = explore_time_machine(dataclasses.replace(explorer.recording, accuracy=accuracy))
     for name, value in {**POINT, "seed": 1}.items():
         again.live.controls[name].value = value

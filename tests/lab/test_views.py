@@ -110,15 +110,15 @@ def test_right_and_wrong_differ_in_shape_and_show_the_image_taken(live) -> None:
     for image, number in itertools.product(range(4), range(3)):
         drawn = picture(shown.frame(image=image, draw=number))
         projections = given["projections"][number]
-        for turns, place in enumerate(shown.places, start=1):
+        for turns, column in enumerate(shown.columns, start=1):
             row = projections[turns * BATCH + image]
             cosines = [cosine(row, upright) for upright in projections[:BATCH]]
             best = cosines.index(max(cosines))
             right = best == image
             seen.add(right)
-            assert place.own.get_marker() == ("o" if right else "X")
-            assert place.border.get_linestyle() == ("-" if right else "--")
-            assert place.below.text.startswith("✓ right" if right else f"✗ wrong: image {best + 1}\n")
+            assert column.upright.get_marker() == ("o" if right else "X")
+            assert column.border.get_linestyle() == ("-" if right else "--")
+            assert column.below.text.startswith("✓ right" if right else f"✗ wrong: image {best + 1}\n")
             left = FIRST + turns * PITCH + (VIEWS[1] - TAKEN[1]) // 2
             flip, corner = given["draws"][number]
             y, x = corner[best, 0].tolist()

@@ -47,14 +47,17 @@ def test_builder_writes_a_static_notebook(tmp_path, monkeypatch, capsys):
     write_source(tmp_path, "01_figure", FIGURE)
     assert build.main([], tmp_path) == 0
     printed = capsys.readouterr()
-    assert "01_figure" in printed.out and "not for the page" in printed.err
+    assert "01_figure" in printed.out
+    assert "not for the page" in printed.err
     notebook = nbformat.read(tmp_path / "01_figure.ipynb", as_version=4)
-    assert build.find_faults(notebook) == [] and build.find_differences(tmp_path) == []
+    assert build.find_faults(notebook) == []
+    assert build.find_differences(tmp_path) == []
     _, figure, slider = notebook.cells
     image, text = figure.outputs
     assert image.metadata["image/png"]["alt"] == 'a "red" & small dot'
     assert text.text == "1 embedded\n"
-    assert slider.outputs == [] and "widgets" not in notebook.metadata
+    assert slider.outputs == []
+    assert "widgets" not in notebook.metadata
     assert figure.metadata == {"tags": ["picture"]}
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
 
@@ -84,7 +87,8 @@ def test_failing_notebook_is_reported_and_not_written(tmp_path, capsys):
     (tmp_path / "01_bad.ipynb").write_text("as it was")
     assert build.main([], tmp_path) == 1
     printed = capsys.readouterr()
-    assert "01_bad: cell 1 raised ValueError" in printed.err and "the reason" in printed.err
+    assert "01_bad: cell 1 raised ValueError" in printed.err
+    assert "the reason" in printed.err
     assert "failed" in printed.out
     assert (tmp_path / "01_bad.ipynb").read_text() == "as it was"
     assert [p.name for p in tmp_path.iterdir() if p.suffix != ".ipynb"] == ["source"]
@@ -148,7 +152,9 @@ def test_pages_need_no_network(tmp_path, monkeypatch):
     page = (out / "01_figure.html").read_text(encoding="utf-8")
     assert 'alt="a &quot;red&quot; &amp; small dot"' in page or "alt='a \"red\" &amp; small dot'" in page
     assert "page cifar10" in page  # explorers come as HTML, and the tour follows the data set
-    assert "<math" in page and "<mfrac>" in page and "\\frac" not in page
+    assert "<math" in page
+    assert "<mfrac>" in page
+    assert "\\frac" not in page
     assert 'href="02_next.html#here"' in page
     for remote in ("<script", 'src="http', "<link", "@import", "cdnjs"):
         assert remote not in page

@@ -14,7 +14,8 @@ REPAIR = "`git restore notebooks` undoes edits, `make notebooks` builds from the
 
 
 def test_every_source_has_its_notebook_and_the_same_cells():
-    assert SOURCES and SOURCES[0].stem == "00_start_here"
+    assert SOURCES
+    assert SOURCES[0].stem == "00_start_here"
     assert build.find_differences() == [], REPAIR
 
 

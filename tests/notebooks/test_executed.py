@@ -46,12 +46,12 @@ print(json.dumps([[k, [[c.label, len(c.options)] for c in live.explorer.controls
 STILL = """
 import json, os
 from IPython.utils.capture import capture_output
-from sskd_lib.lab.explorers import OPEN
+from sskd_lib.lab.explorers import OPEN, present
 os.environ["SSKD_STATIC"], found = "1", []
 try:
     for key, live in OPEN.items():
         with capture_output() as captured:
-            live.explorer.present()
+            present(live.explorer)
         alt = [output.metadata.get("image/png", {}).get("alt", "") for output in captured.outputs]
         found.append([key, [sorted(output.data) for output in captured.outputs], alt])
 finally:
@@ -166,5 +166,6 @@ def test_every_explorer_is_drawn_in_both_themes(executed: Executed) -> None:
 def test_every_explorer_has_still_pictures_with_words(executed: Executed) -> None:
     keys = [key for key, _, _ in explorers(executed)]
     for key, (found, kinds, alts) in zip(keys, ask(executed.page, STILL), strict=True):
-        assert found == key and kinds == [["image/png", "text/plain"]]
+        assert found == key
+        assert kinds == [["image/png", "text/plain"]]
         assert "Picture 1: " in alts[0]

@@ -66,7 +66,7 @@ def test_finished_runs_are_left_alone_and_other_settings_are_refused(finished, i
 
 
 def test_finished_runs_need_no_saved_state(copied, images):
-    """Runs of an earlier version, whose saved state cannot be read, count; missing methods are added to them."""
+    """Runs of an earlier version, whose saved state cannot be read, count; other methods are added."""
     out, cell = copied
     for path in out.rglob("resume.pt"):
         path.rename(path.with_name("resume.safetensors"))

@@ -5,7 +5,7 @@ from .base import Explorer
 from .control import Control
 from .live import Live
 from .mixer import explore_mix
-from .present import OPEN, present
+from .presentation import OPEN, present
 from .selection import explore_selection
 from .similarity import explore_similarity
 from .temperature import explore_temperature

@@ -15,7 +15,7 @@ from .atlas_parts import Card, Dots
 from .base import Explorer
 from .control import Control
 from .hover import Spot
-from .present import present
+from .presentation import present
 
 WIDTH, HEIGHT = 940, 548  # pixels of the picture
 FEATURES = "features"

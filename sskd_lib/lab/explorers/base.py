@@ -7,7 +7,7 @@ An explorer computes from numbers that were made before; no network runs when a 
 
 Under a live kernel these feed sliders (live.py); in a committed notebook the same frames make one static
 filmstrip, on a page of HTML a twin that moves without a kernel (page.py), and on paper a figure
-(`Explorer.save`). present.py chooses among them.
+(`Explorer.save`). presentation.py chooses among them.
 """
 
 from __future__ import annotations

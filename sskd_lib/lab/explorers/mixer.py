@@ -10,7 +10,7 @@ from ..style import INK, Style, add_legend
 from ..time_machine_data import TERMS, Recording, Settings, load_recording, recipe_of
 from .control import Control
 from .mixer_parts import Gains, Proportions, difference_words, gain_words
-from .present import present
+from .presentation import present
 from .recorded_explorer import RecordedExplorer
 from .training_curves import TERM_STYLES, YOURS, Curve, accuracy_axes, cursor
 

@@ -15,7 +15,7 @@ from ..style import DROPPED, FONT, INK, RIGHT, WRONG, add_legend, clean_axes, pi
 from .base import Explorer
 from .control import Control
 from .hover import Spot
-from .present import present
+from .presentation import present
 from .row_selection import Selection, select, spread
 from .strip import SHOWN, Strip
 from .term_curves import TermCurves, term_by_count

@@ -16,7 +16,7 @@ from .base import Explorer
 from .control import Control
 from .hover import Spot
 from .page import MOST
-from .present import present
+from .presentation import present
 from .row_selection import choose_rows
 from .similarity_batch import SimilarityBatch, by_view, make_batch
 from .similarity_maps import LEFT, STEP, TOP, SimilarityMaps, right_map

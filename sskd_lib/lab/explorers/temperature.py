@@ -14,7 +14,7 @@ from ..softening import by_name, display_name, entropy_bits, kd_gradient, percen
 from ..style import FONT, METHOD_STYLES, clean_axes, pixels, short, styles
 from .base import Explorer
 from .control import Control
-from .present import present
+from .presentation import present
 from .temperature_parts import GradientBars
 
 TEMPERATURES = (

@@ -12,7 +12,7 @@ from ..softening import soft
 from ..style import METHOD_STYLES, Style, add_legend
 from ..time_machine_data import Recording, load_recording
 from .control import Control
-from .present import present
+from .presentation import present
 from .recorded_explorer import Point, RecordedExplorer
 from .time_machine_parts import OutputBars, Plane, separation, softened, spread
 from .training_curves import TERM_STYLES, YOURS, Curve, accuracy_axes, cursor, term_axes

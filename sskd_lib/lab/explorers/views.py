@@ -15,7 +15,7 @@ from ..canvas import Canvas
 from ..style import ANGLES, DROPPED, FONT, INK, RIGHT, WRONG, clean_axes, pixels, short
 from .base import Explorer
 from .control import Control
-from .present import present
+from .presentation import present
 from .views_data import Match, Matches
 
 WIDTH, HEIGHT = 940, 500  # pixels of the picture
