@@ -8,9 +8,11 @@ plane, the same one for all runs: that of the teacher's two principal axes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import make_recordings as make
 import numpy as np
@@ -18,6 +20,7 @@ import tyro
 from scipy.linalg import orthogonal_procrustes
 
 import sskd_lib as sskd
+from sskd_lib.files import write_atomically
 from sskd_lib.lab import time_machine_data
 from sskd_lib.lab.time_machine_data import Settings
 
@@ -46,8 +49,32 @@ def pack(folder: Path = make.PARTS, out: Path = time_machine_data.FOLDER) -> Non
             "teacher_accuracy": sskd.evaluate(teacher, test)["accuracy"],
             "classes": list(test.classes),
         }
-        path = time_machine_data.save_recording(out, part, arrays, card)
+        path = save_recording(out, part, arrays, card)
         print(f"{path}: {len(chosen)} runs, {path.stat().st_size:,} bytes")
+
+
+def save_recording(folder: Path, name: str, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Path:
+    """Write a recording and, before it, its card; a reader between the two gets the error of damage."""
+    path = Path(folder) / f"fashion-mnist-{name}.npz"
+    content = time_machine_data.npz_bytes(arrays)
+    shapes = {key: f"{array.dtype} {list(array.shape)}" for key, array in arrays.items()}
+    card = card | {
+        "file": path.name,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "arrays": shapes,
+    }
+    write_atomically(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
+    return write_atomically(path, content)
+
+
+def rounded_places(places: np.ndarray) -> dict[str, np.ndarray]:
+    """Round places float [N, E, Q, 2] to int16: 32,767 steps each way, with one scale per run and epoch."""
+    scale = np.maximum(np.abs(places).max((2, 3)), 1e-9) / 32767
+    return {
+        "features": np.rint(places / scale[:, :, None, None]).astype(np.int16),
+        "feature_scale": scale.astype(np.float32),
+    }
 
 
 def complete(part: str, done: list[Settings]) -> tuple[list[Settings], list[str]]:
@@ -87,7 +114,7 @@ def gather(
         "accuracy": columns["accuracy"].astype(np.float32),
         "terms": np.stack([columns[term] for term in time_machine_data.TERMS]),
         "outputs": columns["outputs"].astype(np.float16),
-        **time_machine_data.rounded_places(np.stack(places)),
+        **rounded_places(np.stack(places)),
         "images": test.images.numpy()[shown],
         "labels": truth[shown],
         "dots": truth[kept],

@@ -215,8 +215,8 @@ def test_help_lists_the_commands(command):
 
 
 TRAINING = """
-    batch-size data decay device epochs evaluate-every exact held-out label-noise labels lr milestones momentum
-    out root save-seconds seed weight-decay
+    batch-size data decay device epochs evaluate-every exact held-out label-noise labels lr milestones
+    momentum out root save-seconds seed weight-decay
 """
 OPTIONS = {
     "teacher": TRAINING + "model",

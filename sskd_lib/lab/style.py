@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -28,7 +29,7 @@ CLASS_COLOURS = (
     *("#4A9BC8", "#000000", "#8A8A8A", "#7A6000", "#5B3A8C"),
 )
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p")  # 11 to 10: 110 pairs
-SMALL, TEXT, TITLE = 11, 12, 13  # points
+SMALL = 11  # points
 FONT = {"fontsize": SMALL, "fontfamily": "DejaVu Sans", "color": INK}
 WIDTH = 9.0  # inches: the width of a notebook's text
 ANGLES = ("upright", "90°", "180°", "270°")  # of the four views
@@ -69,36 +70,15 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
 
 
 def theme() -> None:
-    """Set matplotlib's defaults for every figure after this call: white ground, text of 11 points or more."""
-    rc = {
-        "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters everywhere
-        "font.size": TEXT,
-        "axes.titlesize": TITLE,
-        "axes.labelsize": TEXT,
-        "xtick.labelsize": SMALL,
-        "ytick.labelsize": SMALL,
-        "legend.fontsize": SMALL,
-        "figure.titlesize": TITLE,
-        "figure.facecolor": "white",
-        "axes.facecolor": "white",
-        "savefig.facecolor": "white",
-        "text.color": INK,
-        "axes.labelcolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "axes.edgecolor": INK,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.titlelocation": "left",
-        "legend.frameon": False,
-        "lines.linewidth": 2.0,
-    }
+    """Set matplotlib's defaults for every figure after this call: those of kit.mplstyle, and seaborn's ticks."""
+    file = Path(__file__).with_name("kit.mplstyle")
+    rc = matplotlib.rc_params_from_file(file, use_default_template=False)
     try:
         import seaborn
     except ImportError:  # the pictures lose nothing that matters
         matplotlib.rcParams.update(rc)
     else:
-        seaborn.set_theme(style="ticks", palette=CLASS_COLOURS, rc=rc)
+        seaborn.set_theme(style="ticks", palette=CLASS_COLOURS, rc=dict(rc))
 
 
 def new_figure(width: float, height: float) -> Figure:

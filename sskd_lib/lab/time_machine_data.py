@@ -13,7 +13,6 @@ import numpy as np
 
 from ..data.images import ImageSet
 from ..data.load import DATA_FOLDER
-from ..files import write_atomically
 from ..models.network import Network
 from ..recipes import PRESETS, Recipe
 from ..training.train import create_network
@@ -106,30 +105,6 @@ def _unpack(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Recording:
         **{key: arrays[key] for key in plain},
         **{key: arrays[key].astype(np.int64) for key in whole},
     )
-
-
-def save_recording(folder: Path, name: str, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Path:
-    """Write a recording and, before it, its card; a reader between the two gets the error of damage."""
-    path = Path(folder) / f"fashion-mnist-{name}.npz"
-    content = npz_bytes(arrays)
-    shapes = {key: f"{array.dtype} {list(array.shape)}" for key, array in arrays.items()}
-    card = card | {
-        "file": path.name,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "arrays": shapes,
-    }
-    write_atomically(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
-    return write_atomically(path, content)
-
-
-def rounded_places(places: np.ndarray) -> dict[str, np.ndarray]:
-    """Round places float [N, E, Q, 2] to int16: 32,767 steps each way, with one scale per run and epoch."""
-    scale = np.maximum(np.abs(places).max((2, 3)), 1e-9) / 32767
-    return {
-        "features": np.rint(places / scale[:, :, None, None]).astype(np.int16),
-        "feature_scale": scale.astype(np.float32),
-    }
 
 
 def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:

@@ -12,10 +12,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.batch import Batch
-from ..models.network import Output
 from .fitnet import Regressor
-from .method import Term, shapes, stages
+from .method import Batch, Output, Term, shapes, stages
 from .pairs import precise, total
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data.batch import Batch
-from ..models.network import Output
-from .method import Term, stages
+from .method import Batch, Output, Term, stages
 from .pairs import precise, same_size, total, unit
 
 

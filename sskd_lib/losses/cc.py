@@ -12,9 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..data.batch import Batch
-from ..models.network import Output
-from .method import Term
+from .method import Batch, Output, Term
 from .pairs import matched_rows, precise, same_images, total, unit
 
 

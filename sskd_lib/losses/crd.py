@@ -13,9 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.batch import Batch
-from ..models.network import Output
-from .method import Term
+from .method import Batch, Output, Term
 from .pairs import precise, same_images, total, unit
 
 CHUNK = 4096  # rows of the memory that are gathered at a time

@@ -12,9 +12,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.batch import Batch
-from ..models.network import Output
-from .method import Term, shapes
+from .method import Batch, Output, Term, shapes
 from .pairs import precise, same_images
 
 

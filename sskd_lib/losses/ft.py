@@ -11,9 +11,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.batch import Batch
-from ..models.network import Output
-from .method import Term
+from .method import Batch, Output, Term
 from .pairs import precise, same_size, unit
 
 
@@ -23,57 +21,13 @@ def ft_loss(student: Tensor, teacher: Tensor) -> Tensor:
     This is the form of the comparisons, which reduces a factor to its attention map first; the paper
     normalises the factor F itself, all channels in one vector, and sums.
 
-    student: float [N, M, H, W] from `Translator`; teacher: float [N, M', H', W'] from `Paraphraser`; of two
+    student: float [N, M, H, W] of the translator; teacher: float [N, M', H', W'] of the paraphraser; of two
     sizes the larger is pooled to the smaller. Returns a scalar, at least float32. Raises ValueError if the
     two do not show the same images.
     """
     factors = same_size(precise(student), precise(teacher.detach()))
     s, t = (unit(factor.square().mean(1).flatten(1)) for factor in factors)
     return F.l1_loss(s, t)
-
-
-class Paraphraser(nn.Module):
-    """An autoencoder of the teacher's maps: float [N, C, H, W] → factor [N, k C, H, W] → the maps again.
-
-    It is trained by its `reconstruction_loss`.
-    """
-
-    def __init__(self, channels: int, rate: float = 0.5) -> None:
-        super().__init__()
-        factors = _factors(channels, rate)
-        self.encoder = _stack(nn.Conv2d, (channels, channels, factors, factors), norm=False)
-        self.decoder = _stack(nn.ConvTranspose2d, (factors, factors, channels, channels), norm=False)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Return the factor of float maps [N, C, H, W]."""
-        return self.encoder(maps)
-
-    def reconstruction_loss(self, maps: Tensor) -> Tensor:
-        """Return the mean squared error of the decoded maps; no gradient reaches the teacher."""
-        maps = maps.detach()
-        return F.mse_loss(precise(self.decoder(self.encoder(maps))), precise(maps))
-
-
-class Translator(nn.Module):
-    """The student's side, trained with it, with BatchNorm: float [N, C_S, H, W] → factor [N, k C_T, H, W]."""
-
-    def __init__(self, student_channels: int, teacher_channels: int, rate: float = 0.5) -> None:
-        super().__init__()
-        factors = _factors(teacher_channels, rate)
-        self.encoder = _stack(nn.Conv2d, (student_channels, student_channels, factors, factors), norm=True)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Return the factor of float maps [N, C_S, H, W]."""
-        return self.encoder(maps)
-
-
-def _factors(channels: int, rate: float) -> int:
-    factors = int(channels * rate)
-    if not factors:
-        raise ValueError(
-            f"a rate of {rate} leaves no channel of {channels}. Choose {1 / channels:.3g} or more."
-        )
-    return factors
 
 
 def _stack(conv: type[nn.Module], widths: tuple[int, ...], *, norm: bool) -> nn.Sequential:
@@ -86,7 +40,11 @@ def _stack(conv: type[nn.Module], widths: tuple[int, ...], *, norm: bool) -> nn.
 
 
 class FT(Term):
-    """`ft_loss` of the last stage. First the paraphraser is trained, alone, then translator and student."""
+    """`ft_loss` of the last stage. First the paraphraser is trained, alone, then translator and student.
+
+    Paraphraser and decoder are an autoencoder of the teacher's maps: float [N, C_T, H, W] → factor [N, k C_T,
+    H, W] → the maps again. The translator makes such a factor of the student's maps, float [N, C_S, H, W].
+    """
 
     name, inputs, first_stage = "ft", "post_relu", 1 / 8  # 30 of 240 epochs
 
@@ -96,14 +54,21 @@ class FT(Term):
 
     def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
         """Make paraphraser and translator. Raises ValueError if the rate leaves no channel."""
-        student, teacher = (output.maps[-1].shape[1] for output in (student_output, teacher_output))
-        self.paraphraser = Paraphraser(teacher, self.rate)
-        self.translator = Translator(student, teacher, self.rate)
+        c_s, c_t = (output.maps[-1].shape[1] for output in (student_output, teacher_output))
+        factors = int(c_t * self.rate)
+        if not factors:
+            raise ValueError(
+                f"a rate of {self.rate} leaves no channel of {c_t}. Choose {1 / c_t:.3g} or more."
+            )
+        self.paraphraser = _stack(nn.Conv2d, (c_t, c_t, factors, factors), norm=False)
+        self.decoder = _stack(nn.ConvTranspose2d, (factors, factors, c_t, c_t), norm=False)
+        self.translator = _stack(nn.Conv2d, (c_s, c_s, factors, factors), norm=True)
 
     def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
         """Compare the factors of the last stage."""
         return ft_loss(self.translator(student_output.maps[-1]), self.paraphraser(teacher_output.maps[-1]))
 
     def first_stage_loss(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
-        """Return the paraphraser's reconstruction loss."""
-        return self.paraphraser.reconstruction_loss(teacher_output.maps[-1])
+        """Return the mean squared error of the teacher's maps, decoded from their factor."""
+        maps = teacher_output.maps[-1].detach()
+        return F.mse_loss(precise(self.decoder(self.paraphraser(maps))), precise(maps))

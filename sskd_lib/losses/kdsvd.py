@@ -10,9 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..data.batch import Batch
-from ..models.network import Output
-from .method import Term
+from .method import Batch, Output, Term
 from .pairs import precise, same_images, total, unit
 
 GAP = 1e-5  # eigenvalues of a matrix of trace 1 that are closer count as equal

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..data.batch import Batch
-from ..models.network import Output
 from .dist import centred
-from .dkd import dkd_loss
+from .dkd import DKD
 from .kd import kd_loss
-from .method import Term
+from .method import Batch, Output, Term
 from .pairs import matched_logits, precise
 
 
@@ -60,19 +58,19 @@ class StandardisedKD(Term):
         return standardised_kd_loss(student_output.logits, teacher_output.logits, self.temperature)
 
 
-class StandardisedDKD(Term):
+class StandardisedDKD(DKD):
     """`dkd_loss` of standardised logits, in the place of L_kd."""
 
-    name, replaces_kd, warm_up = "dkd-ls", True, 1 / 12  # 20 of 240 epochs
+    name = "dkd-ls"
 
     def __init__(
         self, weight: float = 9, alpha: float = 1.0, beta: float = 8.0, temperature: float = 2.0
     ) -> None:
-        super().__init__(weight)
-        self.alpha, self.beta, self.temperature = alpha, beta, temperature
+        super().__init__(weight, alpha, beta, temperature)
 
     def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
         """Compare the logits."""
-        student, teacher = standardised(student_output.logits), standardised(teacher_output.logits.detach())
-        numbers = {"alpha": self.alpha, "beta": self.beta, "temperature": self.temperature}
-        return dkd_loss(student, teacher, batch.labels, **numbers)
+        student, teacher = (
+            o._replace(logits=standardised(o.logits)) for o in (student_output, teacher_output)
+        )
+        return super().forward(student, teacher, batch)

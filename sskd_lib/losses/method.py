@@ -7,7 +7,7 @@ A method is made before a training knows its networks. `setup` then makes what i
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -185,7 +185,7 @@ class Sum(Method):
             if term.name not in self.weights:
                 continue
             outputs = (student_output, teacher_output) if term.all_views else upright
-            loss = term.first_stage_loss if self.first_stage else term
+            loss: Callable[..., Tensor] = term.first_stage_loss if self.first_stage else term
             has_layers = next(term.children(), None) is not None
             with torch.autocast(**self.layer_format) if has_layers else nullcontext():
                 terms[term.name] = loss(*outputs, batch)

@@ -56,7 +56,8 @@ def matched_logits(student: Tensor, teacher: Tensor, temperature: float = 1.0) -
     if student.shape != teacher.shape or student.dim() != 2 or not len(student):
         raise ValueError(
             f"the student's logits are {list(student.shape)}, the teacher's {list(teacher.shape)}: both "
-            "need one row per image, at least one, and one column per class. Were they trained on the same classes?"
+            "need one row per image, at least one, and one column per class. Were they trained on the same "
+            "classes?"
         )
     if not temperature > 0:
         raise ValueError(f"a temperature must be above 0, not {temperature}: logits are divided by it.")

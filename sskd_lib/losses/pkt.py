@@ -8,9 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..data.batch import Batch
-from ..models.network import Output
-from .method import Term
+from .method import Batch, Output, Term
 from .pairs import matched_rows, unit
 
 EPS = 1e-7

@@ -4,8 +4,8 @@ Rows of an output are in the order of `four_views`: B upright, then three times 
 
 Sources: exemplar, Dosovitskiy et al. 2014; jigsaw, Noroozi and Favaro 2016; rotation, Gidaris et al. 2018;
 joint, Yang et al. 2021 (HSAKD). Xu et al. 2020, Table 2, put the first three in the place of SSKD's
-contrastive task. Weight, temperature and head of these variants were not found in print. Here they are those of L_T and
-of the contrastive head. Logits are imitated, so no row is left out.
+contrastive task. Weight, temperature and head of these variants were not found in print. Here they are those
+of L_T and of the contrastive head. Logits are imitated, so no row is left out.
 """
 
 from __future__ import annotations

@@ -13,9 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.batch import Batch
-from ..models.network import Output
-from .method import Term, shapes, stages
+from .method import Batch, Output, Term, shapes, stages
 from .pairs import precise, same_images, total
 
 

@@ -10,9 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data.batch import Batch
-from ..models.network import Output
-from .method import Term
+from .method import Batch, Output, Term
 from .pairs import matched_rows
 
 

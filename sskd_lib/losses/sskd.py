@@ -87,7 +87,7 @@ def sskd_terms(student: Output, teacher: Output, labels: Tensor, recipe: Recipe)
     ce: cross-entropy of the student's upright rows with the labels
     kd: soft targets on the upright rows
     tf: soft targets on the rotated rows, selected by the teacher's rank of the true class  (L_T, Eq. 7)
-    ss: the teacher's similarity matrix, softened by rows, selected by its rank of the same image (L_ss, Eq. 6)
+    ss: the teacher's similarity matrix, softened by rows, selected by its rank of the image (L_ss, Eq. 6)
 
     L = λ_ce ce + λ_kd kd + λ_tf tf + λ_ss ss (Eq. 8). A term of weight 0 is not computed and not returned.
 
@@ -151,7 +151,7 @@ def kd_rotations(recipe: Recipe) -> SSKD:
 def contrastive_loss(projection: Tensor, images: int) -> tuple[Tensor, Tensor]:
     """Return the loss of the teacher's head: find the image of a rotated view among B upright ones.
 
-    L = - mean_r log( exp(A_r,i(r)) / Σ_j exp(A_rj) ), i(r) = r mod B: cross-entropy on the raw cosine, temperature 1.
+    L = - mean_r log( exp(A_ri) / Σ_j exp(A_rj) ), i = r mod B: cross-entropy on the raw cosine, τ = 1.
     A cosine never leaves [-1, 1], so this loss cannot fall below log(1 + (B-1) e⁻²): see `contrastive_floor`.
 
     projection: float [4B, D], rows as in `four_views`. Returns (loss, hits): scalars, hits the number of
@@ -164,7 +164,7 @@ def contrastive_loss(projection: Tensor, images: int) -> tuple[Tensor, Tensor]:
 
 
 def contrastive_floor(images: int) -> float:
-    """Return the least value `contrastive_loss` can take with B images: log(1 + (B - 1) e⁻²); chance is log B.
+    """Return the least `contrastive_loss` of B images: log(1 + (B - 1) e⁻²). At chance it is log B.
 
     >>> round(contrastive_floor(64), 2)
     2.25

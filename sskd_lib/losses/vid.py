@@ -13,9 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.batch import Batch
-from ..models.network import Output
-from .method import Term, stages
+from .method import Batch, Output, Term, stages
 from .pairs import precise, same_images, same_size, total
 
 EPS = 1e-5

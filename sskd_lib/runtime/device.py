@@ -66,14 +66,14 @@ class Runtime:
         }
 
     def run(self, network: nn.Module, views: Tensor, **needs: Any) -> Any:
-        """Pass views through a network in this format; its Output is float32.
+        """Pass views through a network whose layers compute in this format, as an evaluation does.
 
         views: float [N, C, H, W] in [0, 1]; needs: keywords of the network's forward (`Network.forward`).
         """
         if self.channels_last:
             views = views.contiguous(memory_format=torch.channels_last)
         with torch.autocast(**self.autocast):
-            return network(views, **needs).to(torch.float32)
+            return network(views, **needs)
 
     def describe(self) -> dict[str, Any]:
         """Return the entries of a card that describe the machine."""

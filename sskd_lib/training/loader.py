@@ -74,9 +74,9 @@ class ViewLoader:
         flip, corner, labels = self._send(draws.flip), self._send(draws.corner), self.labels[index]
         for part in self.processes.shard(len(order), self.batch_size):
             if self.streamed:
-                pixels = self._send(frame(self.framed[order[part]], self.train.window))
+                pixels = self._send(frame(self.framed.index_select(0, order[part]), self.train.window))
             else:
-                pixels = self.framed[index[part]]
+                pixels = self.framed.index_select(0, index[part])
             logits = projection = None
             if self.table:
                 logits, projection = self.table.outputs(self.rows[order[part]], entry[part], self.views)

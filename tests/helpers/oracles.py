@@ -1,7 +1,7 @@
 """The formula of each term as a float64 loop: one row per term in ORACLES.
 
-A row is called as row(term, student, teacher, batch): outputs of numpy arrays, and the term for its numbers and
-its layers. Nothing else comes from the library.
+A row is called as row(term, student, teacher, batch): outputs of numpy arrays, and the term for its numbers
+and its layers. Nothing else comes from the library.
 """
 
 from __future__ import annotations

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 
+import matplotlib
 import numpy as np
 import pytest
 from helpers.colours import contrast, linear, rgb
-from matplotlib.colors import to_rgb
 
-from sskd_lib.lab import canvas, style
+from sskd_lib.lab import style
 from sskd_lib.lab.style import CLASS_COLOURS, CLASS_MARKERS, METHOD_STYLES
 
 WHITE = (255, 255, 255)
@@ -67,11 +67,13 @@ def test_contrast_and_difference_are_those_of_the_standards() -> None:
 
 
 def test_text_is_read_on_white() -> None:
-    assert to_rgb(style.INK) == tuple(part / 255 for part in canvas.INK)
     assert {ink: contrast(rgb(ink), WHITE) for ink in (style.INK, style.QUIET)} == pytest.approx(
         {style.INK: 17.4, style.QUIET: 6.39}, abs=0.01
     )
-    assert min(style.SMALL, style.TEXT, style.TITLE) >= 11
+    with matplotlib.rc_context():
+        style.theme()
+        names = ("font.size", "axes.titlesize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
+        assert min(style.SMALL, *(matplotlib.rcParams[name] for name in names)) >= 11
 
 
 @pytest.mark.parametrize(

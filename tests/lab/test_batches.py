@@ -9,8 +9,8 @@ from helpers.pictures import picture
 from helpers.similarity_explorer import projections
 
 from sskd_lib.lab.explorers import explore_similarity
-from sskd_lib.lab.explorers.similarity_maps import LEFT, STEP
 from sskd_lib.lab.explorers.page import MOST, page_options
+from sskd_lib.lab.explorers.similarity_maps import LEFT, STEP
 from sskd_lib.losses import similarity_matrix
 
 POOL, SIZE = 20, 6

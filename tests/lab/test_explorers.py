@@ -19,8 +19,8 @@ from helpers.pictures import picture
 from IPython.utils.capture import capture_output
 
 from sskd_lib.lab.explorers import OPEN, explore_selection, explore_temperature
-from sskd_lib.lab.softening import kd_gradient
 from sskd_lib.lab.explorers.temperature import TEMPERATURES
+from sskd_lib.lab.softening import kd_gradient
 from sskd_lib.losses import kd_loss
 
 

@@ -238,11 +238,11 @@ def test_the_plane_turns_and_scales_but_never_bends():
 
 def test_places_keep_their_size():
     places = np.random.default_rng(1).normal(size=(2, 3, 50, 2)) * [[[[1.0]], [[40.0]], [[0.01]]]]
-    stored = time_machine_data.rounded_places(places)
+    stored = packing.rounded_places(places)
     back = stored["features"] * stored["feature_scale"][:, :, None, None]
     largest = np.abs(places).max((2, 3), keepdims=True)
     assert (np.abs(back - places) <= 0.51 * largest / 32767).all()
-    assert np.isfinite(time_machine_data.rounded_places(np.zeros((1, 1, 4, 2)))["feature_scale"]).all()
+    assert np.isfinite(packing.rounded_places(np.zeros((1, 1, 4, 2)))["feature_scale"]).all()
 
 
 def test_only_complete_settings_are_packed(parts, tmp_path, capsys):

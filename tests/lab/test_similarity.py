@@ -17,9 +17,9 @@ from helpers.similarity_explorer import IMAGES, make, projections
 from IPython.utils.capture import capture_output
 
 from sskd_lib.lab.explorers import explore_similarity
-from sskd_lib.lab.explorers.similarity_maps import LEFT, STEP, TOP, map_lines
 from sskd_lib.lab.explorers.page import MOST, explorer_html, page_options
 from sskd_lib.lab.explorers.row_selection import choose_rows
+from sskd_lib.lab.explorers.similarity_maps import LEFT, STEP, TOP, map_lines
 
 ROWS = 3 * IMAGES
 

@@ -13,9 +13,9 @@ from helpers.recordings import CLASSES, made_recording
 from PIL import Image
 
 from sskd_lib.lab.explorers import rerun
-from sskd_lib.lab.explorers.time_machine_parts import separation
 from sskd_lib.lab.explorers.page import MOST, page_options
 from sskd_lib.lab.explorers.time_machine import TimeMachine, explore_time_machine
+from sskd_lib.lab.explorers.time_machine_parts import separation
 from sskd_lib.lab.time_machine_data import Recording
 
 POINT = {"temperature": 4.0, "keep_wrong": 0.5, "labels": 20}

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from helpers.oracles import ab, congruence, hcl
-from helpers.outputs import normal
+from helpers.outputs import normal, random_output, ready_term
 from torch import Tensor, nn
 
 from sskd_lib.losses.ab import ab_loss, boundary_loss, connector
@@ -17,7 +17,7 @@ from sskd_lib.losses.dist import dist_loss, pearson_distance
 from sskd_lib.losses.dkd import dkd_loss, dkd_rows
 from sskd_lib.losses.fitnet import Regressor, hint_loss
 from sskd_lib.losses.fsp import fsp_loss
-from sskd_lib.losses.ft import Paraphraser, ft_loss
+from sskd_lib.losses.ft import ft_loss
 from sskd_lib.losses.kd import kd_loss
 from sskd_lib.losses.kdsvd import kdsvd_loss
 from sskd_lib.losses.logit_std import standardised, standardised_kd_loss
@@ -229,7 +229,7 @@ def test_a_regressor_fits_the_shapes_or_names_those_it_needs():
         (lambda: VID(variance=0.0), "variance must be above"),
         (lambda: at_loss(*FEATURES), "before the network's global pooling"),
         (lambda: cc_loss(*FEATURES), "one shape"),
-        (lambda: Paraphraser(2, rate=0.1), "leaves no channel of 2"),
+        (lambda: ready_term("ft", *2 * [random_output(2, 1)], {"rate": 0.1}), "leaves no channel of 4"),
         (lambda: dkd_loss(torch.zeros(3, 1), torch.zeros(3, 1), 0 * LABELS), "two classes"),
         (lambda: dist_loss(*LOGITS, temperature=0), "temperature must be above 0"),
         (lambda: dist_loss(LOGITS[0][:0], LOGITS[1][:0]), "at least one"),

@@ -55,9 +55,10 @@ def cut_off(monkeypatch):
         if len(count) == 2:
             raise InterruptedError
 
-    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+    with monkeypatch.context() as patch:
         patch.setattr(loop, "save_state", save_and_stop)
-        yield
+        with pytest.raises(InterruptedError):
+            yield
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:

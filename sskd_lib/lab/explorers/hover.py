@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,17 +19,7 @@ from ..canvas import png_bytes
 
 COLUMNS = 20  # cards side by side on their sheet
 SIZE = 64  # pixels of a card as it is shown
-STYLE = """
-.sskd-spots { position: relative; width: 100%; line-height: 1.35; }
-.sskd-spots i { position: absolute; font-style: normal; cursor: crosshair; }
-.sskd-spots i:hover { outline: 2px solid #C95300; z-index: 9; }
-.sskd-spots b { display: none; position: absolute; width: max-content; max-width: 19rem; padding: .5rem;
-  font: .875rem/1.35 sans-serif; color: #1A1A1A; background: white; border: 1px solid #5F5F5F;
-  pointer-events: none; }
-.sskd-spots i:hover b { display: block; }
-.sskd-spots s { display: inline-block; width: 64px; height: 64px; margin: 4px 4px 0 0;
-  image-rendering: pixelated; }
-"""
+STYLE = Path(__file__).with_name("hover.css").read_text(encoding="utf-8")
 
 
 class Spot(NamedTuple):

@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Collection
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -24,42 +25,8 @@ from .hover import layer, sheet_css
 
 MOST = 160  # pictures on a page
 COLOURS = 256  # of a picture; the drawings have few, photographs are grey or small
-
-SCRIPT = """
-(() => {
-  const box = document.getElementById(ID), data = JSON.parse(box.querySelector("script[type]").textContent);
-  const inputs = [...box.querySelectorAll("input, select")], picture = box.querySelector("img");
-  const words = box.querySelector("[role=status]"), layer = box.querySelector(".sskd-layer");
-  const show = () => {
-    const at = inputs.map(input => Number(input.value));
-    inputs.forEach((input, i) => {
-      const text = data.options[i][at[i]];
-      if (input.type === "range") {
-        input.setAttribute("aria-valuetext", text);
-        input.nextElementSibling.textContent = text;
-      }
-    });
-    const number = at.reduce((sum, value, i) => sum * data.options[i].length + value, 0);
-    picture.src = "data:image/png;base64," + data.frames[number];
-    picture.alt = words.textContent = data.words[number];
-    layer.innerHTML = data.layers[data.layer[number]];
-  };
-  const reset = () => { inputs.forEach((input, i) => { input.value = data.start[i]; }); show(); };
-  inputs.forEach(input => input.addEventListener("input", show));
-  box.querySelector("button").addEventListener("click", reset);
-  reset();
-})();
-"""
-STYLE = """
-.sskd-explorer { max-width: 60rem; font: 1rem/1.4 sans-serif; }
-.sskd-explorer label { display: flex; flex-wrap: wrap; gap: .75em; align-items: center; margin: .25em 0; }
-.sskd-explorer input { flex: 1 1 16em; max-width: 28em; min-height: 1.75em; }
-.sskd-explorer output { min-width: 5em; font-variant-numeric: tabular-nums; }
-.sskd-explorer .sskd-stack { display: grid; grid-template-columns: minmax(0, 1fr); }
-.sskd-explorer .sskd-stack > * { grid-area: 1 / 1; }
-.sskd-explorer img { max-width: 100%; height: auto; background: white; }
-.sskd-explorer p[role] { min-height: 4.2em; }
-"""
+SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
+STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
 def page_options(explorer: Explorer) -> dict[str, tuple[tuple[str, Any], ...]]:
@@ -116,7 +83,7 @@ def explorer_html(explorer: Explorer) -> str:
         f'<p role="status" aria-live="polite">{escape(data["words"][first])}</p>',
         # "<" cannot end the script element from within
         f'<script type="application/json">{json.dumps(data).replace("<", chr(92) + "u003c")}</script>',
-        f"<script>{SCRIPT.replace('ID', json.dumps(explorer.mark))}</script></div>",
+        f"<script>{SCRIPT.replace('BOX_ID', json.dumps(explorer.mark))}</script></div>",
     ]
     return "".join(parts)
 

@@ -1,0 +1,20 @@
+(function add(mark, tries) {
+  const box = mark.isConnected && mark.closest(".sskd-live");
+  if (!box) { if (tries) setTimeout(add, 50, mark, tries - 1); return; }
+  const update = () => {
+    for (const slider of box.querySelectorAll(".widget-slider")) {
+      const handle = slider.querySelector("[role=slider]");
+      if (!handle) continue;
+      handle.setAttribute("aria-label", slider.querySelector("label").textContent);
+      handle.setAttribute("aria-valuetext", slider.querySelector(".widget-readout").textContent);
+    }
+    for (const part of box.querySelectorAll("select, [role=slider]")) {
+      part.setAttribute("data-lm-suppress-shortcuts", "true");
+    }
+    const words = box.querySelector("p[role]"), picture = box.querySelector("img.widget-image");
+    if (words && picture) picture.alt = words.textContent;
+    if (words) words.parentElement.setAttribute("aria-live", "polite");
+  };
+  new MutationObserver(update).observe(box, {subtree: true, childList: true, characterData: true});
+  update();
+})(this, 200)
