@@ -25,7 +25,7 @@ PYTEST_FLAGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin/python
-PYTEST := $(BIN) -m pytest -n $(WORKERS)
+PYTEST := $(BIN) -m pytest -n $(WORKERS) --dist worksteal
 # What takes long; the markers are explained in pyproject.toml.
 LONG := notebook or browser or environment or kill
 # Written last: an environment without this file was never finished, and is made anew from nothing.
@@ -41,13 +41,13 @@ lab: $(READY)
 	$(BIN) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_FLAGS)
 
 test: $(READY)
-	$(PYTEST) --dist worksteal -m "not ($(LONG))" $(PYTEST_FLAGS)
+	$(PYTEST) -m "not ($(LONG))" $(PYTEST_FLAGS)
 
 test-all: test
 	@$(MAKE) test-rest
 
 test-rest: $(READY)
-	$(PYTEST) --dist loadgroup -m "$(LONG)" $(PYTEST_FLAGS)
+	$(PYTEST) -m "$(LONG)" $(PYTEST_FLAGS)
 
 tour: $(READY)
 	$(BIN) notebooks/build.py --html build

@@ -1,4 +1,4 @@
-"""How much a step computes, and how fast this machine can: the two sides of utilisation."""
+"""The arithmetic of a step, and the arithmetic this machine can do: the two sides of utilisation."""
 
 from __future__ import annotations
 

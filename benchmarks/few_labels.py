@@ -35,8 +35,8 @@ import tyro
 import sskd_lib as sskd
 from sskd_lib.evaluation import interval
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parent
 METHODS = ("ce", "kd", "kd+rotations", "sskd")
 LABELS = {"fashion": 300, "cifar10": 1000}
 TEACHERS = {"fashion": "fashion-mnist", "cifar10": "cifar10"}
@@ -168,7 +168,7 @@ class RunOptions:
 
 def run(options: Annotated[RunOptions, tyro.conf.arg(name="")]) -> None:
     """Train every method for every seed and length."""
-    default = HERE / "results" / f"few_labels{'_exact' * options.exact}.jsonl"
+    default = FOLDER / "results" / f"few_labels{'_exact' * options.exact}.jsonl"
     names = ("setting", "split", "folder", "device", "out", "exact")
     common = {name: getattr(options, name) for name in names}
     plans = [
@@ -180,7 +180,7 @@ def run(options: Annotated[RunOptions, tyro.conf.arg(name="")]) -> None:
     train_all(plans, options.processes, options.results or default)
 
 
-def table(results: Path = HERE / "results" / "few_labels.jsonl", split: str = "test") -> None:
+def table(results: Path = FOLDER / "results" / "few_labels.jsonl", split: str = "test") -> None:
     """Print one Markdown table a setting and length: last epoch, mean ± 95 % interval, paired differences."""
     by_place: dict[tuple, dict[str, dict[int, dict]]] = {}
     for record in read(results):

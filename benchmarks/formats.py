@@ -18,7 +18,7 @@ from timing import over, start_record, summarise_table, write_record
 
 import sskd_lib as sskd
 from sskd_lib import ImageSet, Network, Runtime, Schedule
-from sskd_lib.runtime.device import computes_in_bfloat16, keep_freed_memory
+from sskd_lib.runtime.hardware import computes_in_bfloat16, keep_freed_memory
 
 PAIRS = ("wrn_40_2", "wrn_16_2", "resnet20", "resnet8")
 RULE = "the rule"

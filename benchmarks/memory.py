@@ -38,7 +38,7 @@ def peaks(setting: Setting, rows: tuple[str, ...] = ROWS) -> dict[str, dict[str,
 
 
 def peak_in_own_process(row: str, setting: Setting) -> dict[str, int]:
-    """What `main` prints for a row."""
+    """Return the figures that `main` prints for a row."""
     command = [sys.executable, __file__, row, "--pair", *setting.pair, "--batch", str(setting.batch)]
     command += ["--classes", str(setting.data.num_classes), "--runtime", runtime_to_text(setting.kit)]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""What each method's own computation costs: its terms and their gradients, beside the two networks' work.
+"""The cost of each method's own computation: its terms and their gradients, beside the two networks' work.
 
     python benchmarks/methods.py --out benchmarks/results/methods_cpu.json
 
@@ -49,11 +49,11 @@ class Largest(TorchDispatchMode):
     elements = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
-        for tensor in found if isinstance(found, (tuple, list)) else (found,):
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(tensor, torch.Tensor) and "expand" not in str(func):
                 self.elements = max(self.elements, tensor.numel())
-        return found
+        return result
 
 
 def leaf(output: sskd.Output) -> sskd.Output:
@@ -97,12 +97,12 @@ def time_method(
         teacher_output = kit.run(teacher, views, maps=maps)
     student_output, further = leaf(kit.run(state.network, views, maps=maps)), further_terms(state.method)
 
-    def own() -> None:
+    def terms() -> None:
         further(student_output, teacher_output, batch)["total"].backward()
 
     for _ in range(2):
-        step(), own()
-    times = [(timed(step, kit), timed(own, kit)) for _ in range(rounds)]
+        step(), terms()
+    times = [(timed(step, kit), timed(terms, kit)) for _ in range(rounds)]
     with Largest() as largest:
         further(student_output, teacher_output, batch)
     steps, owns = zip(*times, strict=True)
@@ -150,10 +150,12 @@ def main(
     print("| method | step (s) | own (s) | share of the step (%) | range | largest tensor (million) |")
     print("|---|---|---|---|---|---|")
     for method in methods:
-        found = record["methods"][method] = time_method(method, pair, data, kit, rounds)
-        low, middle, high = (100 * found["share"][key] for key in ("min", "median", "max"))
-        numbers = f"{found['step, s']:.3f} | {found['own, s']:.4f} | {middle:.1f} | {low:.1f} to {high:.1f}"
-        print(f"| {method} | {numbers} | {found['largest tensor'] / 1e6:.2f} |", flush=True)
+        figures = record["methods"][method] = time_method(method, pair, data, kit, rounds)
+        low, middle, high = (100 * figures["share"][key] for key in ("min", "median", "max"))
+        numbers = (
+            f"{figures['step, s']:.3f} | {figures['own, s']:.4f} | {middle:.1f} | {low:.1f} to {high:.1f}"
+        )
+        print(f"| {method} | {numbers} | {figures['largest tensor'] / 1e6:.2f} |", flush=True)
         write_record(out, record)
     print(*(f"\n{method}: {why}." for method, why in WHY.items() if method in methods))
 

@@ -27,7 +27,7 @@ from sskd_lib import Network, Output, Recipe
 
 
 def published_transform(mean: Sequence[float], std: Sequence[float], size: int) -> Callable:
-    """What every view passes: a crop with black padding, then numbers, then normalisation."""
+    """Return the transform of every view: a crop with black padding, then numbers, then normalisation."""
     return transforms.Compose(
         [
             transforms.RandomCrop(size, padding=4),
@@ -65,12 +65,14 @@ def published_terms(
     upright = torch.from_numpy(rows % 4 == 0).to(labels.device)
     rotated = torch.from_numpy(rows % 4 != 0).to(labels.device)
     class_of_row = labels.unsqueeze(1).expand(-1, 3).contiguous().view(-1)  # [R]
-    own = torch.arange(len(labels)).unsqueeze(1).expand(-1, 3).contiguous().view(-1).to(labels.device)
+    image_of_row = (
+        torch.arange(len(labels)).unsqueeze(1).expand(-1, 3).contiguous().view(-1).to(labels.device)
+    )
 
     similar_s = _broadcast_cosine(student.projection[rotated], student.projection[upright])
     similar_t = _broadcast_cosine(teacher.projection[rotated], teacher.projection[upright])
     tf = _chosen(teacher.logits[rotated], class_of_row, recipe.tf_keep_wrong)
-    ss = _chosen(similar_t, own, recipe.ss_keep_wrong)
+    ss = _chosen(similar_t, image_of_row, recipe.ss_keep_wrong)
     terms = {
         "ce": F.cross_entropy(student.logits[upright], labels),
         "kd": _soft(student.logits[upright], teacher.logits[upright], recipe.kd_temperature),
@@ -79,7 +81,7 @@ def published_terms(
     }
     terms["total"] = sum(getattr(recipe, name) * value for name, value in terms.items())
     accuracy = 100 * (student.logits[upright].argmax(1) == labels).float().mean()
-    similar_accuracy = 100 * (similar_s.argmax(1) == own).float().mean()
+    similar_accuracy = 100 * (similar_s.argmax(1) == image_of_row).float().mean()
     return terms, {"accuracy": accuracy.item(), "contrastive": similar_accuracy.item()}
 
 
@@ -97,11 +99,11 @@ def published_step(
     labels = labels.to(device)
     yield "views"
     with torch.no_grad():
-        taught = published_output(teacher, views)
+        teacher_output = published_output(teacher, views)
     yield "teacher"
     output = published_output(student, views)
     yield "student forward"
-    terms, _ = published_terms(output, taught, labels, recipe)
+    terms, _ = published_terms(output, teacher_output, labels, recipe)
     yield "losses"
     optimizer.zero_grad()
     terms["total"].backward()

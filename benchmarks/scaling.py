@@ -1,4 +1,4 @@
-"""How a student step grows: with images, batch, classes, students that share a teacher, and processes.
+"""The growth of a student step: with images, batch, classes, students that share a teacher, and processes.
 
     python benchmarks/scaling.py --out benchmarks/results/scaling_cpu.json   # under four minutes on two cores
 
@@ -40,8 +40,8 @@ from timing import (
 
 import sskd_lib as sskd
 from sskd_lib import ImageSet, Network, Runtime
-from sskd_lib.runtime.device import usable_cores
 from sskd_lib.runtime.distributed import Distributed, processes
+from sskd_lib.runtime.hardware import usable_cores
 
 Table = dict[str, list[float]]  # row → one figure a round
 BATCH, CLASSES, CYCLE = 64, 100, 16  # CYCLE: steps an epoch where the number of images is not asked about

@@ -1,4 +1,4 @@
-"""What one student step costs: the kit's, the published procedure's, and the networks alone.
+"""The cost of one student step: the kit's, the published procedure's, and the networks alone.
 
     python benchmarks/step.py                                          # the GPU if there is one, else the CPU
     python benchmarks/step.py --device cpu --out benchmarks/results/step_cpu.json
@@ -127,23 +127,23 @@ def costs(setting: Setting, times: dict[str, list[float]]) -> dict[str, dict[str
     }
 
 
-def memory_ratios(found: dict[str, dict[str, int]]) -> dict[str, dict[str, float]]:
-    """Peak memory of the kit's rows over that of the bare networks in their format."""
+def memory_ratios(peak: dict[str, dict[str, int]]) -> dict[str, dict[str, float]]:
+    """Return the peak memory of the kit's rows over that of the bare networks in their format."""
     pairs = (("kit, exact", "networks, exact"), ("kit", "networks, kit"), ("three students", "networks, kit"))
     return {
-        f"{left} / {right}": {name: round(found[left][name] / found[right][name], 3) for name in found[left]}
+        f"{left} / {right}": {name: round(peak[left][name] / peak[right][name], 3) for name in peak[left]}
         for left, right in pairs
     }
 
 
 def measure_pair(setting: Setting, names: tuple[str, ...], rounds: int, memory: bool) -> dict[str, Any]:
-    """The part of the record that is about one pair, printed as well."""
+    """Return the part of the record that is about one pair, and print it."""
     print(f"\n{' → '.join(setting.pair)}", flush=True)
-    found: dict[str, Any] = {}
+    record: dict[str, Any] = {}
     if memory:  # first, while the machine is not yet warm with other work
         bytes_of = peaks(setting)
-        found = {"peak memory, bytes": bytes_of, "peak memory, ratios": memory_ratios(bytes_of)}
-        print(json.dumps(found["peak memory, ratios"], indent=1))
+        record = {"peak memory, bytes": bytes_of, "peak memory, ratios": memory_ratios(bytes_of)}
+        print(json.dumps(record["peak memory, ratios"], indent=1))
     times, phases = time_pair(setting, names, rounds)
     tables = {
         "seconds a step": times,
@@ -151,8 +151,8 @@ def measure_pair(setting: Setting, names: tuple[str, ...], rounds: int, memory: 
         "ratios": ratios(times, phases),
     }
     for title, table in (tables | costs(setting, times)).items():
-        found[title] = summarise_table(title, table)
-    return found | {"warning": warn_if_wide(times)}
+        record[title] = summarise_table(title, table)
+    return record | {"warning": warn_if_wide(times)}
 
 
 @dataclass(frozen=True, kw_only=True)

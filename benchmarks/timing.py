@@ -23,7 +23,7 @@ import sskd_lib as sskd
 from sskd_lib import Runtime
 from sskd_lib.files import write_atomically
 from sskd_lib.runtime.cuda_graph import WARM_UP
-from sskd_lib.runtime.device import cpu_name, keep_freed_memory, usable_cores
+from sskd_lib.runtime.hardware import cpu_name, keep_freed_memory, usable_cores
 
 WIDE = 1.25  # highest over lowest of the rounds, from which the machine was not idle
 LEAST, LEAST_ON_GPU = 1.0, 0.3  # seconds of steps that one timing takes the mean of
@@ -31,7 +31,7 @@ LEAST, LEAST_ON_GPU = 1.0, 0.3  # seconds of steps that one timing takes the mea
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What is timed: `take` does one step, in a process with the threads and the allocator of `runtime`."""
+    """A row to time: `take` does one step, in a process with the threads and the allocator of `runtime`."""
 
     take: Callable[[], Any]
     runtime: Runtime
@@ -143,7 +143,7 @@ def warn_if_wide(times: dict[str, list[float]]) -> str:
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """What a reader of a record must know of the machine; `load` is that of others, before the timing."""
+    """Describe the machine for the reader of a record; `load` is that of others, before the timing."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         "cpu": cpu_name(),

@@ -151,6 +151,8 @@ def locked(path: str | Path, wait: bool = False) -> Iterator[None]:
     except filelock.Timeout as error:
         name = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
         raise OSError(f"{path.parent} is in use by {name}; wait for its end, or stop it.") from error
+    except NotImplementedError:  # a file system that knows no locks
+        pass
     try:
         with explained(path):
             holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")

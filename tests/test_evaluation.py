@@ -104,11 +104,11 @@ def loop_figures(table: list[list[float]], labels: list[int]) -> dict[str, float
     hits, losses = [], []
     bins: list[list[tuple[float, float]]] = [[] for _ in range(15)]
     for row, label in zip(table, labels, strict=True):
-        shares = [math.exp(z) / sum(map(math.exp, row)) for z in row]
-        guess = shares.index(max(shares))
+        probabilities = [math.exp(z) / sum(map(math.exp, row)) for z in row]
+        guess = probabilities.index(max(probabilities))
         hits.append(float(guess == label))
-        losses.append(-math.log(shares[label]))
-        bins[min(int(15 * max(shares)), 14)].append((hits[-1], max(shares)))
+        losses.append(-math.log(probabilities[label]))
+        bins[min(int(15 * max(probabilities)), 14)].append((hits[-1], max(probabilities)))
     count = len(labels)
     gaps = [abs(sum(h for h, _ in b) / len(b) - sum(c for _, c in b) / len(b)) * len(b) for b in bins if b]
     return {
@@ -122,9 +122,9 @@ def loop_figures(table: list[list[float]], labels: list[int]) -> dict[str, float
 def test_evaluate_equals_the_loop(count, classes, seed):
     table = random_table(count, classes, seed)
     labels = torch.randint(classes, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
-    found = evaluate(looking_up(table), numbered(labels, classes))
+    result = evaluate(looking_up(table), numbered(labels, classes))
     expected = loop_figures(table.double().tolist(), labels)
-    assert found == pytest.approx(expected, rel=1e-4)
+    assert result == pytest.approx(expected, rel=1e-4)
 
 
 def test_evaluate_by_hand():
@@ -135,8 +135,8 @@ def test_evaluate_by_hand():
     # bin of 1/15     13                11           14, the last
     # gap             2 |1 - .9|     + |1 - .75|   + |0 - 1| = 1.45   calibration error 1.45 / 4
     table = [[math.log(9), 0], [math.log(9), 0], [0, math.log(3)], [60, 0]]
-    found = evaluate(looking_up(table), numbered([0, 0, 1, 1], 2))
-    assert found == pytest.approx(
+    result = evaluate(looking_up(table), numbered([0, 0, 1, 1], 2))
+    assert result == pytest.approx(
         {"accuracy": 75.0, "loss": 15.124600792, "calibration_error": 36.25}, rel=1e-6
     )
 
@@ -190,10 +190,10 @@ def test_contrastive_accuracy_equals_the_loop_and_leaves_a_short_batch_out(count
     images = torch.randint(1, 256, (count, 1, 5, 5), dtype=torch.uint8, generator=generator)
     whole = images + (images.rot90(2, (-2, -1)) > 200)  # half-way symmetric: some views find their image
     whole[count // 2 :] = torch.maximum(whole, whole.rot90(1, (-2, -1)))[count // 2 :]
-    found = contrastive_accuracy(seeing_pixels(5), image_set(whole), batch)
-    assert found == pytest.approx(loop_contrastive_accuracy(whole.numpy(), batch))
+    result = contrastive_accuracy(seeing_pixels(5), image_set(whole), batch)
+    assert result == pytest.approx(loop_contrastive_accuracy(whole.numpy(), batch))
     if batch == 4:
-        assert 0 < found < 100  # the case decides something
+        assert 0 < result < 100  # the case decides something
 
 
 def test_contrastive_accuracy_of_symmetric_images_is_full_and_of_equal_ones_chance():

@@ -345,6 +345,17 @@ def test_an_error_inside_a_lock_comes_out_as_it_is_and_frees_it(tmp_path):
         pass
 
 
+def test_a_file_system_without_locks_is_written_without_one(tmp_path, monkeypatch):
+    import filelock
+
+    def refuse(*_, **__):
+        raise NotImplementedError
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with locked(tmp_path / ".lock"):
+        assert tmp_path.exists()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the variables of Linux")
 def test_the_cache_folder_is_the_platforms(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/c")

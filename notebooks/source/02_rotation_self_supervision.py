@@ -33,7 +33,7 @@ import torch
 import torch.nn.functional as F
 
 from sskd_lib.data.views import rotate
-from sskd_lib.losses import contrastive_floor, contrastive_loss, own_image, similarity_matrix
+from sskd_lib.losses import contrastive_floor, contrastive_loss, image_of_row, similarity_matrix
 
 teacher = kit.teacher()
 
@@ -81,7 +81,7 @@ lab.show(
 # So there are $B$ upright views and $R = 3B$ rotated ones, and rotated row $r$ shows image $r \bmod B$.
 
 # %%
-print("own image of each rotated row, B = 4:", own_image(rows=12, images=4).tolist())
+print("own image of each rotated row, B = 4:", image_of_row(rows=12, images=4).tolist())
 
 # %% [markdown]
 # ## 2. Black comes before normalisation
@@ -175,7 +175,7 @@ print("the loops and the library agree; A is", list(A.shape))
 # each other if one of them lay on its side?
 
 # %%
-right = A.argmax(1) == own_image(3 * B, B)
+right = A.argmax(1) == image_of_row(3 * B, B)
 lab.show(
     lab.similarity_picture(sskd.four_views(batch.images, augment=False), A),
     alt=f"Cosines of 12 rotated views with 4 upright images, the images drawn along the sides. "
@@ -296,7 +296,7 @@ def train(head, temperature=1.0, epochs=15, B=64):
             z = head(part.flatten(0, 1))
             B_now = part.shape[1]
             A = similarity_matrix(z[B_now:], z[:B_now])
-            loss = F.cross_entropy(A / temperature, own_image(3 * B_now, B_now))
+            loss = F.cross_entropy(A / temperature, image_of_row(3 * B_now, B_now))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

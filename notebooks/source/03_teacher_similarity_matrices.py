@@ -23,7 +23,7 @@ kit = lab.start()
 # %%
 import torch
 
-from sskd_lib.losses import error_rank, own_image, selected_kl, similarity_matrix
+from sskd_lib.losses import error_rank, image_of_row, selected_kl, similarity_matrix
 
 teacher = kit.teacher()
 ANGLES = ("90°", "180°", "270°")
@@ -54,7 +54,7 @@ def matrix(output, B):
 B = 12
 batch = kit.test.take(B, seed=0)
 A = matrix(look(teacher, batch.images), B)
-own = own_image(3 * B, B)
+own = image_of_row(3 * B, B)
 right = A.argmax(1) == own
 lab.show(
     lab.similarity_heatmap(A, own, "Teacher"),
@@ -155,7 +155,7 @@ B = 64
 test = kit.test.take(1000)
 batches = [(x, y) for x, y in test.batches(B) if len(x) == B]
 outputs = [look(teacher, x) for x, _ in batches]
-ranks = torch.stack([error_rank(matrix(out, B), own_image(3 * B, B)) for out in outputs]).view(-1, 3, B)
+ranks = torch.stack([error_rank(matrix(out, B), image_of_row(3 * B, B)) for out in outputs]).view(-1, 3, B)
 # ranks: [batch, angle, image]
 print(f"{ranks.numel()} rows in {len(ranks)} batches; {100 * (ranks == 0).float().mean():.1f} % are right")
 
@@ -212,7 +212,7 @@ print(f"a mark stands for about {count:.0f} rows; chance moves it by about ± {1
 same, by_chance = 0.0, 0.0
 for out, y in zip(outputs, labels, strict=True):
     taken = matrix(out, B).argmax(1)
-    own = own_image(3 * B, B)
+    own = image_of_row(3 * B, B)
     missed = taken != own
     same += (y[taken] == y[own])[missed].sum().item()
     rivals = (y[own][:, None] == y[None, :]).sum(1) - 1  # others of the own class, among 63 others
@@ -263,7 +263,7 @@ for quantile in (0.98, 0.6, 0.3):
 # %%
 B = 8
 batch = kit.test.take(B, seed=5)
-own = own_image(3 * B, B)
+own = image_of_row(3 * B, B)
 untrained = kit.runtime.place(sskd.create_network("resnet8", kit.train, projection=True, seed=0))
 trained = kit.student("sskd")
 taught = look(teacher, batch.images)
@@ -301,7 +301,7 @@ def compare(network):
     sums = torch.zeros(3)
     for (x, _), out in zip(batches, outputs, strict=True):
         A_t, A_s = matrix(out, 64), matrix(look(network, x), 64)
-        hits = (A_s.argmax(1) == own_image(192, 64)).float().mean()
+        hits = (A_s.argmax(1) == image_of_row(192, 64)).float().mean()
         alike = (A_t.argmax(1) == A_s.argmax(1)).float().mean()
         sums += torch.stack([(A_t - A_s).abs().mean(), 100 * alike, 100 * hits])
     return (sums / len(batches)).tolist()

@@ -25,7 +25,14 @@ import math
 
 import torch
 
-from sskd_lib.losses import error_rank, own_image, selected_kl, similarity_matrix, sskd_terms, transfer_mask
+from sskd_lib.losses import (
+    error_rank,
+    image_of_row,
+    selected_kl,
+    similarity_matrix,
+    sskd_terms,
+    transfer_mask,
+)
 
 teacher = kit.teacher()
 
@@ -102,7 +109,7 @@ assert error_rank(scores, targets).tolist() == [
     naive_rank(r, t) for r, t in zip(scores, targets, strict=True)
 ]
 random_scores = torch.randn(200, 12, generator=torch.Generator().manual_seed(0))
-random_targets = own_image(200, 12)
+random_targets = image_of_row(200, 12)
 for share in (0.0, 0.25, 0.5, 0.75, 1.0):
     for s, t in ((scores, targets), (random_scores, random_targets)):
         assert transfer_mask(s, t, share).nonzero().flatten().tolist() == naive_kept(s, t, share)
@@ -133,10 +140,9 @@ rotated = sskd.four_views(images.images, augment=False)[B:]
 lab.explore_selection(
     rotated,
     A,
-    own_image(3 * B, B),
+    image_of_row(3 * B, B),
     columns=images.images,
-    student_scores=A_s,
-    temperature=0.5,
+    student=(A_s, 0.5),
     keep_wrong=0.75,
     film=(0.25, 0.75),
     key="own image",
@@ -161,9 +167,8 @@ lab.explore_selection(
     rotated,
     taught.logits[B:],
     classes,
-    classes=images.classes,
-    student_scores=learnt.logits[B:],
-    temperature=4.0,
+    columns=images.classes,
+    student=(learnt.logits[B:], 4.0),
     keep_wrong=1.0,
     film=(0.5, 1.0),
     key="class",
@@ -186,7 +191,7 @@ def term(student_scores, teacher_scores, targets, temperature, share):
 
 print(f"{'term':>5} {'share kept':>11} {'rows':>5} {'loss':>9} {'norm':>9} {'norm · √n':>10}")
 for name, scores in (
-    ("L_ss", (A_s, A, own_image(3 * B, B), 0.5)),
+    ("L_ss", (A_s, A, image_of_row(3 * B, B), 0.5)),
     ("L_T", (learnt.logits[B:], taught.logits[B:], classes, 4.0)),
 ):
     for share in (0.0, 0.5, 0.75, 1.0):
@@ -241,7 +246,7 @@ def naive_terms(student, teacher, labels, recipe):
     tf = mean([naive_kl(S[B + r], T[B + r], recipe.tf_temperature) for r in kept])
 
     A_s, A_t = (similarity_matrix(o.projection[B:], o.projection[:B]) for o in (student, teacher))
-    kept = naive_kept(A_t, own_image(3 * B, B), recipe.ss_keep_wrong)
+    kept = naive_kept(A_t, image_of_row(3 * B, B), recipe.ss_keep_wrong)
     ss = mean([naive_kl(A_s[r], A_t[r], recipe.ss_temperature) for r in kept])
 
     total = recipe.ce * ce + recipe.kd * kd + recipe.tf * tf + recipe.ss * ss

@@ -32,7 +32,7 @@ from threadpoolctl import threadpool_limits
 
 few = kit.test.take(800, seed=0)
 classes, labels, M = few.classes, few.labels, len(few)
-turned = torch.cat([sskd.views.rotate(few.images, quarter) for quarter in (1, 2, 3)])
+turned = torch.cat([sskd.data.views.rotate(few.images, quarter) for quarter in (1, 2, 3)])
 names = ["teacher", "ce", "kd", "kd+rotations", "sskd"]
 networks = {name: kit.teacher() if name == "teacher" else kit.student(name) for name in names}
 upright = {name: sskd.predict(network, few, kit.runtime) for name, network in networks.items()}

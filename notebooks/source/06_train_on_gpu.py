@@ -231,22 +231,20 @@ print(f"by the formula {(T + 9 * S) / (T + 3 * S):.1f}; one after the other, 3")
 #
 # The other way to save is to write the teacher's answers down. `cache_teacher` stores them for a finite set of
 # views, and a training with that `table` never runs the teacher. An image of 32 pixels has 648 views (two
-# flips, four turns, 81 crops). A table with `draws="all"` holds them all and changes nothing but rounding;
-# one with `draws=8` holds eight random draws of four views, and a training sees them again after about eight
-# epochs: cheaper, and not quite the same method.
+# flips, four turns, 81 crops). A table with `draws=8` has eight random draws of four views for each image, and
+# a training sees them again after about eight epochs: cheaper, and not quite the same method.
 
 # %%
 with tempfile.TemporaryDirectory() as place:
     table = sskd.cache_teacher(
         teacher, few, Path(place) / "table", draws=2, runtime=kit.runtime, progress=False
     )
-    print(table.card["images"] * table.card["views"], "views of the teacher, written once")
+    print(4 * table.card["draws"] * table.card["images"], "views of the teacher, written once")
     stored = seconds(1, table=table)
 print(f"one student with the table {stored:.2f} s, with the teacher {one:.2f} s")
 classes, width = 100, 128  # CIFAR-100 and wrn_40_2
-for draws in (8, "all"):
-    size = sskd.table.table_bytes(IMAGES, classes, width, draws)
-    print(f"at full size, draws={draws!r}: {size / 1e9:.1f} GB")
+size = sskd.training.teacher_cache.table_bytes(IMAGES, classes, width, draws=8)
+print(f"at full size, draws=8: {size / 1e9:.1f} GB")
 
 # %% [markdown]
 # ## 5. The three commands

@@ -35,8 +35,8 @@ lab.show(
     lab.zoo_map(),
     alt="Map of the methods. From above, what they look at: "
     + "; ".join(
-        f"{layer}: {', '.join(m for m in sskd.METHODS if lab.looks_at(m) == layer)}"
-        for layer in dict.fromkeys(map(lab.looks_at, sskd.METHODS))
+        f"{layer}: {', '.join(m for m in sskd.METHODS if lab.compared_output(m) == layer)}"
+        for layer in dict.fromkeys(map(lab.compared_output, sskd.METHODS))
     )
     + ".",
 )
@@ -66,13 +66,12 @@ print(lab.zoo_table())
 
 # %%
 import copy
-import dataclasses
 import math
 
 import numpy as np
 import torch
 
-from sskd_lib.losses import TERMS, PairOutputs, create_method
+from sskd_lib.losses import TERMS, Batch, create_method, create_term
 
 images = kit.test.take(40, seed=1)
 networks = {"student": kit.student("sskd"), "teacher": kit.teacher()}
@@ -80,34 +79,31 @@ views = sskd.four_views(images.images.to(kit.runtime.device), augment=False)
 
 
 @torch.no_grad()
-def look(**asked):
-    """What both networks say of the four views, in float64 so that rounding is no excuse."""
-    said = {name: kit.runtime.run(net.eval(), views, **asked) for name, net in networks.items()}
-    return PairOutputs(
-        labels=images.labels, **{name: out.to("cpu").to(torch.float64) for name, out in said.items()}
-    )
+def outputs(maps):
+    """Outputs of student and teacher for the four views, in float64 so that rounding is no excuse."""
+    both = (kit.runtime.run(networks[name].eval(), views, maps=maps) for name in ("student", "teacher"))
+    return [output.to("cpu").to(torch.float64) for output in both]
 
 
-pairs = {
-    layer: look(maps="pre_relu" if layer == "pre_activation" else "post_relu")
-    for layer in {term.looks_at for term in TERMS.values()}
-}
+pairs = {kind: outputs(kind) for kind in ("post_relu", "pre_relu")}  # maps behind or before the ReLU
+kinds = {name: "pre_relu" if term.inputs == "pre_relu" else "post_relu" for name, term in TERMS.items()}
 
 # %%
 made, refused = {}, {}
-for name, term in TERMS.items():
+for name in TERMS:
+    term = create_term(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            made[name] = term.make(pairs[term.looks_at])
+            term.setup(*pairs[kinds[name]], images.labels)
+            made[name] = term
         except ValueError as error:
             refused[name] = error
 
-for name, loss in made.items():
-    if isinstance(loss, torch.nn.Module):
-        own = sum(p.numel() for p in loss.parameters())
-        kept = sum(b.numel() for b in loss.buffers())
-        print(f"{name:10} {own:9,} parameters of its own, {kept:9,} numbers kept")
+for name, term in made.items():
+    parameters, kept = (sum(t.numel() for t in part) for part in (term.parameters(), term.buffers()))
+    if parameters or kept:
+        print(f"{name:10} {parameters:9,} parameters of its own, {kept:9,} numbers kept")
 for name, error in refused.items():
     print(f"{name:10} not for these two networks: {str(error).partition('. ')[0]}")
 
@@ -144,7 +140,7 @@ def sp_by_hand(student, teacher):
     return sum((s[i][j] - t[i][j]) ** 2 for i in range(N) for j in range(N)) / N**2
 
 
-student, teacher = pairs["maps"].student, pairs["maps"].teacher
+student, teacher = pairs["post_relu"]
 F_s, F_t = student.maps[-1][:12], teacher.maps[-1][:12]
 library = sskd.losses.sp.sp_loss
 np.testing.assert_allclose(sp_by_hand(F_s, F_t), library(F_s, F_t).item(), rtol=1e-6)
@@ -271,17 +267,16 @@ changes = {
 
 
 # %%
-def measure(name, student, teacher, labels, index):
+def measure(name, student, teacher, batch):
     """One loss, with its own parameters as they were first drawn."""
     if name == "L_ss":
-        return create_method("sskd")(student, teacher, labels)["ss"]
-    student, teacher = (sskd.losses.method.first_rows(output, len(labels)) for output in (student, teacher))
+        return create_method("sskd")(student, teacher, batch)["ss"]
+    count = len(batch.labels)
+    student, teacher = (sskd.losses.method.first_rows(output, count) for output in (student, teacher))
     if name == "L_kd":
-        return create_method("kd")(student, teacher, labels)["kd"]
-    loss = copy.deepcopy(made[name])
-    loss = loss.double() if isinstance(loss, torch.nn.Module) else loss
+        return create_method("kd")(student, teacher, batch)["kd"]
     with torch.no_grad():
-        return loss(student, teacher, labels, index)
+        return copy.deepcopy(made[name]).double()(student, teacher, batch)
 
 
 def changed(output, change):
@@ -295,14 +290,15 @@ def changed(output, change):
 
 table, index = {}, torch.arange(len(images))
 for name in ("L_kd", "L_ss", *made):
-    pair = pairs[TERMS[name].looks_at if name in TERMS else "logits"]
-    before = measure(name, pair.student, pair.teacher, pair.labels, index)
+    student, teacher = pairs[kinds.get(name, "post_relu")]
+    before = measure(name, student, teacher, Batch(labels=images.labels, index=index))
     table[name] = {}
     for title, change in changes.items():
         both = title.startswith("order")
         place = order if both else index
-        other = changed(pair.teacher, change) if both else pair.teacher
-        after = measure(name, changed(pair.student, change), other, pair.labels[place], index[place])
+        other = changed(teacher, change) if both else teacher
+        batch = Batch(labels=images.labels[place], index=index[place])
+        after = measure(name, changed(student, change), other, batch)
         table[name][title] = ((after - before).abs() / before.abs()).item()
 
 # %%
@@ -460,20 +456,20 @@ for pair in names:
 
 
 # %%
-def told(pair, method):
-    return (
-        "corrected" if corrected[pair][method] <= 0.05 else "told" if p_values[pair][method] <= 0.05 else ""
-    )
+def shape(pair, method):
+    if corrected[pair][method] <= 0.05:
+        return "corrected"
+    return "different" if p_values[pair][method] <= 0.05 else ""
 
 
-shapes = {pair: {m: told(pair, m) for m in gaps[pair]} for pair in names}
+shapes = {pair: {m: shape(pair, m) for m in gaps[pair]} for pair in names}
 count = {
-    pair: [sum(s == kind for s in shapes[pair].values()) for kind in ("", "told", "corrected")]
+    pair: [sum(s == kind for s in shapes[pair].values()) for kind in ("", "different", "corrected")]
     for pair in names
 }
 figure = lab.method_rows(gaps, "accuracy minus KD's (points)", shapes=shapes, labels=mark, level=0)
 lab.shape_key(
-    figure, {"": "contains 0", "told": "leaves 0 out, alone", "corrected": "leaves 0 out, after Holm"}
+    figure, {"": "contains 0", "different": "leaves 0 out, alone", "corrected": "leaves 0 out, after Holm"}
 )
 lab.show(
     figure,
@@ -487,7 +483,7 @@ lab.show(
 # %%
 for pair in names:
     print(f"{pair}: {len(gaps[pair])} comparisons, about {0.05 * len(gaps[pair]):.1f} expected by chance")
-    for kind, words in (("corrected", "after Holm"), ("told", "alone")):
+    for kind, words in (("corrected", "after Holm"), ("different", "alone")):
         for side, sign in (("above", 1), ("below", -1)):
             found = [m for m, d in gaps[pair].items() if shapes[pair][m] == kind and sign * np.mean(d) > 0]
             print(f"  {side} KD, {words}: {', '.join(mark[m] for m in found) or 'none'}")
@@ -743,7 +739,10 @@ for m, found in roofs.items():
 for name in ("kd+sp", "sskd+dkd", "dkd+dist"):
     try:
         method = create_method(name)
-        print(f"{name}: {method.views} view(s), weight {method.recipe.kd:g} on L_kd, further:", method.plan())
+        print(
+            f"{name}: {method.needs.views} view(s), weight {method.recipe.kd:g} on L_kd, further:",
+            method.plan(),
+        )
     except ValueError as error:
         print(f"{name}: {error}")
 print("other numbers:", create_method("dkd", dkd={"beta": 2.0}).plan())
@@ -756,10 +755,10 @@ print("other numbers:", create_method("dkd", dkd={"beta": 2.0}).plan())
 few = kit.train.take(300, seed=0)
 options = {"schedule": sskd.Schedule(epochs=10), "seed": 0, "runtime": kit.runtime, "evaluate_every": 10}
 for method in ("kd", "kd+sp", create_method("dkd", dkd={"beta": 2.0}), "sskd+dkd"):
-    asked = create_method(method) if isinstance(method, str) else method
-    network = sskd.create_network("resnet8", like=few, projection=asked.needs_projection, seed=0)
-    run = sskd.distill(network, networks["teacher"], few, kit.test, method=asked, **options)
-    print(f"{asked.name:9} {run.summary['last']['test_accuracy']:5.1f} % of the test images right")
+    method = create_method(method) if isinstance(method, str) else method
+    network = sskd.create_network("resnet8", like=few, projection=method.needs_projection, seed=0)
+    run = sskd.distill(network, networks["teacher"], few, kit.test, method=method, **options)
+    print(f"{method.name:9} {run.summary['last']['test_accuracy']:5.1f} % of the test images right")
 
 # %% [markdown]
 # ### A term of your own
@@ -812,17 +811,22 @@ passed = examine(mine)
 #
 # </details>
 #
-# With all five at *yes* it can join the zoo. A `Term` says how it is made for a pair of networks, what it
-# looks at, and its weight:
+# With all five at *yes* it can join the zoo. A `Term` is a class with a name, the part of the outputs that it
+# compares, a weight, and the loss in `forward`:
+
 
 # %%
-term = sskd.losses.Term(
-    name="mine",
-    weight=1.0,
-    looks_at="features",
-    make=lambda pair: lambda s, t, labels, index: mine(s.features, t.features),
-)
-method = dataclasses.replace(create_method("kd"), name="kd+mine", extra=(term,))
+class Mine(sskd.losses.Term):
+    name, inputs = "mine", "features"
+
+    def __init__(self, weight=1.0):
+        super().__init__(weight)
+
+    def forward(self, student_output, teacher_output, batch):
+        return mine(student_output.features, teacher_output.features)
+
+
+method = sskd.losses.Sum("kd+mine", create_method("kd"), [Mine()])
 network = sskd.create_network("resnet8", like=few, seed=0)
 run = sskd.distill(network, networks["teacher"], few, kit.test, method=method, **options)
 print(f"kd+mine: {run.summary['last']['test_accuracy']:.1f} % of the test images right (one seed)")

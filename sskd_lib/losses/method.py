@@ -45,15 +45,13 @@ class Term(nn.Module):
     name: str
     inputs: ClassVar[Inputs] = "logits"  # the part of both outputs that is compared
     all_views: ClassVar[bool] = False  # whether it compares every view; else the upright ones alone
-    replaces_kd: ClassVar[bool] = False  # soft targets of its own, in the place of L_kd
+    replaces_kd: ClassVar[bool] = False  # whether it has soft targets, in the place of L_kd
     ce_weight: ClassVar[float] = 1.0  # weight of cross-entropy beside it, where no base method is named
     warm_up: ClassVar[float] = 0.0  # share of the epochs over which the weight rises linearly
     first_stage: ClassVar[float] = 0.0  # share of the epochs, at the start, in which it is trained alone
     only_first_stage: ClassVar[bool] = False  # whether it ends with that stage
     single_process: ClassVar[bool] = False  # whether it works in one process only
-    joins_classifier: ClassVar[bool] = (
-        False  # whether the student takes over the teacher's classifier (SimKD)
-    )
+    joins_classifier: ClassVar[bool] = False  # whether the student gets the teacher's classifier (SimKD)
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
@@ -61,12 +59,12 @@ class Term(nn.Module):
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """All arguments of `__init__`, with their values."""
+        """Return all arguments of `__init__`, with their values."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     @property
     def maps(self) -> MapKind | None:
-        """The kind of stage maps it compares, or None."""
+        """Return the kind of stage maps it compares, or None."""
         return self.inputs if self.inputs in ("post_relu", "pre_relu") else None
 
     def weight_at(self, epoch: int, epochs: int) -> float:
@@ -101,7 +99,6 @@ class Method(nn.Module):
     def __init__(self, name: str, recipe: Recipe | None, needs: Needs, terms: Sequence[Term] = ()) -> None:
         super().__init__()
         self.name, self.recipe, self.needs = name, recipe, needs
-        # further ones, beside those of the recipe
         self.terms: Sequence[Term] = nn.ModuleList(terms)  # type: ignore[assignment]
         # keywords of torch.autocast for terms with layers: the networks' number format (Runtime.autocast)
         self.layer_format: dict[str, Any] = {"device_type": "cpu", "enabled": False}
@@ -166,8 +163,8 @@ class Sum(Method):
     def begin_epoch(self, epoch: int, epochs: int) -> bool:
         """Set the weights of an epoch, and whether it belongs to a first stage."""
         before = self.first_stage, self.weights
-        share = max(term.first_stage for term in self.terms)
-        self.first_stage = share > 0 and epochs > 1 and epoch < max(1, round(share * epochs))
+        fraction = max(term.first_stage for term in self.terms)
+        self.first_stage = fraction > 0 and epochs > 1 and epoch < max(1, round(fraction * epochs))
         if self.first_stage:
             self.weights = {term.name: 1.0 for term in self.terms if term.first_stage > 0}
         else:

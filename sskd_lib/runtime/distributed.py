@@ -115,7 +115,7 @@ def processes(device: str = "auto") -> Iterator[Distributed]:
 
 
 def local_device(device: str) -> str:
-    """Return a device name for choose_runtime; under torchrun, "auto" and "cuda" are this process's own GPU."""
+    """Return a device name for choose_runtime; under torchrun, "auto" and "cuda" are this rank's GPU."""
     if "LOCAL_RANK" not in os.environ or device not in ("auto", "cuda"):
         return device
     if not torch.cuda.is_available():

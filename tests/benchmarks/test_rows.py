@@ -71,14 +71,14 @@ def test_every_row_passes_the_views_through_its_networks_and_nothing_more(
         return features(self, x)
 
     monkeypatch.setattr(backbone, "features", counted)
-    found = {}
+    passes = {}
     for name, build in rows.builders(setting).items():
         row = build()
         seen.clear()
         row.take()
         assert set(seen) <= {(False, False, 32), (True, True, 32)}, name
-        found[name] = (seen.count((False, False, 32)), seen.count((True, True, 32)))
-    assert found == PASSES
+        passes[name] = (seen.count((False, False, 32)), seen.count((True, True, 32)))
+    assert passes == PASSES
 
 
 def test_formats_of_the_rows(setting: rows.Setting) -> None:

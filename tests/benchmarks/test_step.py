@@ -63,21 +63,21 @@ def test_step_records_what_it_prints(
     assert record["settings"] == {"batch": 4, "classes": 3, "rounds": 2, "cudnn_search": False}
     assert record["runtime"] == sskd.choose_runtime("cpu").describe()
     assert list(record["pairs"]) == ["resnet8→resnet8"]
-    found, printed = record["pairs"]["resnet8→resnet8"], capsys.readouterr().out
-    assert list(found["seconds a step"]) == list(names)
+    pair, printed = record["pairs"]["resnet8→resnet8"], capsys.readouterr().out
+    assert list(pair["seconds a step"]) == list(names)
     for title in ("seconds a step", "seconds a phase of the kit's step", "ratios", "utilisation"):
-        for row in found[title]:
+        for row in pair[title]:
             assert row in printed
-    seconds = found["seconds a step"]["kit"]["median"]
-    epoch = found["seconds an epoch of 50,000 images"]["kit"]["median"]
+    seconds = pair["seconds a step"]["kit"]["median"]
+    epoch = pair["seconds an epoch of 50,000 images"]["kit"]["median"]
     assert epoch == pytest.approx(12_500 * seconds, rel=1e-3)
-    assert found["hours of 240 epochs"]["kit"]["median"] == pytest.approx(240 * epoch / 3600, rel=1e-3)
-    assert ("not idle" in found["warning"]) == any(
-        figure["high"] > 1.25 * figure["low"] for figure in found["seconds a step"].values()
+    assert pair["hours of 240 epochs"]["kit"]["median"] == pytest.approx(240 * epoch / 3600, rel=1e-3)
+    assert ("not idle" in pair["warning"]) == any(
+        figure["high"] > 1.25 * figure["low"] for figure in pair["seconds a step"].values()
     )
 
 
 def test_memory_ratios_by_hand() -> None:
     held = {"kit, exact": 4, "networks, exact": 4, "kit": 3, "networks, kit": 2, "three students": 5}
-    found = step.memory_ratios({name: {"resident": value} for name, value in held.items()})
-    assert [figure["resident"] for figure in found.values()] == [1.0, 1.5, 2.5]
+    ratios = step.memory_ratios({name: {"resident": value} for name, value in held.items()})
+    assert [figure["resident"] for figure in ratios.values()] == [1.0, 1.5, 2.5]

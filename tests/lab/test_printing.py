@@ -72,7 +72,7 @@ class Places(HTMLParser):
 
 
 def test_spots_lie_where_the_picture_has_them_and_say_their_words() -> None:
-    found = Places(layer("m", Numbers().spots(3), 200, 100))
+    found = Places(layer("m", Numbers().spots(number=3), 200, 100))
     assert found.places == [
         {"left": 5, "top": 10, "width": 25, "height": 50},
         {"left": 75, "top": 60, "width": 5, "height": 10},

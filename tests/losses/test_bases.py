@@ -55,8 +55,8 @@ def test_ce_is_the_cross_entropy_whatever_the_recipe():
     labels = torch.tensor([0, 1, 2, 3])
     terms = create_method("ce", Recipe(ce=0.3))(student, None, Batch(labels=labels))
     logits = student.logits.double().numpy()
-    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    expected = -np.log(shares[np.arange(4), labels]).mean()
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = -np.log(probabilities[np.arange(4), labels]).mean()
     assert list(terms) == ["ce", "total"]
     assert terms["ce"].item() == pytest.approx(expected, rel=1e-6)
     assert terms["total"] is terms["ce"]

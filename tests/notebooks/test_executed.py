@@ -9,7 +9,9 @@ all explorers, in the light and the dark theme, are left in build/screenshots. W
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,9 @@ from helpers.browser import (
     try_cells,
 )
 from helpers.moving import BOX, OnPage
+from nbformat import NotebookNode
 
 pytestmark = pytest.mark.notebook
-SOURCES = [pytest.param(s, marks=pytest.mark.xdist_group(s.stem), id=s.stem) for s in build.find_sources()]
 SCREENSHOTS = ROOT / "build" / "screenshots"
 LIMIT = 1200  # seconds a notebook, against hanging
 CALL = re.compile(r"\bexplore_\w+\(")
@@ -69,33 +71,42 @@ def snapshot() -> dict[Path, tuple[int, int]]:
     return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in files}
 
 
+@dataclass(kw_only=True)
 class Executed:
-    """A notebook after its one run: as saved, the page it is open on, and the files there were before."""
+    """A notebook after its one run. page: where it is open in JupyterLab; None without a browser."""
 
-    def __init__(self, source: Path) -> None:
-        self.source, self.before = source, snapshot()
-        self.notebook = build.read_source(source)
-        self.page: Any = None
-        self.errors: list[str] = []
-        self.left_behind: set[str] = set()
+    cells: list[str]
+    notebook: NotebookNode
+    page: Any = None
+    errors: Sequence[str] = ()
+    left_behind: set[str] = field(default_factory=set)
 
-    @property
-    def cells(self) -> list[str]:
-        return [cell.source for cell in build.read_source(self.source).cells if cell.cell_type == "code"]
 
-    def run_in(self, browser, lab) -> None:
-        """Run it in JupyterLab, save it, and read what was saved."""
-        name = self.source.stem
-        self.page, self.errors = open_page(browser, height=1400)
-        try_cells(self.page, lab.add(name, notebook_of(self.cells)), LIMIT)
-        self.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
-        self.notebook = nbformat.read(lab.file(name), as_version=4)
-        self.left_behind = {p.name for p in lab.file(name).parent.iterdir()} - {f"{name}.ipynb"}
-        kernels.clean(self.notebook)
+@contextmanager
+def in_jupyterlab(source: Path, browser, lab) -> Iterator[Executed]:
+    """Run a notebook in JupyterLab, and save it; it stays open during the block."""
+    name, cells = source.stem, code_cells(source)
+    page, errors = open_page(browser, height=1400)
+    try_cells(page, lab.add(name, notebook_of(cells)), LIMIT)
+    page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+    notebook = nbformat.read(lab.file(name), as_version=4)
+    kernels.clean(notebook)
+    left = {p.name for p in lab.file(name).parent.iterdir()} - {f"{name}.ipynb", ".ipynb_checkpoints"}
+    yield Executed(cells=cells, notebook=notebook, page=page, errors=errors, left_behind=left)
+    page.evaluate("() => jupyterapp.shell.currentWidget.context.sessionContext.shutdown()")
+    page.close()
 
-    def close(self) -> None:
-        self.page.evaluate("() => jupyterapp.shell.currentWidget.context.sessionContext.shutdown()")
-        self.page.close()
+
+@contextmanager
+def by_the_builder(source: Path) -> Iterator[Executed]:
+    """Run a notebook as `notebooks/build.py` does."""
+    notebook = build.read_source(source)
+    kernels.execute(notebook, source.stem, build.NOTEBOOKS, limit=LIMIT)
+    yield Executed(cells=code_cells(source), notebook=notebook)
+
+
+def code_cells(source: Path) -> list[str]:
+    return [cell.source for cell in build.read_source(source).cells if cell.cell_type == "code"]
 
 
 @pytest.fixture(scope="module")
@@ -108,64 +119,48 @@ def browser() -> Iterator:
         yield opened
 
 
-@pytest.fixture(scope="module", params=SOURCES)
-def executed(request: pytest.FixtureRequest, browser) -> Iterator[Executed]:
-    """Each notebook, run once for all tests of this file."""
-    run = Executed(request.param)
-    if browser is None:
-        kernels.execute(run.notebook, run.source.stem, build.NOTEBOOKS, limit=LIMIT)
-        yield run
+@pytest.mark.parametrize("source", build.find_sources(), ids=lambda source: source.stem)
+def test_notebook(source: Path, browser, request: pytest.FixtureRequest) -> None:
+    """Run it once; check its outputs, what it leaves on the disk, and each of its explorers."""
+    before = snapshot()
+    run = in_jupyterlab(source, browser, laboratory(request.config)) if browser else by_the_builder(source)
+    with run as executed:
+        assert build.find_faults(executed.notebook) == []
+        assert snapshot() == before
+        assert executed.left_behind == set()
+        if executed.page:
+            check_explorers(executed, source.stem)
+            assert own_errors(executed.errors) == []
+
+
+def check_explorers(executed: Executed, name: str) -> None:
+    """Every explorer moves, is drawn in both themes, and has still pictures with words."""
+    page, boxes = executed.page, executed.page.locator(BOX)
+    expected = sum(len(CALL.findall(cell)) for cell in executed.cells)
+    assert boxes.count() == expected
+    if not expected:
         return
-    run.run_in(browser, laboratory(request.config))
-    yield run
-    run.close()
-
-
-def test_it_runs_to_the_end_and_is_fit_to_read(executed: Executed) -> None:
-    assert build.find_faults(executed.notebook) == []
-
-
-def test_it_leaves_no_file_behind(executed: Executed) -> None:
-    assert snapshot() == executed.before
-    assert executed.left_behind <= {".ipynb_checkpoints"}
-
-
-def explorers(executed: Executed) -> list[tuple[str, list, Any]]:
-    """(key, [label and number of options of each control], box on the page) of a notebook's explorers."""
-    if not any(map(CALL.search, executed.cells)):
-        pytest.skip("has no explorer")
-    if executed.page is None:
-        pytest.skip(f"needs {BROWSER_LACKS}")
-    listed, boxes = ask(executed.page, LIST), executed.page.locator(BOX)
-    assert len(listed) == boxes.count() == sum(len(CALL.findall(cell)) for cell in executed.cells)
-    return [(key, controls, boxes.nth(number)) for number, (key, controls) in enumerate(listed)]
-
-
-def test_every_explorer_moves(executed: Executed) -> None:
-    for key, controls, box in explorers(executed):
-        explorer = OnPage(executed.page, box, key)
-        assert [c["label"] for c in explorer.controls()] == [label for label, _ in controls]
-        assert explorer.check(), f"{key}: does not begin at its start"
-        for place, (_, options) in enumerate(controls):
-            if options > 1:
-                explorer.move(place, options - 1)
-        explorer.reset()
-    assert own_errors(executed.errors) == []
-
-
-def test_every_explorer_is_drawn_in_both_themes(executed: Executed) -> None:
+    listed = ask(page, LIST)
+    assert len(listed) == expected
+    for number, (key, controls) in enumerate(listed):
+        check_moves(OnPage(page, boxes.nth(number), key), controls)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    for name in ("dark", "light"):  # the server keeps the last one for the notebooks that follow
-        for key, _, box in explorers(executed):
-            theme(executed.page, name == "dark")
-            file = f"{executed.source.stem}-{key}-{name}.png".replace(" ", "-")
-            assert len(box.screenshot(path=SCREENSHOTS / file)) > 5_000  # bytes
-    assert own_errors(executed.errors) == []
-
-
-def test_every_explorer_has_still_pictures_with_words(executed: Executed) -> None:
-    keys = [key for key, _, _ in explorers(executed)]
-    for key, (found, kinds, alts) in zip(keys, ask(executed.page, STILL), strict=True):
-        assert found == key
+    for shade in ("dark", "light"):  # the server keeps the last one for the notebooks that follow
+        theme(page, shade == "dark")
+        for number, (key, _) in enumerate(listed):
+            file = SCREENSHOTS / f"{name}-{key}-{shade}.png".replace(" ", "-")
+            boxes.nth(number).screenshot(path=file)
+    for (key, _), (still, kinds, alts) in zip(listed, ask(page, STILL), strict=True):
+        assert still == key
         assert kinds == [["image/png", "text/plain"]]
         assert "Picture 1: " in alts[0]
+
+
+def check_moves(explorer: OnPage, controls: list) -> None:
+    """Each control, [label, number of options], moves by mouse and by keys, and Reset takes all back."""
+    assert [control["label"] for control in explorer.controls()] == [label for label, _ in controls]
+    assert explorer.check(), f"{explorer.key}: does not begin at its start"
+    for place, (_, options) in enumerate(controls):
+        if options > 1:
+            explorer.move(place, options - 1)
+    explorer.reset()

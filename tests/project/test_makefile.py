@@ -49,7 +49,7 @@ def checkout(tmp_path):
 CREATE, INSTALL = "-m venv --clear .venv", "-m pip install --editable .[test]"
 LONG = "notebook or browser or environment or kill"
 TEST = f"-m pytest -n 2 --dist worksteal -m not ({LONG})"
-REST = f"-m pytest -n 2 --dist loadgroup -m {LONG}"
+REST = f"-m pytest -n 2 --dist worksteal -m {LONG}"
 
 
 def test_make_creates_the_environment_once(checkout):

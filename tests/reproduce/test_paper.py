@@ -27,8 +27,8 @@ def rows() -> list[dict[str, str]]:
 
 def figure(table, pair, method, group):
     """The one figure of a group."""
-    (found,) = [f for f in published(table, pair, method) if f.group == group]
-    return found
+    (result,) = [f for f in published(table, pair, method) if f.group == group]
+    return result
 
 
 # ---- figures -------------------------------------------------------------------------------------
@@ -68,8 +68,8 @@ SPOTS = [  # table, pair, method, group, value, spread
 
 @pytest.mark.parametrize(("table", "pair", "method", "group", "value", "spread"), SPOTS)
 def test_figures_are_those_in_print(table, pair, method, group, value, spread):
-    found = figure(table, pair, method, group)
-    assert (found.value, found.spread) == (value, spread)
+    result = figure(table, pair, method, group)
+    assert (result.value, result.spread) == (value, spread)
 
 
 @pytest.mark.parametrize(

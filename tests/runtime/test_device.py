@@ -17,8 +17,9 @@ from sskd_lib.data.views import four_views
 from sskd_lib.lab import doctor as function  # noqa: F401 - the package's name is the function, not the module
 from sskd_lib.losses import sskd_terms
 from sskd_lib.recipes import Recipe
-from sskd_lib.runtime import device as device_module
-from sskd_lib.runtime.device import Runtime, choose_runtime, cpu_name, keep_freed_memory, uses_glibc
+from sskd_lib.runtime import hardware
+from sskd_lib.runtime.device import Runtime, choose_runtime
+from sskd_lib.runtime.hardware import cpu_name, keep_freed_memory, uses_glibc
 from sskd_lib.training.train import create_network
 
 PLAIN = Runtime()
@@ -139,7 +140,7 @@ def machine(monkeypatch, tmp_path):
         path = tmp_path / "cpuinfo"
         if flags is not None:
             path.write_text(f"processor : 0\nmodel name\t: A: 1\nflags\t\t: {flags}\nbugs :\n\nflags : none")
-        monkeypatch.setattr(device_module, "CPUINFO", str(path))
+        monkeypatch.setattr(hardware, "CPUINFO", str(path))
         monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: int(capability is not None))
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
@@ -210,7 +211,8 @@ def test_the_doctor_names_format_and_rule(monkeypatch):
 FAULTS = """
 import resource
 import torch
-from sskd_lib.runtime.device import Runtime, keep_freed_memory
+from sskd_lib.runtime.device import Runtime
+from sskd_lib.runtime.hardware import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -241,7 +243,7 @@ def test_kept_memory_causes_no_new_page_faults():
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
-    monkeypatch.setattr(device_module.os, "confstr", lambda name: None)
+    monkeypatch.setattr(hardware.os, "confstr", lambda name: None)
     assert keep_freed_memory() is False and not choose_runtime("cpu").keep_memory
-    monkeypatch.delattr(device_module.os, "confstr")  # Windows
+    monkeypatch.delattr(hardware.os, "confstr")  # Windows
     assert keep_freed_memory() is False and not uses_glibc()

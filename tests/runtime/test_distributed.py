@@ -12,6 +12,7 @@ import torch
 from helpers.training import metrics, pictures, same, state, views_by_hand
 from torch import nn
 
+from sskd_lib.data.batch import Batch
 from sskd_lib.data.views import draw
 from sskd_lib.losses import create_method
 from sskd_lib.losses.pretext import create_task
@@ -164,7 +165,8 @@ def test_sskd_in_two_processes_averages_local_matrices(tmp_path):
                 with torch.no_grad():
                     teacher_output = teacher(views)
                 gradients = torch.autograd.grad(
-                    made(network(views), teacher_output, y)["total"] / 2, list(network.parameters())
+                    made(network(views), teacher_output, Batch(labels=y))["total"] / 2,
+                    list(network.parameters()),
                 )
                 for parameter, gradient in zip(student.parameters(), gradients, strict=True):
                     parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient

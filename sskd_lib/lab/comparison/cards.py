@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...losses import METHODS, create_method
+from ...losses.pretext import Imitation
 
 AMONG = {"one": "one image at a time", "many": "images among each other", "memory": "against a memory"}
 INPUTS = {"post_relu": "maps", "pre_relu": "maps before the ReLU"}
@@ -82,7 +83,8 @@ def compared_output(name: str) -> str:
     method = create_method(name)
     if not method.needs_teacher:
         return "labels"
-    inputs = {INPUTS.get(term.inputs, term.inputs) for term in method.terms} - {"logits"}
+    terms = [term for term in method.terms if not isinstance(term, Imitation)]  # that compares projections
+    inputs = {INPUTS.get(term.inputs, term.inputs) for term in terms} - {"logits"}
     if inputs:
         return max(inputs, key=OUTPUTS.index)
     return "projection" if method.task else "logits"
