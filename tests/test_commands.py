@@ -338,7 +338,7 @@ def test_the_module_runs_as_a_command():
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: there is no checkpoint nowhere.safetensors")

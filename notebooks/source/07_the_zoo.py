@@ -355,7 +355,7 @@ print(textwrap.fill(lab.zoo_command(), 100, subsequent_indent="    ", break_on_h
 # same for the two pairs?
 
 # %%
-mark = {m: f"{m} ×4" if create_method(m).views == 4 else m for pair in names for m in accuracy[pair]}
+mark = {m: f"{m} ×4" if create_method(m).needs.views == 4 else m for pair in names for m in accuracy[pair]}
 values = {pair: {m: list(seeds.values()) for m, seeds in accuracy[pair].items()} for pair in names}
 ends = {pair: sorted(rows, key=lambda m: np.mean(rows[m])) for pair, rows in values.items()}
 lab.show(

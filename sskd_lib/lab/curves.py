@@ -54,7 +54,7 @@ def _table(runs: Sequence[Sequence[Mapping]], metric: str, name: str) -> tuple[n
     if not epochs:
         has = sorted({key for run in runs for row in run for key in row})
         raise ValueError(
-            f"no epoch of {name!r} has {metric!r} in every run; its histories hold: {', '.join(has)}."
+            f"no epoch of {name!r} has {metric!r} in every run; its histories have: {', '.join(has)}."
         )
     return np.array(epochs), np.array([[table[e] for e in epochs] for table in tables])
 

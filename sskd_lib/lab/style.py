@@ -70,7 +70,7 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
 
 
 def theme() -> None:
-    """Set matplotlib's defaults for every figure after this call: those of kit.mplstyle, and seaborn's ticks."""
+    """Set matplotlib's defaults for every figure after this call: kit.mplstyle, and seaborn's ticks."""
     file = Path(__file__).with_name("kit.mplstyle")
     rc = matplotlib.rc_params_from_file(file, use_default_template=False)
     try:

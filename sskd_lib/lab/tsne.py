@@ -32,7 +32,7 @@ def embed(
             f"{list(array.shape)}. Pass more points or a smaller perplexity."
         )
     if not np.isfinite(array).all() or (array == array[0]).all():
-        fault = "are all the same" if np.isfinite(array).all() else "hold nan or inf"
+        fault = "are all the same" if np.isfinite(array).all() else "contain nan or inf"
         raise ValueError(f"the vectors {fault}: there is no map. Take a network whose training did not fail.")
     return cache(folder).cache(_fit)(array, seed, float(perplexity), start)
 

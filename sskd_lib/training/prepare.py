@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,12 @@ from .teacher_cache import TeacherTable, open_table
 
 
 def create_methods(method: Any, recipe: Any, count: int) -> list[Method]:
-    """Make the method of each of so many students, from one name, Method or recipe for all or one each."""
+    """Make the method of each of so many students, from one name, Method or recipe for all or one each.
+
+    A Method is copied, since each student trains layers of its own.
+    """
     pairs = zip(one_each(method, count, "method"), one_each(recipe, count, "recipe"), strict=True)
-    return [name if isinstance(name, Method) else create_method(name, numbers) for name, numbers in pairs]
+    return [deepcopy(name) if isinstance(name, Method) else create_method(name, r) for name, r in pairs]
 
 
 @dataclass(kw_only=True)

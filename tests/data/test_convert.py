@@ -167,7 +167,7 @@ LIVES = {"half": (1, 2, 3, 4, 7), "unnamed": (1, 2, 3, 2, 3), "named": (1, 2, 2,
 def test_killed_while_it_writes_any_file_it_ends_with_the_same_bytes(moment, folder, out, tmp_path):
     for number in LIVES[moment]:
         process = in_own_process(convert_slowly, folder, out, (moment, number), 0)
-        process.join(60)
+        process.join(600)
         assert process.exitcode == -signal.SIGKILL
         with pytest.raises((ValueError, FileNotFoundError), match="python -m sskd_lib shards"):
             open_images(out, "test")
@@ -315,7 +315,7 @@ def test_unreadable_images_can_be_left_out(folder, out, tmp_path):
     assert make(folder, out) == card  # what was left out is done
     if sys.platform != "win32":
         process = in_own_process(convert_slowly, folder, tmp_path / "cut", ("half", 9), 0)
-        process.join(60)
+        process.join(600)
     with pytest.raises(ValueError, match="Put a readable copy"):
         make(folder, tmp_path / "cut")
     make(folder, tmp_path / "cut", skip_unreadable=True)

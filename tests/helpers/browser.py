@@ -156,7 +156,7 @@ class Laboratory:
     def close(self) -> None:
         """End the server, which ends its kernels."""
         self.server.terminate()
-        self.server.wait(30)
+        self.server.wait(PATIENCE)
         self._log.close()
         self._folder.cleanup()
 

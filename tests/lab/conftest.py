@@ -21,7 +21,7 @@ def live(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         left.close()
         rerun = getattr(left.explorer, "rerun", None)
         if rerun is not None and rerun.thread is not None:
-            rerun.thread.join(60)
+            rerun.thread.join(600)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def apart(first: str, second: str, eye: str) -> float:
     return float(np.linalg.norm(lab(first, eye) - lab(second, eye)))
 
 
-LOOKS = {name: (s.colour, (s.line, s.marker)) for name, s in METHOD_STYLES.items()}
+CUES = {name: (s.colour, (s.line, s.marker)) for name, s in METHOD_STYLES.items()}
 CLASSES = dict(zip(CLASS_COLOURS, CLASS_MARKERS, strict=False))
 
 
@@ -78,7 +78,13 @@ def test_text_is_read_on_white() -> None:
 
 @pytest.mark.parametrize(
     "colour",
-    [style.RIGHT, style.WRONG, style.DROPPED, *(look for look, _ in LOOKS.values()), *CLASS_COLOURS],
+    [
+        style.RIGHT,
+        style.WRONG,
+        style.DROPPED,
+        *(colour_of_cue for colour_of_cue, _ in CUES.values()),
+        *CLASS_COLOURS,
+    ],
 )
 def test_what_is_drawn_stands_out_from_white(colour: str) -> None:
     assert contrast(rgb(colour), WHITE) >= 3
@@ -86,14 +92,14 @@ def test_what_is_drawn_stands_out_from_white(colour: str) -> None:
 
 @pytest.mark.parametrize("eye", SEEN)
 def test_methods_differ_for_every_eye(eye: str) -> None:
-    for (one, _), (two, _) in itertools.combinations(LOOKS.values(), 2):
+    for (one, _), (two, _) in itertools.combinations(CUES.values(), 2):
         assert apart(one, two, eye) >= APART
 
 
 def test_methods_and_classes_differ_without_colours() -> None:
     """A line style and a marker of its own for each method, a marker of its own for each class."""
-    lines, markers = zip(*(cue for _, cue in LOOKS.values()), strict=True)
-    assert len({str(line) for line in lines}) == len(set(markers)) == len(LOOKS)
+    lines, markers = zip(*(cue for _, cue in CUES.values()), strict=True)
+    assert len({str(line) for line in lines}) == len(set(markers)) == len(CUES)
     assert len(set(CLASSES.values())) == len(CLASS_COLOURS)
     names = [f"method {i}" for i in range(len(CLASS_COLOURS) * len(CLASS_MARKERS))]
     made = [(s.colour, s.marker) for s in style.styles(names).values()]

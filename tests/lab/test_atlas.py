@@ -52,10 +52,10 @@ def test_words_are_those_of_a_computation_by_hand(shown) -> None:
         temperature, space = (1.0, 5) if mapped == FEATURES else (mapped, TEMPERATURES.index(mapped))
         p = softened_by_hand(maps.logits[model, image], temperature)
         best = sorted(range(10), key=lambda k: -p[k])
-        told = ", ".join(f"{classes[k]} {100 * p[k]:.1f} %" for k in best[:3])
+        likeliest = ", ".join(f"{classes[k]} {100 * p[k]:.1f} %" for k in best[:3])
         verdict = "right" if best[0] == labels[image] else "wrong"
         assert f"Image {image + 1} of 60, {classes[labels[image]]}." in words
-        assert f"at temperature {temperature:g}: {told}, so it is {verdict};" in words
+        assert f"at temperature {temperature:g}: {likeliest}, so it is {verdict};" in words
         assert f"entropy {bits_by_hand(p):.2f} of 3.32 bits" in words
         near = maps.neighbours[model, space, image].tolist()
         assert f"themselves: {', '.join(classes[labels[i]] for i in near)};" in words
@@ -81,27 +81,27 @@ def test_places_to_point_at_lie_on_dots_that_have_their_colour(shown, shows) -> 
         assert len(spots) == COUNT
         for i, spot in enumerate(spots):
             p = softened_by_hand(given["maps"].logits[model, i], 1.0 if mapped == FEATURES else mapped)
-            said, true = int(np.argmax(p)), given["labels"][i]
+            predicted, true = int(np.argmax(p)), given["labels"][i]
             expected = {
                 "class": CLASS_COLOURS[true],
-                "prediction": CLASS_COLOURS[said],
+                "prediction": CLASS_COLOURS[predicted],
                 "entropy": matplotlib.colormaps["cividis"](bits_by_hand(p) / math.log2(10)),
-                "error": WRONG if said != true else "white",
+                "error": WRONG if predicted != true else "white",
             }[shows]
-            assert shows_colour(pixels, spot, expected), (i, said, true)
+            assert shows_colour(pixels, spot, expected), (i, predicted, true)
 
 
-def test_places_tell_and_show_the_image_and_its_neighbours(shown) -> None:
+def test_spots_name_and_show_the_image_and_its_neighbours(shown) -> None:
     given = data()
     assert shown.cards.shape == (COUNT, 28, 28, 3)
     assert (shown.cards[..., 0] == given["images"][:, 0].numpy()).all()
     for i, spot in enumerate(shown.spots(mapped=4.0, model=1)):
         assert spot.cards == (i, *given["maps"].neighbours[1, 2, i].tolist())
         p = softened_by_hand(given["maps"].logits[1, i], 4.0)
-        said, true = CLASSES[int(np.argmax(p))], CLASSES[given["labels"][i]]
-        taken = "right" if said == true else f"taken for {said}"
-        told = f"{i + 1}: {true}, {taken} ({100 * max(p):.1f} %), {bits_by_hand(p):.2f} bits."
-        assert spot.words.startswith(told)
+        predicted, true = CLASSES[int(np.argmax(p))], CLASSES[given["labels"][i]]
+        taken = "right" if predicted == true else f"taken for {predicted}"
+        likeliest = f"{i + 1}: {true}, {taken} ({100 * max(p):.1f} %), {bits_by_hand(p):.2f} bits."
+        assert spot.words.startswith(likeliest)
     assert shown.live.layer.value.count("<i ") == COUNT
 
 

@@ -41,13 +41,13 @@ def same(a: maps.Atlas, b: maps.Atlas) -> bool:
 
 
 def nearest_by_hand(rows, count: int) -> list[list[int]]:
-    found = []
+    atlas = []
     for i, row in enumerate(rows):
         gaps = [
             (sum((a - b) ** 2 for a, b in zip(row, other, strict=True)), j) for j, other in enumerate(rows)
         ]
-        found.append([j for _, j in sorted(gaps) if j != i][:count])
-    return found
+        atlas.append([j for _, j in sorted(gaps) if j != i][:count])
+    return atlas
 
 
 def test_neighbours_are_those_of_a_plain_loop() -> None:
@@ -64,18 +64,18 @@ def test_shared_neighbours_by_hand() -> None:
 
 
 def test_each_space_is_mapped_by_its_equation(tmp_path, images) -> None:
-    found = find(tmp_path, images, seeds=(0, 1))
-    assert found.networks == ("net 0", "net 1") and found.temperatures == (1.0, 4.0)
-    assert found.points.shape == (2, 3, COUNT, 2) and found.points.dtype == np.float32
-    assert np.abs(found.points).max(axis=(2, 3)) == pytest.approx(np.ones((2, 3)))
+    atlas = find(tmp_path, images, seeds=(0, 1))
+    assert atlas.networks == ("net 0", "net 1") and atlas.temperatures == (1.0, 4.0)
+    assert atlas.points.shape == (2, 3, COUNT, 2) and atlas.points.dtype == np.float32
+    assert np.abs(atlas.points).max(axis=(2, 3)) == pytest.approx(np.ones((2, 3)))
     for n in range(2):
         output = sskd.predict(network(n), images)
-        assert (found.logits[n] == output.logits.numpy()).all()
-        for space, temperature in enumerate(found.temperatures):
+        assert (atlas.logits[n] == output.logits.numpy()).all()
+        for space, temperature in enumerate(atlas.temperatures):
             roots = torch.softmax(output.logits.double() / temperature, 1).sqrt()
-            assert found.neighbours[n, space].tolist() == nearest_by_hand(roots.tolist(), 6)
+            assert atlas.neighbours[n, space].tolist() == nearest_by_hand(roots.tolist(), 6)
         features = output.features.double().tolist()
-        assert found.neighbours[n, 2].tolist() == nearest_by_hand(features, 6)
+        assert atlas.neighbours[n, 2].tolist() == nearest_by_hand(features, 6)
 
 
 def test_distance_of_roots_is_half_the_divergence_nearby() -> None:
@@ -103,7 +103,7 @@ def test_turning_mirroring_moving_or_scaling_a_map_changes_nothing(tmp_path, ima
     assert (again.points[0] == first.points[0]).all()
 
 
-def test_the_cache_gives_the_same_bits_and_a_new_network_costs_only_its_own(tmp_path, images, capsys):
+def test_the_cache_gives_the_same_bits_and_a_new_network_adds_one_entry(tmp_path, images, capsys):
     made = find(tmp_path, images)
     assert capsys.readouterr().out == "net 0: drawing 3 t-SNE maps of 24 images; then they are kept\n"
     assert same(find(tmp_path, images), made) and capsys.readouterr().out == ""
@@ -164,13 +164,13 @@ def test_shipped_maps_are_those_of_the_shipped_networks(own_home, capsys) -> Non
     files = {"teacher": TEACHER, "kd": student_file("kd"), "sskd": student_file("sskd")}
     weights = weights_folder("fashion-mnist-lab")
     networks = {name: sskd.load_checkpoint(weights / file) for name, file in files.items()}
-    found = maps.atlas_maps(networks, few.images)
+    atlas = maps.atlas_maps(networks, few.images)
     assert capsys.readouterr().out == ""
     output = sskd.predict(networks["kd"], few)
-    np.testing.assert_allclose(found.logits[1], output.logits.numpy(), atol=1e-3)
-    for space, t in enumerate(found.temperatures):
+    np.testing.assert_allclose(atlas.logits[1], output.logits.numpy(), atol=1e-3)
+    for space, t in enumerate(atlas.temperatures):
         roots = torch.softmax(output.logits.double() / t, 1).sqrt().numpy()
-        assert (found.neighbours[1, space] == maps.nearest(roots)).mean() > 0.99  # but for rounding
+        assert (atlas.neighbours[1, space] == maps.nearest(roots)).mean() > 0.99  # but for rounding
     card = json.loads((maps.SHIPPED / "card.json").read_text())
     sizes = {path.name: path.stat().st_size for path in maps.SHIPPED.glob("*.npz")}
     assert sizes.keys() == card["files"].keys() and sum(sizes.values()) < 300_000
@@ -201,5 +201,5 @@ def test_what_cannot_be_mapped_is_refused(tmp_path, images, changes, message) ->
 
 def test_a_network_that_failed_is_refused() -> None:
     vectors = np.random.default_rng(0).normal(size=(30, 4))
-    with pytest.raises(ValueError, match="hold nan or inf"):
+    with pytest.raises(ValueError, match="contain nan or inf"):
         lab.embed(np.where(vectors == vectors.max(), np.nan, vectors), perplexity=5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -27,15 +29,15 @@ def make(**more):
 def by_hand(explorer, batch: int) -> list[np.ndarray]:
     """Cosines of the batch's views, teacher's and student's, from its own rows of the projections."""
     numbers = explorer.batches[batch].numbers.tolist()
-    found = []
+    similarities = []
     for z in (projections(12, 1.2, POOL).double(), projections(5, 1.5, POOL).double()):
         rows = [z[turn * POOL + i] for turn in range(4) for i in numbers]
         cosines = [[float(v @ u / (v.norm() * u.norm())) for u in rows[:SIZE]] for v in rows[SIZE:]]
-        found.append(np.array(cosines))
-    return found
+        similarities.append(np.array(cosines))
+    return similarities
 
 
-def test_each_batch_holds_its_own_images_and_their_cosines(live) -> None:
+def test_each_batch_has_its_images_and_their_cosines(live) -> None:
     explorer = make()
     assert len(explorer.batches) == len(explorer.controls["batch"].options) == 6
     drawn = {tuple(batch.numbers.tolist()) for batch in explorer.batches}
@@ -43,8 +45,8 @@ def test_each_batch_holds_its_own_images_and_their_cosines(live) -> None:
     for k, batch in enumerate(explorer.batches):
         for who, cosines in zip(("teacher", "student"), by_hand(explorer, k), strict=True):
             np.testing.assert_allclose(batch.cosine[who], cosines, atol=1e-12)
-            own = cosines[np.arange(3 * SIZE), np.arange(3 * SIZE) % SIZE]
-            assert batch.rank[who].tolist() == (cosines > own[:, None]).sum(1).tolist()
+            true_image = cosines[np.arange(3 * SIZE), np.arange(3 * SIZE) % SIZE]
+            assert batch.rank[who].tolist() == (cosines > true_image[:, None]).sum(1).tolist()
 
 
 def test_a_batch_is_on_the_picture_and_in_the_words(live, monkeypatch) -> None:
@@ -84,16 +86,18 @@ def test_pointing_at_a_row_shows_what_both_take_it_for(live) -> None:
         cosines = by_hand(explorer, k)
         assert len(spots) == 3 * SIZE
         for row, spot in enumerate(spots):
-            own, firsts = row % SIZE, [int(c[row].argmax()) for c in cosines]
+            true_image, firsts = row % SIZE, [int(c[row].argmax()) for c in cosines]
             cards = [explorer.cards[card] for card in spot.cards]
-            upright = [explorer.images[numbers[c]] for c in (own, *firsts)]
+            upright = [explorer.images[numbers[c]] for c in (true_image, *firsts)]
             assert (cards[0] == np.rot90(upright[0], row // SIZE + 1)).all()
             assert all((card == image).all() for card, image in zip(cards[1:], upright, strict=True))
-            assert spot.words.startswith(f"image {own + 1} at {90 * (row // SIZE + 1)}°: teacher ")
+            assert spot.words.startswith(f"image {true_image + 1} at {90 * (row // SIZE + 1)}°: teacher ")
             for who, first, c in zip(("teacher", "student"), firsts, cosines, strict=True):
-                place = (c[row] > c[row, own]).sum() + 1
-                told = "✓" if first == own else f"✗ image {first + 1} first, own in place {place}"
-                assert f"{who} {told}" in spot.words
+                place = (c[row] > c[row, true_image]).sum() + 1
+                spot_words = (
+                    "✓" if first == true_image else f"✗ image {first + 1} first, own in place {place}"
+                )
+                assert f"{who} {spot_words}" in spot.words
             # The place is the row's: one colour from its top to its bottom, another above and below.
             top, bottom = int(spot.top), int(spot.top + spot.height) - 1
             for x in (LEFT + 3, LEFT + STEP + 3):
@@ -101,7 +105,7 @@ def test_pointing_at_a_row_shows_what_both_take_it_for(live) -> None:
             assert spot.left == LEFT and spot.width == STEP + SIZE * explorer.maps.cell[1]
         tops = [spot.top for spot in spots]
         assert tops == sorted(tops)
-        assert all(a.top + a.height <= b.top for a, b in zip(spots, spots[1:], strict=False))
+        assert all(a.top + a.height <= b.top for a, b in itertools.pairwise(spots))
 
 
 def test_without_batches_all_images_are_one(live) -> None:
@@ -115,7 +119,7 @@ def test_without_batches_all_images_are_one(live) -> None:
 
 def test_a_page_holds_ends_and_start_of_each_control(live) -> None:
     options = page_options(make())
-    count = int(np.prod([len(found) for found in options.values()]))
+    count = int(np.prod([len(similarities) for similarities in options.values()]))
     assert 40 < count <= MOST and len(options["view"]) == 2
 
 

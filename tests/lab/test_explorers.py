@@ -150,4 +150,4 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 def test_temperatures_rise_in_even_steps_of_the_logarithm() -> None:
     steps = np.diff(np.log(TEMPERATURES))
     assert TEMPERATURES[0] == 0.5 and TEMPERATURES[-1] == 20.0 and {1.0, 4.0} < set(TEMPERATURES)
-    assert 0 < steps.min() and steps.max() < 0.25
+    assert steps.min() > 0 and steps.max() < 0.25

@@ -52,21 +52,21 @@ def cielab(rgb: np.ndarray) -> np.ndarray:
 
 
 def test_methods_read_on_white_in_grey_and_without_green_cones() -> None:
-    looks = style.METHOD_STYLES
-    colours = {name: linear(look.colour) for name, look in looks.items()}
+    chosen = style.METHOD_STYLES
+    colours = {name: linear(one_style.colour) for name, one_style in chosen.items()}
     grey = {name: cielab(rgb)[0] for name, rgb in colours.items()}  # L* depends on the luminance alone
     for name, rgb in colours.items():
         assert 1.05 / (luminance(rgb) + 0.05) >= 3, f"{name} is too pale on white"
-    for a, b in itertools.combinations(looks, 2):
+    for a, b in itertools.combinations(chosen, 2):
         assert abs(grey[a] - grey[b]) >= 10, f"{a} and {b} are one grey"
         seen = [cielab(DEUTERANOPIA @ colours[name]) for name in (a, b)]
         assert np.linalg.norm(seen[0] - seen[1]) >= 20, f"{a} and {b} are one colour to some"
-        assert looks[a].line != looks[b].line and looks[a].marker != looks[b].marker
+        assert chosen[a].line != chosen[b].line and chosen[a].marker != chosen[b].marker
     for text in (style.INK, style.QUIET):
         assert 1.05 / (luminance(linear(text)) + 0.05) >= 4.5
 
 
-def test_classes_never_share_colour_and_marker() -> None:
+def test_no_two_classes_have_one_colour_and_marker() -> None:
     pairs = [
         (style.CLASS_COLOURS[k % len(style.CLASS_COLOURS)], style.CLASS_MARKERS[k % len(style.CLASS_MARKERS)])
         for k in range(100)
@@ -74,10 +74,10 @@ def test_classes_never_share_colour_and_marker() -> None:
     assert len(set(pairs)) == 100 and len({c for c, _ in pairs[:10]}) == 10
 
 
-def test_unknown_names_get_styles_of_their_own() -> None:
-    looks = lab.styles(["sskd", "T = 1", "T = 4"])
-    assert looks["sskd"] is style.METHOD_STYLES["sskd"]
-    assert looks["T = 1"].colour != looks["T = 4"].colour and looks["T = 1"].line != looks["T = 4"].line
+def test_unknown_names_get_new_styles() -> None:
+    chosen = lab.styles(["sskd", "T = 1", "T = 4"])
+    assert chosen["sskd"] is style.METHOD_STYLES["sskd"]
+    assert chosen["T = 1"].colour != chosen["T = 4"].colour and chosen["T = 1"].line != chosen["T = 4"].line
 
 
 def histories() -> dict[str, list]:
@@ -109,15 +109,15 @@ def draw_figures() -> dict[str, Figure]:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (9, 1, 28, 28), dtype=torch.uint8, generator=generator)
     scores = torch.rand(24, 8, generator=generator)
-    own = torch.arange(24) % 8
+    true_column = torch.arange(24) % 8
     flat, labels = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 3
     return {
         "grid": lab.image_grid(images, [f"image {i}\nSneaker" for i in range(9)], columns=5),
         "views": lab.views_figure(images[0]),
         "soft": lab.soft_targets(images[0], torch.tensor([4.0, 1.0, 0.0]), CLASSES),
-        "heat": lab.similarity_heatmap(scores, own, "Teacher"),
-        "logits": lab.similarity_heatmap(scores[:, :3], own % 3),
-        "two": lab.teacher_student_heatmaps(scores, scores.flip(0), own),
+        "heat": lab.similarity_heatmap(scores, true_column, "Teacher"),
+        "logits": lab.similarity_heatmap(scores[:, :3], true_column % 3),
+        "two": lab.teacher_student_heatmaps(scores, scores.flip(0), true_column),
         "curves": lab.learning_curves(histories()),
         "bars": lab.bars_with_intervals({"kd": [71.0, 72.0, 72.5], "sskd": [75.0]}),
         "matrix": lab.matrix_heatmap([[np.nan, 2.5, 3], [1, np.nan, 4], [1, 2, 0]], CLASSES, "CKA", "a", "b"),
@@ -166,10 +166,10 @@ def test_views_turn_as_numpy_turns() -> None:
 
 def test_heatmap_blocks_count_the_right_rows() -> None:
     scores = torch.zeros(6, 2)
-    own = torch.tensor([0, 1, 0, 1, 0, 1])
-    scores[[0, 2, 3], own[[0, 2, 3]]] = 1  # 90°: first right; 180°: both; 270°: none
-    scores[[1, 4, 5], 1 - own[[1, 4, 5]]] = 1
-    titles = [axes.get_title(loc="left") for axes in lab.similarity_heatmap(scores, own).axes[:3]]
+    true_column = torch.tensor([0, 1, 0, 1, 0, 1])
+    scores[[0, 2, 3], true_column[[0, 2, 3]]] = 1  # 90°: first right; 180°: both; 270°: none
+    scores[[1, 4, 5], 1 - true_column[[1, 4, 5]]] = 1
+    titles = [axes.get_title(loc="left") for axes in lab.similarity_heatmap(scores, true_column).axes[:3]]
     assert titles == ["90°: 1 of 2 right", "180°: 2 of 2 right", "270°: 0 of 2 right"]
 
 
@@ -178,7 +178,7 @@ def test_matrix_writes_its_numbers_and_leaves_gaps(figures) -> None:
     assert numbers == ["2.5", "3.0", "1.0", "4.0", "1.0", "2.0", "0.0"]
 
 
-def test_maps_share_a_scale_and_the_last_place_stays_empty(figures) -> None:
+def test_maps_have_one_scale_and_the_last_place_stays_empty(figures) -> None:
     panels = figures["maps"].axes
     assert [panel.axison for panel in panels] == [True] * 5 + [False]
     assert len({panel.get_xlim() for panel in panels[:5]}) == 1

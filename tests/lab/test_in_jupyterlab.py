@@ -58,15 +58,15 @@ def assert_shows(explorer_cell, explorer, **state) -> None:
     browser.assert_shows(explorer_cell, explorer.describe(**state), picture(explorer.frame(**state)))
 
 
-def drag(page, explorer_cell, shares: list[float]) -> None:
+def drag(page, explorer_cell, fractions: list[float]) -> None:
     """Take the handle along these shares of the slider's way, as fast as the browser takes it."""
     explorer_cell.locator(".widget-slider").scroll_into_view_if_needed()
     way = explorer_cell.locator(".noUi-base").bounding_box()
     handle = explorer_cell.locator(".noUi-handle").bounding_box()
     page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
     page.mouse.down()
-    for share in shares:
-        page.mouse.move(way["x"] + share * way["width"], way["y"] + way["height"] / 2)
+    for fraction in fractions:
+        page.mouse.move(way["x"] + fraction * way["width"], way["y"] + way["height"] / 2)
     page.mouse.up()
 
 
@@ -78,19 +78,19 @@ def drag(page, explorer_cell, shares: list[float]) -> None:
     ],
 )
 def test_mouse_and_keys_move_picture_and_words(page, name, make, control) -> None:
-    explorer, here = make(), cell(page, name)
+    explorer, area = make(), cell(page, name)
     values = [value for _, value in explorer.controls[control].options]
-    assert_shows(here, explorer)
-    drag(page, here, [0.3, 0.6, 0.9, 1.0])
-    assert_shows(here, explorer, **{control: values[-1]})
-    here.locator(".noUi-handle").focus()
+    assert_shows(area, explorer)
+    drag(page, area, [0.3, 0.6, 0.9, 1.0])
+    assert_shows(area, explorer, **{control: values[-1]})
+    area.locator(".noUi-handle").focus()
     for back in (1, 2):
         page.keyboard.press("ArrowLeft")
-        assert_shows(here, explorer, **{control: values[-1 - back]})
+        assert_shows(area, explorer, **{control: values[-1 - back]})
     page.keyboard.press("Home")
-    assert_shows(here, explorer, **{control: values[0]})
-    here.locator("button", has_text="Reset").click()
-    assert_shows(here, explorer)
+    assert_shows(area, explorer, **{control: values[0]})
+    area.locator("button", has_text="Reset").click()
+    assert_shows(area, explorer)
 
 
 # What the browser holds, after a collection: bytes of JavaScript, nodes, and pictures whose address stands.
@@ -112,23 +112,23 @@ def held(page, tools) -> dict[str, float]:
     page.wait_for_timeout(500)
     for _ in range(2):
         tools.send("HeapProfiler.collectGarbage")
-    found = {metric["name"]: metric["value"] for metric in tools.send("Performance.getMetrics")["metrics"]}
+    metrics = {metric["name"]: metric["value"] for metric in tools.send("Performance.getMetrics")["metrics"]}
     objects, resident = ask(page, KERNEL_HOLDS)
     return {
         "kernel objects": objects,
         "kernel": resident,
-        "browser": found["JSHeapUsedSize"] / 2**20,
-        "nodes": found["Nodes"],
-        "listeners": found["JSEventListeners"],
+        "browser": metrics["JSHeapUsedSize"] / 2**20,
+        "nodes": metrics["Nodes"],
+        "listeners": metrics["JSEventListeners"],
         "pictures": page.evaluate("held.size"),
     }
 
 
 def test_a_thousand_moves_leave_nothing_behind(page, capsys) -> None:
-    here, tools = cell(page, "temperature"), page.context.new_cdp_session(page)
+    area, tools = cell(page, "temperature"), page.context.new_cdp_session(page)
     tools.send("Performance.enable")
     page.evaluate(COUNT_BLOBS)
-    handle, readings = here.locator(".noUi-handle"), []
+    handle, readings = area.locator(".noUi-handle"), []
     for moves in (200, 500, 500):
         handle.focus()
         for step in range(moves):
@@ -137,14 +137,14 @@ def test_a_thousand_moves_leave_nothing_behind(page, capsys) -> None:
                 option = int(float(handle.get_attribute("aria-valuenow")))
                 value = temperature_values()[option]
                 shown_words = re.compile(f"at temperature {value:g}\\.")
-                here.locator("[role=status]", has_text=shown_words).wait_for()
+                area.locator("[role=status]", has_text=shown_words).wait_for()
         readings.append(held(page, tools))
     # JupyterLab makes some parts once, at some time of its own: they come in one stretch, a leak in both.
     stretches = [{name: b[name] - a[name] for name in a} for a, b in pairwise(readings)]
     grown = {name: min(stretch[name] for stretch in stretches) for name in readings[0]}
     with capsys.disabled():
-        told = ", ".join(f"{n} {stretches[0][n]:+.1f} and {stretches[1][n]:+.1f}" for n in grown)
-        print(f"\ntwice 500 moves more, {page.evaluate('made')} pictures in all: {told}")
+        changes = ", ".join(f"{n} {stretches[0][n]:+.1f} and {stretches[1][n]:+.1f}" for n in grown)
+        print(f"\ntwice 500 moves more, {page.evaluate('made')} pictures in all: {changes}")
     assert page.evaluate("made") >= 60
     most = {"kernel objects": 300, "kernel": 12, "browser": 4, "nodes": 100, "listeners": 50, "pictures": 2}
     assert {name: amount for name, amount in grown.items() if amount > most[name]} == {}
@@ -159,18 +159,18 @@ def temperature_values() -> list[float]:
 @pytest.mark.parametrize("name", ["temperature", "selection"])
 def test_at_200_percent_everything_is_reached_and_read(page, name) -> None:
     """A window of half the size has the layout of a window at 200 %."""
-    here = cell(page, name).locator(".jp-OutputArea-output")
+    area = cell(page, name).locator(".jp-OutputArea-output")
     size = page.viewport_size
     page.set_viewport_size({side: length // 2 for side, length in size.items()})
     try:
         page.wait_for_timeout(300)
-        assert overflowing(here) == []
-        controls = here.locator(CONTROLS)
+        assert overflowing(area) == []
+        controls = area.locator(CONTROLS)
         for number in range(controls.count()):
             controls.nth(number).scroll_into_view_if_needed()
             place = controls.nth(number).bounding_box()
             assert place["x"] >= 0 and place["x"] + place["width"] <= size["width"] // 2
-        words = here.locator("[role=status]")
+        words = area.locator("[role=status]")
         assert float(words.evaluate("p => parseFloat(getComputedStyle(p).fontSize)")) >= 12
     finally:
         page.set_viewport_size(size)
@@ -178,20 +178,20 @@ def test_at_200_percent_everything_is_reached_and_read(page, name) -> None:
 
 @pytest.mark.parametrize("name", ["temperature", "selection"])
 def test_tab_reaches_every_control_in_order(page, name) -> None:
-    here = cell(page, name).locator(".jp-OutputArea-output")
-    count = here.locator(CONTROLS).count()
-    assert count >= 2 and tab_through(page, here)[:count] == list(range(count))
+    area = cell(page, name).locator(".jp-OutputArea-output")
+    count = area.locator(CONTROLS).count()
+    assert count >= 2 and tab_through(page, area)[:count] == list(range(count))
 
 
 def test_arrows_move_a_list_and_not_the_cells(page) -> None:
     """JupyterLab would take the arrow keys from a list, to move between cells."""
-    explorer, here = temperature_explorer(), cell(page, "temperature")
-    here.locator("button", has_text="Reset").click()
-    assert_shows(here, explorer)
-    here.locator("select").focus()
+    explorer, area = temperature_explorer(), cell(page, "temperature")
+    area.locator("button", has_text="Reset").click()
+    assert_shows(area, explorer)
+    area.locator("select").focus()
     for key, image in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1), ("End", 5), ("Home", 0)):
         page.keyboard.press(key)
-        assert_shows(here, explorer, image=image)
+        assert_shows(area, explorer, image=image)
 
 
 def sliders(explorer) -> list:
@@ -203,17 +203,17 @@ def test_a_screen_reader_finds_names_and_values(page) -> None:
     for name, explorer in zip(("temperature", "selection"), explorers, strict=True):
         cell(page, name).locator("button", has_text="Reset").click()
         assert_shows(cell(page, name), explorer)
-    found = named(page)
+    metrics = named(page)
     for explorer in explorers:
         for control in explorer.controls.values():
-            assert ("slider" if control.slider else "combobox", control.label) in found
+            assert ("slider" if control.slider else "combobox", control.label) in metrics
     for name, explorer in zip(("temperature", "selection"), explorers, strict=True):
-        here = cell(page, name)
-        for slider, control in zip(here.locator("[role=slider]").all(), sliders(explorer), strict=True):
+        area = cell(page, name)
+        for slider, control in zip(area.locator("[role=slider]").all(), sliders(explorer), strict=True):
             text = {value: text for text, value in control.options}[control.start]
             assert slider.get_attribute("aria-valuetext") == text
-        assert here.locator("img.widget-image").get_attribute("alt") == explorer.describe()
-        assert here.get_by_role("status").inner_text() == explorer.describe()
+        assert area.locator("img.widget-image").get_attribute("alt") == explorer.describe()
+        assert area.get_by_role("status").inner_text() == explorer.describe()
 
 
 # Text and ground as the browser has computed them: the first ground behind the text that is not transparent.
@@ -235,25 +235,25 @@ def test_words_and_controls_are_read_in_both_themes(page, dark) -> None:
     theme(page, dark)
     try:
         for name in ("temperature", "selection"):
-            here = cell(page, name).locator(".jp-OutputArea-output")
-            for part in here.locator(READ).all():
+            area = cell(page, name).locator(".jp-OutputArea-output")
+            for part in area.locator(READ).all():
                 ink, ground = part.evaluate(COLOURS)
                 assert contrast(ink, ground) >= 4.5, (part.inner_text()[:30], ink, ground)
-            edge, _ = here.locator(".noUi-handle").evaluate(COLOURS.replace('"color"', EDGE))
-            _, ground = here.locator(".slider-container").evaluate(COLOURS)
+            edge, _ = area.locator(".noUi-handle").evaluate(COLOURS.replace('"color"', EDGE))
+            _, ground = area.locator(".slider-container").evaluate(COLOURS)
             assert contrast(edge, ground) >= 3, ("a slider's handle", edge, ground)
     finally:
         theme(page, dark=False)
 
 
 def test_running_a_cell_again_leaves_one_explorer(page) -> None:
-    explorer, here = temperature_explorer(), cell(page, "temperature")
-    here.locator(".noUi-handle").focus()
+    explorer, area = temperature_explorer(), cell(page, "temperature")
+    area.locator(".noUi-handle").focus()
     page.keyboard.press("End")
-    assert_shows(here, explorer, temperature=20.0)
+    assert_shows(area, explorer, temperature=20.0)
     for _ in range(2):
-        here.locator(".cm-content").click()
+        area.locator(".cm-content").click()
         page.keyboard.press("Control+Enter")
-        assert_shows(here, explorer)
+        assert_shows(area, explorer)
     assert page.locator(".jp-Notebook [role=status]").count() == 2  # one of each
-    assert here.locator("img.widget-image").count() == here.locator(".widget-slider").count() == 1
+    assert area.locator("img.widget-image").count() == area.locator(".widget-slider").count() == 1

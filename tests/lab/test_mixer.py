@@ -1,4 +1,4 @@
-"""The term mixer on made-up recordings: the gain from a term, its part of the loss, presets, and all zeros."""
+"""The term mixer on made-up recordings: gains, parts of the loss, presets, and all zeros."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def accuracy_by_hand(recording: Recording, mix: tuple, at: int) -> list[float]:
     ]
 
 
-@pytest.mark.parametrize("place, label", list(enumerate(["L_ce", "L_kd", "L_T", "L_ss"])))
+@pytest.mark.parametrize(("place", "label"), list(enumerate(["L_ce", "L_kd", "L_T", "L_ss"])))
 def test_what_a_term_adds_is_the_paired_difference(mixer: Mixer, place: int, label: str) -> None:
     rest = tuple(0.0 if i == place else weight for i, weight in enumerate(USUAL))
     pairs = zip(*(accuracy_by_hand(mixer.recording, mix, 2) for mix in (USUAL, rest)), strict=True)
@@ -75,7 +75,7 @@ def test_a_preset_overrides_the_sliders(mixer: Mixer) -> None:
     assert [value for _, value in mixer.controls["ss"].options] == [0.0, 10.0]  # those of the grid alone
 
 
-def test_a_preset_with_another_share_of_rows_is_not_taken_apart(mixer: Mixer) -> None:
+def test_a_preset_with_another_ratio_of_rows_is_not_taken_apart(mixer: Mixer) -> None:
     """arxiv keeps 75 % for L_T, so its mix without L_ss differs in two things from the one recorded."""
     assert "L_ss was not recorded switched off" in mixer.describe(preset="arxiv")
 
@@ -101,7 +101,7 @@ def test_a_live_run_of_a_preset_takes_its_whole_recipe(live, monkeypatch) -> Non
     explorer = explore_mix(mixed_recording(epochs=(0, 1)))
     explorer.live.controls["preset"].value = "arxiv"
     explorer.live.buttons["Train this mix"].click()
-    explorer.rerun.thread.join(120)
+    explorer.rerun.thread.join(600)
     local = explorer.rerun.runs[ARXIV]
     assert local.state == "done" and local.recipe == PRESETS["arxiv"] and local.labels == 20
     np.testing.assert_array_equal(explorer.your_curve.line.get_ydata(), local.accuracy)

@@ -35,11 +35,11 @@ def test_a_page_holds_the_pictures_and_words_of_every_state(name, explorers):
     for number in range(0, len(states), 7):
         state = {key: value for key, (_, value) in zip(options, states[number], strict=True)}
         assert data["words"][number] == explorer.describe(**state)
-        found = picture(base64.b64decode(data["frames"][number])).astype(int)
+        parts = picture(base64.b64decode(data["frames"][number])).astype(int)
         exact = picture(explorer.frame(**state)).astype(int)
         # The same drawing in few colours: only photographs (here of coloured noise, the worst case) differ.
-        assert found.shape == exact.shape
-        assert np.median(np.abs(found - exact)) == 0 and np.abs(found - exact).mean() < 6
+        assert parts.shape == exact.shape
+        assert np.median(np.abs(parts - exact)) == 0 and np.abs(parts - exact).mean() < 6
     (image,) = [attributes for tag, attributes in reader.tags if tag == "img"]
     assert image["alt"] == explorer.describe()
     assert not any("http" in str(value) for _, attributes in reader.tags for value in attributes.values())

@@ -55,15 +55,15 @@ def test_a_place_pointed_at_shows_its_words_and_its_card(page) -> None:
     assert place["x"] - box["x"] == pytest.approx(10 * scale, abs=1.5)
     assert place["y"] - box["y"] == pytest.approx(10 * scale, abs=1.5)
     assert place["width"] == pytest.approx(50 * scale, abs=1.5)
-    told = spot.locator("b")
-    assert not told.is_visible()
+    bubble = spot.locator("b")
+    assert not bubble.is_visible()
     page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
-    told.wait_for(state="visible")
-    assert told.inner_text().strip() == "1 & more"
-    card = told.locator("s").evaluate("s => getComputedStyle(s).backgroundImage")
+    bubble.wait_for(state="visible")
+    assert bubble.inner_text().strip() == "1 & more"
+    card = bubble.locator("s").evaluate("s => getComputedStyle(s).backgroundImage")
     assert card.startswith('url("data:image/png;base64,')
     page.mouse.move(place["x"] + place["width"] + 60 * scale, place["y"] + 80 * scale)
-    told.wait_for(state="hidden")
+    bubble.wait_for(state="hidden")
 
 
 @pytest.mark.parametrize("page", ["live"], indirect=True)

@@ -72,16 +72,16 @@ class Places(HTMLParser):
 
 
 def test_spots_lie_where_the_picture_has_them_and_say_their_words() -> None:
-    found = Places(layer("m", Numbers().spots(number=3), 200, 100))
-    assert found.places == [
+    parsed = Places(layer("m", Numbers().spots(number=3), 200, 100))
+    assert parsed.places == [
         {"left": 5, "top": 10, "width": 25, "height": 50},
         {"left": 75, "top": 60, "width": 5, "height": 10},
     ]
-    assert found.texts == ["3 & more", "right"]
+    assert parsed.texts == ["3 & more", "right"]
     assert layer("m", [], 200, 100) == ""
 
 
-def test_a_card_is_found_on_the_sheet_at_its_place() -> None:
+def test_a_card_is_on_the_sheet_at_its_place() -> None:
     cards = np.random.default_rng(0).integers(0, 256, (COLUMNS + 3, 2, 2, 3), dtype=np.uint8)
     url = re.search(r"base64,([^)]+)\)", sheet_css("m", cards))[1]
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(url))))
@@ -132,22 +132,22 @@ def test_a_page_without_widgets_gets_a_picture_and_the_reason(live) -> None:
     view = bundle["application/vnd.jupyter.widget-view+json"]
     assert view["model_id"] == explorer.live.box.model_id
     page = bundle["text/html"]
-    found = picture(base64.b64decode(re.search(r'base64,([^"]+)"', page)[1]))
-    assert (found == picture(explorer.frame())).all()
+    parsed = picture(base64.b64decode(re.search(r'base64,([^"]+)"', page)[1]))
+    assert (parsed == picture(explorer.frame())).all()
     assert 'alt="The number is 1."' in page and "because the page has no widgets" in page
-    assert bundle["text/plain"].startswith("The number is 1. This picture stands still")
+    assert bundle["text/plain"].startswith("The number is 1. This picture does not move")
 
 
-def test_two_threads_that_draw_get_each_its_own_picture() -> None:
+def test_two_threads_that_draw_get_each_the_right_picture() -> None:
     explorer, values = temperature_explorer(), (0.5, 20.0)
-    expected, found = {value: explorer.frame(temperature=value) for value in values}, {}
+    expected, parsed = {value: explorer.frame(temperature=value) for value in values}, {}
 
     def draw(value: float) -> None:
-        found[value] = {explorer.frame(temperature=value) for _ in range(20)}
+        parsed[value] = {explorer.frame(temperature=value) for _ in range(20)}
 
     threads = [threading.Thread(target=draw, args=(value,)) for value in values]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == {value: {expected[value]} for value in values}
+    assert parsed == {value: {expected[value]} for value in values}

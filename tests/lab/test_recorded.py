@@ -34,21 +34,23 @@ def results(tmp_path, monkeypatch) -> Path:
 def test_methods_and_seeds_come_in_order_and_terms_only_where_they_are(results) -> None:
     runs = [["fashion", "test", 10, method, seed] for method in ("sskd", "kd") for seed in (2, 0, 1)]
     write(results, *runs, ["fashion", "validation", 10, "ce", 0], ["cifar10", "test", 10, "ce", 0])
-    found = lab.recorded("fashion", 10)
-    assert list(found) == ["kd", "sskd"]
-    assert [history[-1]["test_accuracy"] for history in found["sskd"]] == [60, 61, 62]
-    assert found["kd"][0] == [
+    by_method = lab.recorded("fashion", 10)
+    assert list(by_method) == ["kd", "sskd"]
+    assert [history[-1]["test_accuracy"] for history in by_method["sskd"]] == [60, 61, 62]
+    assert by_method["kd"][0] == [
         {"epoch": 5, "test_accuracy": 50, "kd": 2.0},
         {"epoch": 10, "test_accuracy": 60, "kd": 1.0},
     ]
-    assert found["sskd"][0][1]["ss"] == 0.1
+    assert by_method["sskd"][0][1]["ss"] == 0.1
     assert list(lab.recorded("fashion", 10, "validation")) == ["ce"]
 
 
 def test_only_seeds_that_all_methods_have_are_compared(results) -> None:
     write(results, *(["fashion", "test", 10, "kd", s] for s in (0, 1, 2)), ["fashion", "test", 10, "sskd", 1])
-    found = lab.recorded("fashion", 10)
-    accuracies = {name: [history[-1]["test_accuracy"] for history in runs] for name, runs in found.items()}
+    by_method = lab.recorded("fashion", 10)
+    accuracies = {
+        name: [history[-1]["test_accuracy"] for history in runs] for name, runs in by_method.items()
+    }
     assert accuracies == {"kd": [61], "sskd": [61]}
 
 
@@ -71,9 +73,9 @@ def test_the_kit_records_at_least_five_seeds_of_each_method_to_the_last_epoch(se
         for record in map(json.loads, module.RESULTS.read_text().splitlines())
         if record["key"][:3] == [setting, "test", 240]
     }
-    found = lab.recorded(setting, 240)
-    assert list(found) == ["ce", "kd", "kd+rotations", "sskd"]
-    for method, histories in found.items():
+    by_method = lab.recorded(setting, 240)
+    assert list(by_method) == ["ce", "kd", "kd+rotations", "sskd"]
+    for method, histories in by_method.items():
         assert len(histories) >= 5
         for seed, history in enumerate(histories):
             assert history[-1]["epoch"] == 240

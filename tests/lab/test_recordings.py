@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -138,7 +139,7 @@ def test_what_is_recorded_is_what_a_lone_training_does(parts):
         np.testing.assert_array_equal(group["outputs"][row, -1], logits[list(SMALL["SHOWN"])])
         assert group["accuracy"][row, -1] == 100 * (logits.argmax(1) == truth).mean()
         first_of_class = [[i for i in range(32) if truth[i] == k][:3] for k in range(4)]
-        kept = sorted(sum(first_of_class, []))
+        kept = sorted(itertools.chain(*first_of_class))
         np.testing.assert_array_equal(
             group["features"][row, -1], output.features.numpy()[kept].astype(np.float16)
         )
@@ -194,7 +195,7 @@ def test_packed_runs_come_back(parts, packed):
     for name in ("grid", "mix"):
         recording = load_recording(name, packed)
         assert recording.card["left_out"] == [] and recording.epochs.tolist() == [0, 2, 4]
-        rows = {json.dumps(settings): (file, row) for settings, file, row in make.found(parts)}
+        rows = {json.dumps(settings): (file, row) for settings, file, row in make.complete_runs(parts)}
         assert len(recording.settings) == len(rows) - len(
             load_recording("mix" if name == "grid" else "grid", packed).settings
         )
@@ -222,12 +223,12 @@ def test_packed_runs_come_back(parts, packed):
 def test_the_plane_turns_and_scales_but_never_bends():
     """A student whose features are the teacher's, turned, halved and shifted, lies on them."""
     random = np.random.default_rng(0)
-    taught = random.normal(size=(30, 6)) * [5, 3, 1, 0.1, 0.1, 0.1]
-    target = packing.own_plane(taught)
-    centred = taught - taught.mean(0)
+    teacher_output = random.normal(size=(30, 6)) * [5, 3, 1, 0.1, 0.1, 0.1]
+    target = packing.student_plane(teacher_output)
+    centred = teacher_output - teacher_output.mean(0)
     np.testing.assert_allclose(target.var(0), np.sort(np.linalg.eigvalsh(centred.T @ centred / 30))[:-3:-1])
     turn = np.linalg.qr(random.normal(size=(6, 6)))[0]
-    last = 0.5 * taught @ turn + 7
+    last = 0.5 * teacher_output @ turn + 7
     places = packing.in_plane(np.stack([2 * last, last + 1, last]), target)
     np.testing.assert_allclose(places[2], target, atol=1e-9)
     np.testing.assert_allclose(places[0] - places[0].mean(0), 2 * target, atol=1e-9)  # the same map

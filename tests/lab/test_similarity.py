@@ -26,15 +26,15 @@ ROWS = 3 * IMAGES
 
 def softened_by_hand(projection: torch.Tensor, temperature: float) -> list[list[float]]:
     """Rows softmax(cosine / τ) of the rotated views, by plain loops."""
-    z, found = projection.tolist(), []
+    z, softened_rows = projection.tolist(), []
     for view in z[IMAGES:]:
         cosines = [
             sum(a * b for a, b in zip(view, image, strict=True)) / (math.hypot(*view) * math.hypot(*image))
             for image in z[:IMAGES]
         ]
         grown = [math.exp(c / temperature) for c in cosines]
-        found.append([g / sum(grown) for g in grown])
-    return found
+        softened_rows.append([g / sum(grown) for g in grown])
+    return softened_rows
 
 
 def by_hand(temperature: float) -> list[list[list[float]]]:
@@ -48,15 +48,15 @@ def test_words_say_what_plain_loops_say(live) -> None:
     for temperature in (0.1, 0.5, 2.0):
         matrices = by_hand(temperature)
         for _, row in explorer.controls["row"].options:
-            words, own = explorer.describe(row=row, temperature=temperature), row % IMAGES
-            assert f"image {own + 1} at {90 * (row // IMAGES + 1)}°, row {row + 1} of {ROWS}" in words
+            words, true_image = explorer.describe(row=row, temperature=temperature), row % IMAGES
+            assert f"image {true_image + 1} at {90 * (row // IMAGES + 1)}°, row {row + 1} of {ROWS}" in words
             for who, p in zip(("Teacher", "Student"), (m[row] for m in matrices), strict=True):
                 order = sorted(range(IMAGES), key=lambda k: -p[k])
-                place = order.index(own) + 1
+                place = order.index(true_image) + 1
                 verdicts.add((who, place == 1))
-                wrong = f"wrong, own image in place {place} with {said(p[own])}"
-                names = ["its own image" if k == own else f"image {k + 1}" for k in order]
-                first = ", ".join(f"{names[i]} {said(p[order[i]])}" for i in range(4))
+                wrong = f"wrong, own image in place {place} with {percent(p[true_image])}"
+                names = ["its own image" if k == true_image else f"image {k + 1}" for k in order]
+                first = ", ".join(f"{names[i]} {percent(p[order[i]])}" for i in range(4))
                 assert f"{who}: {'right' if place == 1 else wrong}; it ranks first {first}." in words
             teacher, student = (m[row] for m in matrices)
             kl = sum(a * math.log(a / b) for a, b in zip(teacher, student, strict=True))
@@ -66,7 +66,7 @@ def test_words_say_what_plain_loops_say(live) -> None:
     assert len(verdicts) == 4  # each of them was seen right and wrong
 
 
-def said(p: float) -> str:
+def percent(p: float) -> str:
     return f"{100 * p:.1f} %" if p >= 0.0005 else "< 0.1 %"
 
 
@@ -86,7 +86,7 @@ def test_each_cell_of_the_maps_has_the_colour_of_its_value(live, view) -> None:
                 y = TOP + int(np.median(np.flatnonzero(lines == r)))
                 xs = [LEFT + STEP * i + int(explorer.maps.cell[1] * (k + 0.5)) for k in range(IMAGES)]
                 assert np.abs(pixels[y, xs] - colours[r]).max() <= 4, (row, r)
-    ends = f"up to {said(top)}" if view == "student" else f"within ± {100 * reach:.1f} points"
+    ends = f"up to {percent(top)}" if view == "student" else f"within ± {100 * reach:.1f} points"
     assert explorer.describe(temperature=0.25, view=view).endswith(f"{ends}.")
 
 
@@ -100,25 +100,27 @@ def test_marks_stand_in_line_exactly_where_the_row_is_right(live) -> None:
             assert columns == pytest.approx([row % IMAGES, int(np.argmax(p[row]))])
 
 
-def test_the_ranked_images_are_framed_where_their_own_is(live) -> None:
+def test_the_ranked_images_are_framed_at_the_right_one(live) -> None:
     explorer = make()
     for _, row in explorer.controls["row"].options:
         explorer.frame(row=row, temperature=1.0)
-        own = row % IMAGES
-        assert (explorer.places[0].image == np.rot90(explorer.images[own], row // IMAGES + 1)).all()
-        assert (explorer.places[1].image == explorer.images[own]).all()
+        true_image = row % IMAGES
+        assert (explorer.places[0].image == np.rot90(explorer.images[true_image], row // IMAGES + 1)).all()
+        assert (explorer.places[1].image == explorer.images[true_image]).all()
         for who, matrix in zip(("teacher", "student"), by_hand(1.0), strict=True):
             order = sorted(range(IMAGES), key=lambda k: -matrix[row][k])
             shown = explorer.ranked[who]
             for photo, column in zip(shown, order, strict=False):
                 assert (photo.image == explorer.images[column]).all()
             solid, dashed = explorer.frames[who]
-            assert solid.get_visible() == (own in order[:4]) and dashed.get_visible() == (order[0] != own)
+            assert solid.get_visible() == (true_image in order[:4]) and dashed.get_visible() == (
+                order[0] != true_image
+            )
             if solid.get_visible():
-                assert solid.get_x() + 4 == shown[order.index(own)].left
+                assert solid.get_x() + 4 == shown[order.index(true_image)].left
             if dashed.get_visible():
                 assert dashed.get_x() + 4 == shown[0].left
-            assert ("✓" if order[0] == own else "✗") in explorer.verdicts[who].text
+            assert ("✓" if order[0] == true_image else "✗") in explorer.verdicts[who].text
 
 
 def test_equal_networks_differ_nowhere(live) -> None:

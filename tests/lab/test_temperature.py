@@ -92,9 +92,9 @@ def test_choices_that_cannot_be_made_are_refused() -> None:
     images, z = torch.zeros(3, 1, 28, 28, dtype=torch.uint8), torch.zeros(3, 10)
     labels = torch.tensor([0, 0, 1])
     for per_class in (0, 2):
-        with pytest.raises(ValueError, match=f"per_class is {per_class}, but of class ") as told:
+        with pytest.raises(ValueError, match=f"per_class is {per_class}, but of class ") as refusal:
             explore_temperature(images, z, classes=CLASSES, labels=labels, per_class=per_class)
-    assert "of class B there are 1 images" in str(told.value)
+    assert "of class B there are 1 images" in str(refusal.value)
     with pytest.raises(ValueError, match="per_class= .* needs labels="):
         explore_temperature(images, z, classes=CLASSES, per_class=1)
     with pytest.raises(ValueError, match="teacher_logits names no network"):

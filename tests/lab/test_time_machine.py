@@ -44,16 +44,16 @@ def test_accuracy_is_mean_range_and_place_by_a_plain_loop() -> None:
     assert f"{mean:.1f} % right (mean of 3 seeds, {min(values):.1f} to {max(values):.1f})" in words
     np.testing.assert_allclose(explorer.curve.line.get_ydata()[1], mean, rtol=1e-6)
     others = []
-    for temperature, share in itertools.product((1.0, 4.0), (0.0, 0.5, 1.0)):
-        if (temperature, share) != (4.0, 0.5):
-            found = runs_by_hand(recording, temperature=temperature, keep_wrong=share, labels=20)
-            others.append(sum(float(recording.accuracy[run, 1]) for run in found) / len(found))
+    for temperature, ratio in itertools.product((1.0, 4.0), (0.0, 0.5, 1.0)):
+        if (temperature, ratio) != (4.0, 0.5):
+            same = runs_by_hand(recording, temperature=temperature, keep_wrong=ratio, labels=20)
+            others.append(sum(float(recording.accuracy[run, 1]) for run in same) / len(same))
     place = 1 + sum(other > mean for other in others)
     assert f"place {place} of 6 settings" in words
     assert f"(the others: {min(others):.1f} to {max(others):.1f} %)" in words
 
 
-def test_one_seed_shows_its_own_run_and_terms() -> None:
+def test_one_seed_shows_one_run_and_its_terms() -> None:
     recording = made_recording()
     explorer = TimeMachine(recording, "test")
     (run,) = runs_by_hand(recording, **POINT, seed=2)
@@ -116,7 +116,7 @@ def test_every_control_changes_picture_and_words(live) -> None:
         assert widgets.words.value != before[1], name
 
 
-def test_what_was_not_recorded_is_said() -> None:
+def test_a_missing_record_is_named() -> None:
     whole = made_recording()
     gone = runs_by_hand(whole, **POINT)
     without_one, without_all = (
@@ -139,7 +139,7 @@ def press(explorer: TimeMachine, name: str) -> None:
     explorer.live.buttons[name].click()
 
 
-def test_training_here_lies_over_the_recording(live) -> None:
+def test_a_training_here_is_drawn_over_the_recording(live) -> None:
     explorer = explore_time_machine(made_recording())
     for name, value in {**POINT, "seed": 1}.items():
         explorer.live.controls[name].value = value
@@ -147,7 +147,7 @@ def test_training_here_lies_over_the_recording(live) -> None:
     press(explorer, "Train this very point")  # too early
     assert "A training is running already" in explorer.describe(**explorer.live.values())
     first = explorer.rerun.thread
-    first.join(120)
+    first.join(600)
     local = explorer.rerun.runs[4.0, 0.5, 20, 1]
     assert (local.state, local.labels, local.seed) == ("done", 20, 1) and np.isfinite(local.accuracy).all()
     assert local.recipe.kd_temperature == local.recipe.tf_temperature == 4
@@ -169,7 +169,7 @@ def test_training_here_lies_over_the_recording(live) -> None:
     for name, value in {**POINT, "seed": 1}.items():
         again.live.controls[name].value = value
     press(again, "Train this very point")
-    again.rerun.thread.join(120)
+    again.rerun.thread.join(600)
     assert "So far they agree at every epoch measured" in again.live.words.value
 
 
@@ -179,12 +179,12 @@ def test_stopping_and_running_the_cell_again_end_a_training(live) -> None:
     assert "No training is running." in explorer.live.words.value
     press(explorer, "Train this very point")
     press(explorer, "Stop training")
-    explorer.rerun.thread.join(60)
+    explorer.rerun.thread.join(600)
     assert not explorer.rerun.busy and "Your training (seed 0) was stopped" in explorer.live.words.value
     press(explorer, "Train this very point")
     training = explorer.rerun.thread
     explore_time_machine(explorer.recording)
-    training.join(60)
+    training.join(600)
     assert not training.is_alive()
 
 
@@ -192,5 +192,5 @@ def test_an_error_of_the_training_is_shown(live, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(rerun, "weights_folder", lambda dataset: tmp_path)  # without a teacher
     explorer = explore_time_machine(made_recording())
     press(explorer, "Train this very point")
-    explorer.rerun.thread.join(60)
+    explorer.rerun.thread.join(600)
     assert "Your training ended with an error: FileNotFoundError" in explorer.live.words.value

@@ -28,7 +28,7 @@ def cosine(a, b) -> float:
     return sum(x * y for x, y in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
 
 
-def said(x: float) -> str:
+def signed(x: float) -> str:
     return f"{x:.2f}".replace("-", "−")
 
 
@@ -37,13 +37,13 @@ def sentence(projections: torch.Tensor, image: int, turns: int) -> str:
     row = projections[turns * BATCH + image]
     cosines = [cosine(row, upright) for upright in projections[:BATCH]]
     ahead = sum(c > cosines[image] for c in cosines)
-    start = f"{90 * turns}°: cosine {said(cosines[image])} with its upright view, "
+    start = f"{90 * turns}°: cosine {signed(cosines[image])} with its upright view, "
     if not ahead:
-        return start + "right, no other image is more alike."
+        return start + "right, no other image is more similar."
     best = cosines.index(max(cosines))
     return start + (
-        f"wrong, {ahead} of the 5 others more alike, most of all image {best + 1}, {NAMES[best]} "
-        f"({said(cosines[best])})."
+        f"wrong, {ahead} of the 5 others more similar, most of all image {best + 1}, {NAMES[best]} "
+        f"({signed(cosines[best])})."
     )
 
 
@@ -83,11 +83,11 @@ def test_the_picture_holds_the_views_that_numpy_cuts(live) -> None:
         framed = framed_by_hand(given["images"][image], bool(flip[image]))
         for turns, (top, left) in enumerate(corner[image].tolist()):
             view = np.rot90(framed[top : top + SIDE, left : left + SIDE], turns)
-            found = sampled(drawn, FIRST + turns * PITCH, *VIEWS, SIDE)
-            np.testing.assert_array_equal(found, view)
-        found = sampled(drawn, *FRAMED, SIDE + 8)
+            sample = sampled(drawn, FIRST + turns * PITCH, *VIEWS, SIDE)
+            np.testing.assert_array_equal(sample, view)
+        sample = sampled(drawn, *FRAMED, SIDE + 8)
         inside = slice(11, 17)  # away from every outline and angle
-        np.testing.assert_allclose(found[inside, inside], framed[inside, inside], atol=2)
+        np.testing.assert_allclose(sample[inside, inside], framed[inside, inside], atol=2)
 
 
 def test_windows_are_outlined_where_the_draw_puts_them(live) -> None:
@@ -167,9 +167,9 @@ def test_a_page_without_a_kernel_holds_every_state(static) -> None:
     assert page["words"] == [shown.describe(**state) for state in states]
     assert len(page["frames"]) == len(states) == 12 <= MOST
     for number in (0, 5, 11):
-        found = picture(base64.b64decode(page["frames"][number]))
+        sample = picture(base64.b64decode(page["frames"][number]))
         exact = picture(shown.frame(**states[number]))
-        assert np.median(np.abs(found - exact)) == 0 and np.abs(found - exact).mean() < 10
+        assert np.median(np.abs(sample - exact)) == 0 and np.abs(sample - exact).mean() < 10
 
 
 def test_project_draws_shows_the_network_the_views_of_each_draw() -> None:
@@ -182,7 +182,7 @@ def test_project_draws_shows_the_network_the_views_of_each_draw() -> None:
     assert network.training and not projections.requires_grad
     assert not draws[0].flip.any() and (draws[0].corner == 4).all()
     network.eval()
-    for found, (flip, corner) in zip(projections, draws, strict=True):
+    for sample, (flip, corner) in zip(projections, draws, strict=True):
         rows = []
         for turns, i in itertools.product(range(4), range(BATCH)):
             top, left = corner[i, turns].tolist()
@@ -190,7 +190,7 @@ def test_project_draws_shows_the_network_the_views_of_each_draw() -> None:
             rows.append(torch.from_numpy(np.rot90(window, turns).transpose(2, 0, 1).copy()))
         with torch.no_grad():
             expected = network(torch.stack(rows).float() / 255).projection
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(sample, expected)
     again, _ = project_draws(network, images, count=3, seed=5)
     torch.testing.assert_close(again, projections)
     network.head = None
@@ -204,12 +204,12 @@ def test_a_chosen_image_and_a_batch_of_one(live) -> None:
     assert shown.describe().startswith("Image 6, draw 1 of 3")
     given = data()
     one = explore_views(given["images"][:1], torch.randn(1, 4, 3), draws=[centre(1)])
-    assert one.describe().count("right, no other image is more alike") == 3
+    assert one.describe().count("right, no other image is more similar") == 3
     assert picture(one.frame()).shape == (500, 940, 3)
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "refusal"),
     [
         ({"images": torch.zeros(6, 3, 20, 20)}, r"uint8 images .* float32 \[6, 3, 20, 20\]"),
         (
@@ -217,7 +217,7 @@ def test_a_chosen_image_and_a_batch_of_one(live) -> None:
             "needs square images, but these are 20 x 24",
         ),
         ({"projections": torch.zeros(3, 18, 5)}, r"6 images in 3 draws .* \[3, 24, D\], not \[3, 18, 5\]"),
-        ({"projections": torch.full((3, 24, 5), math.nan)}, "projections hold nan or inf"),
+        ({"projections": torch.full((3, 24, 5), math.nan)}, "projections contain nan or inf"),
         ({"draws": []}, r"6 images in 0 draws \(one at least\)"),
         ({"draws": [centre(5)] * 3}, r"draws\[0\] needs flip \[6\] .* has \[5\] and \[5, 4, 2\]"),
         ({"draws": [centre(6, slack=20)] * 3}, r"in 0 to 8, .* with numbers outside"),
@@ -225,6 +225,6 @@ def test_a_chosen_image_and_a_batch_of_one(live) -> None:
         ({"names": ["one"]}, "6 images need as many names, but there are 1"),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(changed, told) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_shapes_that_do_not_fit_are_refused(changed, refusal) -> None:
+    with pytest.raises(ValueError, match=refusal):
         explorer(**changed)

@@ -129,6 +129,18 @@ def test_students_of_different_methods_in_one_training_end_as_if_alone(images):
     assert all(same(state, run.network.state_dict()) for state, run in zip(alone, runs, strict=True))
 
 
+def test_students_with_one_method_object_train_layers_of_their_own(images):
+    def train(method, *seeds):
+        students = [create_network("resnet8", images, seed=seed) for seed in seeds]
+        return distill(students, networks(images)[1], images, method=method, **PLAIN)
+
+    method = create_method("vid")
+    together, alone = train(method, 0, 1), [*train("vid", 0), *train("vid", 1)]
+    for run, lone in zip(together, alone, strict=True):
+        assert same(run.network.state_dict(), lone.network.state_dict())
+    assert not list(method.parameters())  # the caller's object stays as it was
+
+
 def test_one_pass_of_the_teacher_serves_all_that_need_the_same(images):
     """Two steps: in each one pass for labels, logits and maps, one for maps before the ReLU."""
     teacher, passes = networks(images)[1], []

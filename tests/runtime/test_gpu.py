@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import torch
 from helpers.views import explain_batch, random_images
 
+from sskd_lib.data.batch import Batch
 from sskd_lib.data.images import ImageSet
 from sskd_lib.data.views import four_views, one_view
 from sskd_lib.evaluation import predict
@@ -29,10 +29,9 @@ from sskd_lib.models.network import Network, Output
 from sskd_lib.recipes import PRESETS, Schedule
 from sskd_lib.runtime.cuda_graph import GraphedStep
 from sskd_lib.runtime.device import Runtime, choose_runtime
-from sskd_lib.training.loader import Batch, Feed
-from sskd_lib.training.loop import Step
-from sskd_lib.training.records import Run, TrainingError
-from sskd_lib.training.train import create_network, distill, train_head
+from sskd_lib.training import create_network, distill, loop, train_head
+from sskd_lib.training.loader import ViewLoader
+from sskd_lib.training.state import Run, TrainingError
 
 pytestmark = pytest.mark.gpu
 DEVICE = "cuda"
@@ -63,15 +62,15 @@ def networks(data: ImageSet) -> tuple[Network, Network]:
     return student, create_network("wrn_16_2", data, projection=True, seed=1)
 
 
-def train(job: str, data: ImageSet, runtime: Runtime, epochs: int, **more: Any) -> Run:
+def train(kind: str, data: ImageSet, runtime: Runtime, epochs: int, **more: Any) -> Run:
     """One short training by its public function: a method's name, or "head"."""
     student, teacher = networks(data)
     settings = dict(
         schedule=Schedule(epochs=epochs, batch_size=16, lr=0.02), runtime=runtime, progress=False, **more
     )
-    if job == "head":
+    if kind == "head":
         return train_head(teacher, data, **settings)
-    return distill(student, teacher, data, method=job, **settings)
+    return distill(student, teacher, data, method=kind, **settings)
 
 
 RUNTIMES = {
@@ -149,7 +148,7 @@ def test_predictions_equal_those_of_the_cpu():
     student, _ = networks(data)
     expected = predict(student, data, Runtime())
     found = predict(student, data, Runtime(device=torch.device(DEVICE)))
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(found[:3], expected[:3], strict=True):
         assert ours.device.type == "cpu" and ours.dtype == torch.float32
         torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-2)  # TF32 convolutions
 
@@ -182,19 +181,19 @@ def test_plain_views_equal_those_of_the_cpu():
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
-@pytest.mark.parametrize("job", ["ce", "kd", "kd+rotations", "sskd", "head"])
-def test_no_step_of_an_epoch_waits_for_the_device(job, runtime, monkeypatch):
+@pytest.mark.parametrize("kind", ["ce", "kd", "kd+rotations", "sskd", "head"])
+def test_no_step_of_an_epoch_waits_for_the_device(kind, runtime, monkeypatch):
     """The second epoch runs under torch's watch: batches, views, networks, terms, backward, SGD, sums.
 
-    A captured step is recorded in the first epoch, at its fourth batch of 16, and replayed in the second.
+    A step is captured in the first epoch, at its fourth batch of 16, and replayed in the second.
     """
-    batches, watched = Feed._batches, []
+    batches, watched = ViewLoader._batches, []
 
-    def batches_under_watch(self: Feed, number: int) -> Iterator[Batch]:
+    def batches_under_watch(loader: ViewLoader, number: int) -> Iterator[Batch]:
         if number == 1:
             torch.cuda.synchronize()
         try:
-            for batch in batches(self, number):
+            for batch in batches(loader, number):
                 if number == 1:
                     torch.cuda.set_sync_debug_mode("error")
                 yield batch
@@ -202,9 +201,9 @@ def test_no_step_of_an_epoch_waits_for_the_device(job, runtime, monkeypatch):
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(Feed, "_batches", batches_under_watch)
+    monkeypatch.setattr(ViewLoader, "_batches", batches_under_watch)
     try:
-        train(job, striped_images(72), runtime, epochs=2)  # 16 + 16 + 16 + 16 + 8 images
+        train(kind, striped_images(72), runtime, epochs=2)  # 16 + 16 + 16 + 16 + 8 images
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert watched == [0] * 5 + [2] * 5
@@ -226,16 +225,16 @@ def test_the_watch_sees_a_wait():
 # ---- short trainings -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("job", ["ce", "kd", "kd+rotations", "sskd", "head"])
-def test_short_training_has_finite_falling_losses(job, runtime):
-    run = train(job, striped_images(64), runtime, epochs=6)
-    losses = [record["contrastive" if job == "head" else "total"] for record in run.history]
+@pytest.mark.parametrize("kind", ["ce", "kd", "kd+rotations", "sskd", "head"])
+def test_short_training_has_finite_falling_losses(kind, runtime):
+    run = train(kind, striped_images(64), runtime, epochs=6)
+    losses = [record["contrastive" if kind == "head" else "total"] for record in run.history]
     assert all(math.isfinite(loss) for loss in losses)
     assert losses[-1] < losses[0]
     assert next(run.network.parameters()).device.type == DEVICE
     terms = run.history[0].keys() - {"epoch", "lr", "total", "train_accuracy", "seconds"}
     expected = {"ce": {"ce"}, "kd": {"ce", "kd"}, "kd+rotations": {"ce", "kd", "tf"}, "head": {"contrastive"}}
-    assert terms == expected.get(job, {"ce", "kd", "tf", "ss"})
+    assert terms == expected.get(kind, {"ce", "kd", "tf", "ss"})
 
 
 def test_checkpoint_written_on_the_device_loads_on_the_cpu(runtime, tmp_path):
@@ -255,34 +254,34 @@ def test_checkpoint_written_on_the_device_loads_on_the_cpu(runtime, tmp_path):
 
 
 def test_a_killed_run_goes_on(runtime, tmp_path, monkeypatch):
-    data, epoch, calls = striped_images(48), Feed.epoch, []
+    data, epoch, calls = striped_images(48), ViewLoader.epoch, []
 
-    def killed(self: Feed, number: int) -> Iterator[Batch]:
+    def killed(loader: ViewLoader, number: int) -> Iterator[Batch]:
         calls.append(None)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return epoch(self, number)
+        return epoch(loader, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Feed, "epoch", killed)
+        patch.setattr(ViewLoader, "epoch", killed)
         with pytest.raises(KeyboardInterrupt):
             train("sskd", data, runtime, epochs=4, out=tmp_path, save_seconds=0)
     resumed = train("sskd", data, runtime, epochs=4, out=tmp_path, save_seconds=0)
     whole = train("sskd", data, runtime, epochs=4)
     assert [record["epoch"] for record in resumed.history] == [1, 2, 3, 4]
-    # CUDA sums in no fixed order, so the two runs are alike and not equal.
+    # CUDA sums in no fixed order, so the two runs are close and not equal.
     assert resumed.history[-1]["total"] == pytest.approx(whole.history[-1]["total"], rel=0.2)
 
 
 # ---- the captured step ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("job", ["ce", "kd", "kd+rotations", "sskd", "head"])
-def test_a_captured_training_equals_an_eager_one(job):
+@pytest.mark.parametrize("kind", ["ce", "kd", "kd+rotations", "sskd", "head"])
+def test_a_captured_training_equals_an_eager_one(kind):
     """Ten steps of batches of 16 and one of 8, twice, over a change of the learning rate: same losses."""
     eager, captured = (
         train(
-            job,
+            kind,
             striped_images(88),
             Runtime(device=torch.device(DEVICE), channels_last=True, cuda_graph=capture),
             2,
@@ -295,17 +294,19 @@ def test_a_captured_training_equals_an_eager_one(job):
             assert ours[name] == pytest.approx(theirs[name], rel=0.02)
 
 
-def test_a_step_is_recorded_once_a_learning_rate_and_replayed(monkeypatch):
-    records, record = [], GraphedStep._capture
-    monkeypatch.setattr(GraphedStep, "_capture", lambda self, batch: (records.append(1), record(self, batch)))
-    steps, take = [], Step.take
-    monkeypatch.setattr(Step, "take", lambda self, batch: (steps.append(1), take(self, batch))[1])
+def test_a_step_is_captured_once_for_each_learning_rate_and_replayed(monkeypatch):
+    captures, capture = [], GraphedStep._capture
+    monkeypatch.setattr(
+        GraphedStep, "_capture", lambda self, batch: (captures.append(1), capture(self, batch))
+    )
+    steps, train_step = [], loop.train_step
+    monkeypatch.setattr(loop, "train_step", lambda *args, **kw: (steps.append(1), train_step(*args, **kw))[1])
     schedule = Schedule(epochs=4, batch_size=16, lr=0.02, milestones=(0.5,))  # one cut
     student, teacher = networks(striped_images(88))
     runtime = Runtime(device=torch.device(DEVICE), cuda_graph=True)
     distill(student, teacher, striped_images(88), schedule=schedule, runtime=runtime, progress=False)
-    # Python runs the step 3 times to warm up, once for each recording and for each short batch of 8.
-    assert len(records) == 2 and len(steps) == 3 + 2 + 4
+    # Python runs the step 3 times to warm up, once for each capture and for each short batch of 8.
+    assert len(captures) == 2 and len(steps) == 3 + 2 + 4
 
 
 def test_students_together_are_captured_together():
@@ -319,19 +320,24 @@ def test_students_together_are_captured_together():
     assert runs[0].history[-1]["total"] == pytest.approx(alone.history[-1]["total"], rel=0.02)
 
 
-def test_a_step_that_cannot_be_recorded_goes_on_with_a_warning(monkeypatch):
+def test_a_step_that_cannot_be_captured_goes_on_with_a_warning():
+    method = create_method("sskd")
+    forward = method.forward
+
     def waits(*arguments):
-        terms = sskd_terms(*arguments)
+        terms = forward(*arguments)
         terms["total"].item()
         return terms
 
-    def method(*arguments):
-        return dataclasses.replace(create_method(*arguments), terms=waits)
-
-    monkeypatch.setattr("sskd_lib.jobs.create_method", method)
+    method.forward = waits
+    data = striped_images(80)
+    student, teacher = networks(data)
     runtime = Runtime(device=torch.device(DEVICE), cuda_graph=True)
-    with pytest.warns(UserWarning, match="cannot be captured as a CUDA graph.*cuda_graph=False"):
-        run = train("sskd", striped_images(80), runtime, epochs=2)
+    schedule = Schedule(epochs=2, batch_size=16, lr=0.02)
+    with pytest.warns(UserWarning, match=r"cannot be captured as a CUDA graph.*cuda_graph=False"):
+        run = distill(
+            student, teacher, data, method=method, schedule=schedule, runtime=runtime, progress=False
+        )
     assert math.isfinite(run.history[-1]["total"])
 
 
@@ -343,7 +349,7 @@ def test_a_full_gpu_names_the_batch_and_the_setting(tmp_path):
         data = striped_images(4096, size=32)
         student, teacher = networks(data)
         schedule = Schedule(epochs=1, batch_size=4096)
-        with pytest.raises(TrainingError, match="4096 images x 4 views a step.*--batch-size 2048"):
+        with pytest.raises(TrainingError, match=r"4096 images x 4 views per step.*--batch-size 2048"):
             distill(
                 student, teacher, data, schedule=schedule, runtime=Runtime(device=torch.device(DEVICE)),
                 progress=False, out=tmp_path,
@@ -359,7 +365,13 @@ def test_a_full_gpu_names_the_batch_and_the_setting(tmp_path):
 
 def test_the_chosen_runtime_fits_the_card():
     chosen = choose_runtime("auto")
-    assert chosen.device == torch.device("cuda") and chosen.channels_last
+    half = torch.cuda.get_device_capability()[0] >= 8
+    assert chosen == Runtime(
+        device=torch.device("cuda"),
+        dtype=torch.bfloat16 if half else torch.float32,
+        channels_last=True,
+        cuda_graph=True,
+    )
     assert choose_runtime("cuda", exact=True) == Runtime(device=torch.device("cuda"))
     with pytest.raises(ValueError, match="this machine has no cuda:99 device"):
         choose_runtime("cuda:99")
@@ -373,5 +385,5 @@ def test_outputs_are_float32_in_every_format(runtime):
     with torch.no_grad():
         outputs = [runtime.run(network, views) for network in (student, teacher)]
     assert all(part.dtype == torch.float32 for output in outputs for part in output[:3])
-    terms = create_method("sskd")(outputs[0], outputs[1], data.labels.to(DEVICE))
+    terms = create_method("sskd")(*outputs, Batch(labels=data.labels.to(DEVICE)))
     assert all(math.isfinite(value.item()) for value in terms.values())

@@ -15,7 +15,7 @@ def prefetching() -> list[threading.Thread]:
 
 
 def wait_for(condition) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 300
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.001)
     return condition()

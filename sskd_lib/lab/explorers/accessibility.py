@@ -10,7 +10,7 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-BOX = "sskd-live"  # CSS class of an explorer's box, as in accessibility.js: other widgets of a page stay as they are
+BOX = "sskd-live"  # CSS class of an explorer's box, also in accessibility.js
 SCRIPT = Path(__file__).with_name("accessibility.js").read_text(encoding="utf-8")
 # A handle's edge of 4.5 : 1 on white, and over 3 : 1 on the grounds of dark themes.
 STYLE = f"<style>.{BOX} .widget-slider .noUi-handle {{ border-color: #767676 !important }}</style>"

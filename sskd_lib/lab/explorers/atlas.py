@@ -105,7 +105,7 @@ class AtlasExplorer(Explorer):
         if not FEWEST <= images <= MOST:
             raise ValueError(f"an atlas shows {FEWEST} to {MOST:,} images, but these are {images:,}.")
         if not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
-            raise ValueError(f"labels are class numbers from 0 to {len(self.classes) - 1}, one an image.")
+            raise ValueError(f"labels are class numbers from 0 to {len(self.classes) - 1}, one per image.")
         if shown is not None and not (len(shown) and all(0 <= i < images for i in shown)):
             raise ValueError(f"shown lists images from 0 to {images - 1}, at least one, but it is {shown}.")
 

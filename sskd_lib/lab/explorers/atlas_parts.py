@@ -60,7 +60,7 @@ class Dots:
         """Add a bar of entropies or the two marks of right and wrong below the map; words for the rest."""
         y = TOP + SIDE + 18
         self.legend, self.most = canvas.words(LEFT, y), np.log2(self.classes)
-        canvas.words(LEFT, y + 24, "Near means alike. Far distances and sizes mean nothing.")
+        canvas.words(LEFT, y + 24, "Near means similar. Far distances and sizes mean nothing.")
         self.end = canvas.words(LEFT + 292, y)
         bar = canvas.figure.add_axes(canvas.place(LEFT + 154, y - 7, 130, 14))
         bar.set_axis_off()

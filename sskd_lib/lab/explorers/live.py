@@ -47,7 +47,7 @@ class Live:
 
     def bundle(self) -> dict[str, Any]:
         """Return the widgets and, for a page that cannot show them, one picture and the reason."""
-        why = "This picture stands still, because the page has no widgets or no kernel behind it."
+        why = "This picture does not move, because the page has no widgets or no kernel behind it."
         why += " Run the cell in JupyterLab, Notebook 7, VS Code or Colab to move the sliders."
         words = self.explorer.describe(**self.values())
         image = f'<img src="data:image/png;base64,{small(bytes(self.picture.value))}" alt="{escape(words)}" '

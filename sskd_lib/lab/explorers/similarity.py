@@ -60,8 +60,8 @@ class SimilarityExplorer(Explorer):
             )
         if not 2 <= self.count <= LARGEST:
             raise ValueError(
-                f"images are {self.count}, but the maps have room for 2 to {LARGEST}: with more, a cell would "
-                f"be too small to see. Take fewer, or draw them from all with batch={LARGEST // 2}."
+                f"images are {self.count}, but the maps have room for 2 to {LARGEST}: with more, cells are "
+                f"too small to see. Take fewer, or draw them from all with batch={LARGEST // 2}."
             )
         if draws < 1:
             raise ValueError(f"draws is the number of batches to choose from, at least 1, not {draws}.")

@@ -120,7 +120,7 @@ class TimeMachine(RecordedExplorer):
         points = recording.features[runs[0], at] if runs else None
         self.plane.show(points)
         self.below.text = (
-            f"student's spread: {self._times(points)} × the teacher's, drawn alike" if runs else ""
+            f"student's spread: {self._times(points)} × the teacher's, drawn at one size" if runs else ""
         )
         local, yours = self.rerun.runs.get(key), None
         if local is not None and np.isfinite(local.accuracy[at]):
@@ -194,7 +194,7 @@ class TimeMachine(RecordedExplorer):
         teacher = separation(recording.teacher_features, recording.dots)
         seed = recording.settings[run]["seed"]
         return (
-            f"Of the spread of the student's dots (seed {seed:g}) {100 * student:.0f} % lies between the "
+            f"Of the spread of the student's dots (seed {seed:g}) {100 * student:.0f} % is between the "
             f"classes, of the teacher's {100 * teacher:.0f} %; it is "
             f"{self._times(recording.features[run, at])} times the teacher's spread."
         )

@@ -78,7 +78,7 @@ class ViewsExplorer(Explorer):
             )
         if not self.projections.isfinite().all():
             raise ValueError(
-                "the projections hold nan or inf. Take a network whose training did not diverge."
+                "the projections contain nan or inf. Take a network whose training did not diverge."
             )
         most = 2 * PADDING
         for number, (flip, corner) in enumerate(self.draws):
@@ -119,7 +119,7 @@ class ViewsExplorer(Explorer):
     def _draw_windows(self) -> None:
         left, top, size = FRAMED
         self.canvas.words(left, top - 18, "with black around it, four windows:")
-        caption = "An angle stands in the corner that\nits turn brings to the top left."
+        caption = "Each angle is in the corner that\nits turn brings to the top left."
         self.canvas.words(left, top + size + 26, caption)
         axes = self.canvas.figure.add_axes(self.canvas.place(left, top, size, size))
         axes.set_axis_off()
@@ -198,10 +198,10 @@ class ViewsExplorer(Explorer):
         ]
         for turns in (1, 2, 3):
             cosine, others, rank, taken_for = self.match(image, draw, turns)
-            verdict = "right, no other image is more alike"
+            verdict = "right, no other image is more similar"
             if rank:
                 verdict = (
-                    f"wrong, {rank} of the {len(others)} others more alike, most of all "
+                    f"wrong, {rank} of the {len(others)} others more similar, most of all "
                     f"{self._name(taken_for)} ({_signed(others.max())})"
                 )
             words.append(f"{ANGLES[turns]}: cosine {_signed(cosine)} with its upright view, {verdict}.")
