@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,12 +71,12 @@ def read_once(out: Path, batch: int, seed: int, warm: bool) -> float:
         else:
             forget(path)
     images = sskd_lib.load_images(f"shards:{out}").images
-    select = getattr(images, "index_select", images.__getitem__)  # the earlier version had no tensor
-    arguments = (0,) if hasattr(images, "index_select") else ()
+    is_tensor = isinstance(images, torch.Tensor)  # it was none in the earlier version
+    take = partial(images.index_select, 0) if is_tensor else images.__getitem__
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     start = time.perf_counter()
     for rows in order.split(batch):
-        select(*arguments, rows)
+        take(rows)
     return len(images) / (time.perf_counter() - start)
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER.parent))
 
 from sskd_lib.data.archives import FASHION_CLASSES, FASHION_SHA256, read_fashion_mnist  # noqa: E402
 
@@ -57,7 +57,7 @@ def main(folder: str | None = None) -> None:
             f"{split}_labels": labels[index],
             f"{split}_index": index,
         }
-    pack = HERE / "fashion-mnist-lab.npz"
+    pack = FOLDER / "fashion-mnist-lab.npz"
     write_npz(pack, arrays)
     content = pack.read_bytes()
     if len(content) >= LIMIT:
@@ -79,7 +79,7 @@ def main(folder: str | None = None) -> None:
         "train_index and test_index hold their positions there",
     }
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    (HERE / "fashion-mnist-lab.json").write_text(text, encoding="utf-8")
+    (FOLDER / "fashion-mnist-lab.json").write_text(text, encoding="utf-8")
     print(f"{pack}: {len(content)} bytes, sha256 {card['sha256']}")
 
 

@@ -59,8 +59,8 @@ def wanted(part: str, labels: int, seed: int) -> list[Settings]:
     """The runs of "grid" or "mix" with so many labelled images and one seed."""
     if part == "grid":
         return [
-            {"temperature": temperature, "keep_wrong": share, "labels": labels, "seed": seed}
-            for temperature, share in itertools.product(TEMPERATURES, KEEP_WRONG)
+            {"temperature": temperature, "keep_wrong": ratio, "labels": labels, "seed": seed}
+            for temperature, ratio in itertools.product(TEMPERATURES, KEEP_WRONG)
         ]
     if labels != LABELS[0]:
         return []
@@ -72,7 +72,7 @@ def wanted(part: str, labels: int, seed: int) -> list[Settings]:
 
 
 def chosen_images(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Which test images are worth watching, from what the teacher says of them. Returns int [12].
+    """Choose test images worth watching by the teacher's outputs. Returns int [12].
 
     Six it gets right by the smallest lead over the second class, three it gets wrong by the largest lead, and
     three it is surest of; each three or six of different classes.
@@ -91,7 +91,7 @@ def chosen_images(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def dots(labels: np.ndarray) -> np.ndarray:
-    """Which test images' features are kept: the first 20 of each class. Returns int [200]."""
+    """Choose the test images whose features are kept, the first 20 of each class. Returns int [200]."""
     return np.sort(np.concatenate([np.flatnonzero(labels == k)[:DOTS] for k in np.unique(labels)]))
 
 
@@ -143,8 +143,10 @@ class Group:
     def write(self, runs: list[sskd.Run]) -> None:
         """Put the measured epochs together with the histories into one file; the working folder goes."""
         epochs = list(range(0, SCHEDULE.epochs + 1, EVERY))
-        looks = [time_machine_data.read_npz(self.work / f"epoch-{epoch:03}.npz") for epoch in epochs]
-        arrays = {name: np.stack([look[name] for look in looks], 1) for name in looks[0]}
+        measurements = [time_machine_data.read_npz(self.work / f"epoch-{epoch:03}.npz") for epoch in epochs]
+        arrays = {
+            name: np.stack([measurement[name] for measurement in measurements], 1) for name in measurements[0]
+        }
         for term in time_machine_data.TERMS:
             rows = [[run.history[n - 1].get(term, np.nan) if n else np.nan for n in epochs] for run in runs]
             arrays[term] = np.array(rows, np.float32)
@@ -157,7 +159,7 @@ class Group:
         shutil.rmtree(self.work)
 
 
-def found(folder: Path) -> list[tuple[Settings, Path, int]]:
+def complete_runs(folder: Path) -> list[tuple[Settings, Path, int]]:
     """Every recorded run: its settings, its group's file, its row there."""
     runs = []
     for file in sorted(folder.glob("labels-*.npz")):
@@ -170,7 +172,7 @@ def missing(
     labels: Sequence[int], seeds: Sequence[int], folder: Path, parts: Sequence[str] = ("grid", "mix")
 ) -> list[Group]:
     """The groups that are still to be trained, one seed after the other."""
-    done = [settings for settings, *_ in found(folder)]
+    done = [settings for settings, *_ in complete_runs(folder)]
     groups = []
     for seed, count in itertools.product(seeds, labels):
         todo = [s for part in parts for s in wanted(part, count, seed) if s not in done]

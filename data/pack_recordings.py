@@ -35,16 +35,16 @@ def pack(folder: Path = make.PARTS, out: Path = time_machine_data.FOLDER) -> Non
         folder: of the groups' files.
         out: of the packed files and their cards.
     """
-    runs = make.found(folder)
+    runs = make.complete_runs(folder)
     teacher, _, test = make.materials()
-    taught = sskd.predict(teacher, test)
+    teacher_output = sskd.predict(teacher, test)
     for part in ("grid", "mix"):
         chosen, left_out = complete(part, [settings for settings, *_ in runs])
         if not chosen:
             print(f"{part}: no seed is complete, so nothing is written")
             continue
         rows = [next(run for run in runs if run[0] == settings) for settings in chosen]
-        arrays, facts = gather(rows, taught, test)
+        arrays, facts = gather(rows, teacher_output, test)
         card = describe(part, chosen, left_out, facts) | {
             "teacher_accuracy": sskd.evaluate(teacher, test)["accuracy"],
             "classes": list(test.classes),
@@ -92,7 +92,7 @@ def complete(part: str, done: list[Settings]) -> tuple[list[Settings], list[str]
 
 
 def gather(
-    rows: list[tuple[Settings, Path, int]], taught: sskd.Output, test: sskd.ImageSet
+    rows: list[tuple[Settings, Path, int]], teacher_output: sskd.Output, test: sskd.ImageSet
 ) -> tuple[dict[str, np.ndarray], list[dict]]:
     """The arrays of some runs, as they are stored, and the facts of their groups."""
     groups = {file: time_machine_data.read_npz(file) for _, file, _ in rows}
@@ -102,7 +102,7 @@ def gather(
         raise ValueError(f"these were not trained to one plan: {names}. Move the older ones away.")
     truth = test.labels.numpy()
     shown, kept = list(make.SHOWN), make.dots(truth)
-    teacher_features = own_plane(taught.features.numpy()[kept])
+    teacher_features = principal_plane(teacher_output.features.numpy()[kept])
     columns = {
         name: np.stack([groups[file][name][row] for _, file, row in rows])
         for name in ("accuracy", "outputs", *time_machine_data.TERMS)
@@ -118,13 +118,13 @@ def gather(
         "images": test.images.numpy()[shown],
         "labels": truth[shown],
         "dots": truth[kept],
-        "teacher_outputs": taught.logits.numpy()[shown],
+        "teacher_outputs": teacher_output.logits.numpy()[shown],
         "teacher_features": teacher_features.astype(np.float32),
     }
     return arrays, facts
 
 
-def own_plane(features: np.ndarray) -> np.ndarray:
+def principal_plane(features: np.ndarray) -> np.ndarray:
     """Places on the first two principal axes. float [Q, D] → float64 [Q, 2]."""
     centred = features.astype(np.float64) - features.mean(0, dtype=np.float64)
     return centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T

@@ -315,8 +315,8 @@ print(f"at full size, draws=8: {size / 1e9:.1f} GB")
 #
 # 5. Was the session cut? Do steps 2 to 4 again. **The same command goes on** from the last saved epoch.
 #
-# The kit times its formats on the machine it meets (ten seconds, once) and takes the fastest. How long a full
-# training takes on a T4 was not measured: run section 3 there, first thing.
+# The kit chooses its number format by a rule: what this GPU can compute in. How long a full training takes on a
+# T4 was not measured: run section 3 there, first thing.
 
 # %% [markdown]
 # ## 7. The whole chain, in small

@@ -347,7 +347,7 @@ print(textwrap.fill(lab.zoo_command(), 100, subsequent_indent="    ", break_on_h
 # for all methods of a pair. The teacher is one for all seeds. The last epoch counts; none was chosen.
 # (`benchmarks/README.md` tells of the teachers and their heads.)
 #
-# These are short trainings, and length decides. README's tables, with the same images and as many labels, have
+# These are short trainings, and length decides. The tables of `docs/results.md`, with the same images and as many labels, have
 # the gain of the four views over KD at nothing for 30 epochs, at about 6 points for 60 and at about 10 for 240.
 # So what follows says how to read such a table, and which gaps *this* one shows; not who wins in the end.
 #

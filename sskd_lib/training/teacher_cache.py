@@ -32,7 +32,6 @@ from .state import make_card
 
 DRAWS_PER_FORWARD = 128  # of four views each
 SAVE_SECONDS = 1.0  # least time between two counts of the images that are done
-HASHED = 1024  # images in memory at a time
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -78,7 +77,7 @@ class TeacherTable:
 
         images: uint8 [N, C, H, W]. Returns int64 [N]. Raises ValueError for images that the table lacks.
         """
-        keys = _hash_pixels(images)
+        keys = files.hash_pixels(images)
         ordered, order = self.keys.sort(stable=True)
         rows = order[torch.searchsorted(ordered, keys).clamp(max=len(order) - 1)]
         if missing := int((self.keys[rows] != keys).sum()):
@@ -203,7 +202,7 @@ def _plan(
     teacher: Network, train: ImageSet, draws: int, seed: int, dtype: torch.dtype
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The entries of a card that make a table this table and no other; and its index: keys and draws."""
-    keys, side, window = _hash_pixels(train.images), train.images.shape[3], train.window
+    keys, side, window = files.hash_pixels(train.images), train.images.shape[3], train.window
     slack = side - window if window else 2 * PADDING
     flip, corner = draw(len(train) * draws, torch.Generator().manual_seed(seed), slack)
     plan = _describe(train) | {
@@ -253,16 +252,6 @@ def _run(teacher: Network, train: ImageSet, part: slice, draws: Draws, runtime: 
     output = runtime.run(teacher, cut(framed, draws, (train.window or images.shape[3],) * 2, 4))
     outputs = [tensor for tensor in (output.logits, output.projection) if tensor is not None]
     return [tensor.view(4, count, repeats, -1).permute(1, 2, 0, 3).flatten(1, 2) for tensor in outputs]
-
-
-def _hash_pixels(images: Tensor) -> Tensor:
-    """The first 8 bytes of the SHA-256 of each image's pixels: uint8 [M, C, H, W] → int64 [M].
-
-    Two different images of a million share a key with a chance of 3 in 10⁸.
-    """
-    chunks = (images[start : start + HASHED].cpu().contiguous() for start in range(0, len(images), HASHED))
-    keys = b"".join(hashlib.sha256(image).digest()[:8] for chunk in chunks for image in chunk.numpy())
-    return torch.from_numpy(np.frombuffer(keys, dtype="<i8").astype(np.int64))
 
 
 def _describe(train: ImageSet) -> dict[str, Any]:

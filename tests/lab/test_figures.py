@@ -196,7 +196,7 @@ def test_learning_curves_draw_the_mean_over_seeds() -> None:
     expected = np.mean([[row["test_accuracy"] for row in run[::2]] for run in runs["sskd"]], axis=0)
     np.testing.assert_allclose(line.get_ydata(), expected)
     assert list(line.get_xdata()) == [1, 3, 5, 7, 9]
-    with pytest.raises(ValueError, match="no epoch of 'ce' has 'loss' .* hold: epoch, test_accuracy"):
+    with pytest.raises(ValueError, match="no epoch of 'ce' has 'loss' .* have: epoch, test_accuracy"):
         lab.learning_curves({"ce": runs["ce"][0]}, "loss")
 
 

@@ -224,7 +224,7 @@ def test_the_plane_turns_and_scales_but_never_bends():
     """A student whose features are the teacher's, turned, halved and shifted, lies on them."""
     random = np.random.default_rng(0)
     teacher_output = random.normal(size=(30, 6)) * [5, 3, 1, 0.1, 0.1, 0.1]
-    target = packing.student_plane(teacher_output)
+    target = packing.principal_plane(teacher_output)
     centred = teacher_output - teacher_output.mean(0)
     np.testing.assert_allclose(target.var(0), np.sort(np.linalg.eigvalsh(centred.T @ centred / 30))[:-3:-1])
     turn = np.linalg.qr(random.normal(size=(6, 6)))[0]

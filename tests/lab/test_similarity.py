@@ -232,7 +232,7 @@ def test_what_does_not_fit_is_refused() -> None:
         explore_similarity(images, z, z[:, 0])
     with pytest.raises(ValueError, match="student has values that are not finite"):
         explore_similarity(images, z, z * math.nan)
-    with pytest.raises(ValueError, match=r"images are 33, .* a cell would be too small to see"):
+    with pytest.raises(ValueError, match=r"images are 33, .* cells are too small to see"):
         explore_similarity(torch.zeros(33, 1, 8, 8), torch.ones(132, 3), torch.ones(132, 3))
     with pytest.raises(ValueError, match="images are 1, "):
         explore_similarity(images[:1], z[:4], z[:4])

@@ -1,9 +1,9 @@
 """Small trainings end with the same weights as before the library was restructured.
 
-The table was made by version 0.1.0 in plain float32: for each method the norm of all weights after four
-steps, and their product with a fixed vector, cos(0), cos(1), … On the machine that made it, the weights were also
-equal bit for bit. Other processors round differently, hence the tolerances. Kernels without AVX changed the
-norms by up to 1e-6 and the products by up to 9e-4; two methods differ by at least 1e-4 and 0.01.
+The table was made by version 0.1.0 in plain float32. For each method it has the norm of all weights after
+four steps, and their product with a fixed vector, cos(0), cos(1), … On the machine that made it, the weights
+were equal bit for bit. Other processors round differently, hence the tolerances. Kernels without AVX changed
+the norms by up to 1e-6 and the products by up to 9e-4; two methods differ by at least 1e-4 and 0.01.
 """
 
 from __future__ import annotations

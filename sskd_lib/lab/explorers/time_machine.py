@@ -119,9 +119,7 @@ class TimeMachine(RecordedExplorer):
         self.your_curve.show(recording.epochs, self.yours(key))
         points = recording.features[runs[0], at] if runs else None
         self.plane.show(points)
-        self.below.text = (
-            f"student's spread: {self._times(points)} × the teacher's, drawn at one size" if runs else ""
-        )
+        self.below.text = f"spread: {self._times(points)} × the teacher's, drawn at one size" if runs else ""
         local, yours = self.rerun.runs.get(key), None
         if local is not None and np.isfinite(local.accuracy[at]):
             yours = soft(local.outputs[at, image], temperature)
