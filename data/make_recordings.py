@@ -143,10 +143,9 @@ class Group:
     def write(self, runs: list[sskd.Run]) -> None:
         """Put the measured epochs together with the histories into one file; the working folder goes."""
         epochs = list(range(0, SCHEDULE.epochs + 1, EVERY))
-        measurements = [time_machine_data.read_npz(self.work / f"epoch-{epoch:03}.npz") for epoch in epochs]
-        arrays = {
-            name: np.stack([measurement[name] for measurement in measurements], 1) for name in measurements[0]
-        }
+        files = [self.work / f"epoch-{epoch:03}.npz" for epoch in epochs]
+        measured = [time_machine_data.read_npz(file) for file in files]
+        arrays = {name: np.stack([part[name] for part in measured], 1) for name in measured[0]}
         for term in time_machine_data.TERMS:
             rows = [[run.history[n - 1].get(term, np.nan) if n else np.nan for n in epochs] for run in runs]
             arrays[term] = np.array(rows, np.float32)

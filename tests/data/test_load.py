@@ -56,7 +56,7 @@ def test_the_lab_packs_images_are_the_originals_and_the_script_makes_it_again(tm
     monkeypatch.syspath_prepend(str(data.DATA_FOLDER))
     import make_lab_pack
 
-    monkeypatch.setattr(make_lab_pack, "HERE", tmp_path)
+    monkeypatch.setattr(make_lab_pack, "FOLDER", tmp_path)
     make_lab_pack.main()
     with np.load(data.LAB_PACK) as old, np.load(tmp_path / data.LAB_PACK.name) as new:
         assert old.files == new.files  # the bytes may differ where zlib does
