@@ -134,6 +134,8 @@ def _convert_split(
 ) -> Iterator[Card]:
     """Write what a split lacks, and yield its part of the card whenever more rows are on disk."""
     files, side, path = plan.files[split], plan.card["side"], out / f"{split}.npy"
+    if part["done"] == len(files):
+        return
     if part["done"] == 0:
         with explained(path):
             open_memmap(path, "w+", np.uint8, (len(files), 3, side, side))
