@@ -146,5 +146,5 @@ def test_reading_300_megabytes_takes_hardly_any_memory(tmp_path):
     images, before, read = open_images(tmp_path, "train")[0], anonymous(), 0
     for rows in torch.randperm(1600, generator=torch.Generator().manual_seed(0)).split(64):
         read += images.index_select(0, rows).nbytes
-        assert anonymous() - before < 50
+        assert anonymous() - before < 150  # MB; read as a whole the set would take 314
     assert read > 300e6
