@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 import torch
-from timing import wait
 from torch import Tensor, nn
 
 import sskd_lib as sskd
+from timing import wait
 
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices of `matmul_rate`
 

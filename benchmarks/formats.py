@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 import tyro
-from rows import random_images
-from timing import over, start_record, summarise_table, write_record
 
 import sskd_lib as sskd
+from rows import random_images
 from sskd_lib import ImageSet, Network, Runtime, Schedule
 from sskd_lib.runtime.hardware import computes_in_bfloat16, keep_freed_memory
+from timing import over, start_record, summarise_table, write_record
 
 PAIRS = ("wrn_40_2", "wrn_16_2", "resnet20", "resnet8")
 RULE = "the rule"

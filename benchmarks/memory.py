@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 import tyro
-from rows import Setting, builders, random_images
-from timing import runtime_from_text, runtime_to_text
 
 import sskd_lib as sskd
+from rows import Setting, builders, random_images
 from sskd_lib.runtime.cuda_graph import WARM_UP
 from sskd_lib.training.estimate import peak_memory
+from timing import runtime_from_text, runtime_to_text
 
 NOTHING = "nothing"
 ROWS = ("kit, exact", "networks, exact", "kit", "networks, kit", "three students")

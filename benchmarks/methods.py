@@ -23,11 +23,10 @@ from typing import Any
 
 import torch
 import tyro
-from rows import LR, random_images
-from timing import start_record, wait, write_record
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import sskd_lib as sskd
+from rows import LR, random_images
 from sskd_lib.data.views import Draws, cut
 from sskd_lib.losses import PRETEXTS, TERMS, Sum, create_method, create_task
 from sskd_lib.losses.method import NoTerms
@@ -36,6 +35,7 @@ from sskd_lib.training.loop import begin_epoch
 from sskd_lib.training.prepare import Training, prepare
 from sskd_lib.training.state import TrainOptions
 from sskd_lib.training.step import share_passes, train_step
+from timing import start_record, wait, write_record
 
 WHY = {  # methods whose papers ask for a quarter of the step or more
     "kdsvd": "a decomposition of every image's maps in every stage, in float32",

@@ -31,11 +31,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from published import published_step, published_transform, published_views
-from timing import Row
 from torch import Tensor
 
 import sskd_lib as sskd
+from published import published_step, published_transform, published_views
 from sskd_lib import ImageSet, Network, Output, Runtime, Schedule
 from sskd_lib.data.batch import Batch
 from sskd_lib.data.views import Draws, cut
@@ -45,6 +44,7 @@ from sskd_lib.training.prepare import Training, create_methods, prepare
 from sskd_lib.training.state import TrainOptions, sgd
 from sskd_lib.training.step import share_passes
 from sskd_lib.training.teacher_cache import cache_teacher
+from timing import Row
 
 LR = 1e-4  # a tiny rate, so that hundreds of steps on noise stay finite
 BATCHES = {"cpu": 8, "cuda": 64}  # an epoch of the kit's rows; a new one begins where it ends

@@ -24,7 +24,12 @@ from functools import partial
 from pathlib import Path
 
 import tyro
+
+import sskd_lib as sskd
 from rows import KitStep, random_images, real_step
+from sskd_lib import ImageSet, Network, Runtime
+from sskd_lib.runtime.distributed import Distributed, processes
+from sskd_lib.runtime.hardware import usable_cores
 from timing import (
     Row,
     over,
@@ -37,11 +42,6 @@ from timing import (
     warn_if_wide,
     write_record,
 )
-
-import sskd_lib as sskd
-from sskd_lib import ImageSet, Network, Runtime
-from sskd_lib.runtime.distributed import Distributed, processes
-from sskd_lib.runtime.hardware import usable_cores
 
 Table = dict[str, list[float]]  # row → one figure a round
 BATCH, CLASSES, CYCLE = 64, 100, 16  # CYCLE: steps an epoch where the number of images is not asked about

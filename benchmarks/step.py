@@ -29,6 +29,8 @@ from typing import Any
 
 import torch
 import tyro
+
+import sskd_lib as sskd
 from arithmetic import gflop, matmul_rate
 from memory import peaks
 from rows import BATCHES, SHORT, SMALL, Setting, builders, phased_step, random_images, real_step
@@ -41,8 +43,6 @@ from timing import (
     warn_if_wide,
     write_record,
 )
-
-import sskd_lib as sskd
 
 PAIRS = (
     ("wrn_40_2", "wrn_16_2"),

@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import make_recordings as make
 import numpy as np
 import tyro
 from scipy.linalg import orthogonal_procrustes
 
+import make_recordings as make
 import sskd_lib as sskd
 from sskd_lib.files import write_atomically
 from sskd_lib.lab import time_machine_data

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import jupytext
 import nbformat
-from kernels import WIDGET, NotebookFailure, Result, execute
 from nbformat import NotebookNode
+
+from kernels import WIDGET, NotebookFailure, Result, execute
 
 NOTEBOOKS = Path(__file__).resolve().parent
 MAX_BYTES = 1_000_000

@@ -93,7 +93,7 @@ def execute(
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
             environment = kernel_environment(profile, dataset, pictures)
             with client.setup_kernel(cwd=str(folder), env=environment):
-                for index, cell in enumerate(cells):  # noqa: B007 (named in the failure)
+                for index, cell in enumerate(cells):
                     client.execute_cell(cell, index)
                 seconds = time.perf_counter() - start
                 client.execute_cell(probe, len(cells))

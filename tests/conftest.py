@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+
 from helpers.browser import BROWSER_LACKS
 
 

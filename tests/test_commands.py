@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.training import metrics, same, state
 from PIL import Image
 
 import sskd_lib
+from helpers.training import metrics, same, state
 from sskd_lib import __main__ as cli
 from sskd_lib.files import cache_folder
 from sskd_lib.models.checkpoint import load_checkpoint, read_card

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.pixels import Pixels
 from torch import Tensor, nn
 
+from helpers.pixels import Pixels
 from sskd_lib import evaluation
 from sskd_lib.data.images import ImageSet
 from sskd_lib.evaluation import agreement, contrastive_accuracy, evaluate, linear_cka, predict

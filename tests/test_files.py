@@ -21,10 +21,10 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from helpers.killing import in_own_process, write_for_ever, write_once
-from helpers.training import same
 from torch import Tensor
 
+from helpers.killing import in_own_process, write_for_ever, write_once
+from helpers.training import same
 from sskd_lib.files import (
     CheckpointError,
     cache_folder,

@@ -26,8 +26,8 @@ from PIL import Image, ImageDraw, ImageFont
 from .style import INK
 
 DPI = 100
-# A Jupyter server keeps a message shorter than a TCP segment (65,483 bytes on localhost) until the browser has
-# acknowledged the one before. Measured there: a picture of 50 kB came 27 ms later than one of 66 kB.
+# A Jupyter server keeps a message shorter than a TCP segment (65,483 bytes on localhost) until the browser
+# has acknowledged the one before. Measured there: a picture of 50 kB came 27 ms later than one of 66 kB.
 PROMPT = 66_000  # bytes
 
 

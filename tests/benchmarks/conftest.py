@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import rows
 
+import rows
 from sskd_lib import Runtime
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import arithmetic
-import memory
 import pytest
-import rows
 import torch
 
+import arithmetic
+import memory
+import rows
 import sskd_lib as sskd
 from sskd_lib import Runtime
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import count_functions
 import pytest
+
+import count_functions
 
 
 @pytest.mark.parametrize(("method", "functions", "files"), [("kd", 12, 6), ("sskd", 15, 7)])

@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import few_labels
 import numpy as np
 import pytest
+
+import few_labels
 
 
 def test_interval_by_hand() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import methods
 import pytest
+
+import methods
 
 
 def test_the_cost_of_methods_is_that_of_their_terms(

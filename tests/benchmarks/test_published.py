@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 
 import numpy as np
-import published
 import pytest
-import rows
 import torch
 from torch import Tensor
 
+import published
+import rows
 import sskd_lib as sskd
 from sskd_lib import Output, Recipe
 from sskd_lib.losses import Batch, error_rank, image_of_row, similarity_matrix

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import rows
 import torch
 from torch import Tensor
 
+import rows
 import sskd_lib as sskd
 from sskd_lib import ImageSet, Runtime
 

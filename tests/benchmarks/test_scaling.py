@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import scaling
 
+import scaling
 from sskd_lib import Runtime
 
 

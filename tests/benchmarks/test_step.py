@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import memory
 import pytest
-import rows
-import step
-import timing
 import torch
 
+import memory
+import rows
 import sskd_lib as sskd
+import step
+import timing
 
 
 def test_ratios_are_taken_round_by_round() -> None:

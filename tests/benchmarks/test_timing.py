@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import timing
 import torch
 
+import timing
 from sskd_lib import Runtime
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.image_folders import save_image, shade, shaded_folder
-from helpers.killing import die_while_writing, in_own_process
 from PIL import Image
 
+from helpers.image_folders import save_image, shade, shaded_folder
+from helpers.killing import die_while_writing, in_own_process
 from sskd_lib.data import convert
 from sskd_lib.data.folder import estimate_shards, make_shards
 from sskd_lib.data.load import load_images

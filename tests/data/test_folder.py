@@ -8,9 +8,9 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from helpers.image_folders import noise, save_image
 from PIL import Image
 
+from helpers.image_folders import noise, save_image
 from sskd_lib.data import convert
 from sskd_lib.data.load import load_images
 from sskd_lib.files import cache_folder

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.image_folders import shaded_folder
 from numpy.lib.format import open_memmap
 
+from helpers.image_folders import shaded_folder
 from sskd_lib.data.folder import make_shards
 from sskd_lib.data.load import load_images
 from sskd_lib.data.memmap import FORMAT, FORMER, chain_sha256, open_images

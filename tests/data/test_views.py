@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from helpers.views import OFFSETS, all_windows, explain_batch, explanations, random_images
 
+from helpers.views import OFFSETS, all_windows, explain_batch, explanations, random_images
 from sskd_lib.data.views import PADDING, centre, cut, draw, four_views, frame, one_view, rotate
 
 # ---- without chance ------------------------------------------------------------------------------

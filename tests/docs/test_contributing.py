@@ -8,11 +8,11 @@ import types
 
 import pytest
 import torch
+
+import sskd_lib as sskd
 from helpers import oracles
 from helpers.documents import blocks
 from helpers.training import networks, pictures, train
-
-import sskd_lib as sskd
 from sskd_lib.data.batch import Batch
 from sskd_lib.losses import registry
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers.documents import page, words
 
 import sskd_lib as sskd
+from helpers.documents import page, words
 from sskd_lib.data.load import DATA_FOLDER
 from sskd_lib.losses import BASES
 

@@ -1,4 +1,4 @@
-"""The figures of benchmarks/README.md on number formats and on reading large folders, against their records."""
+"""Figures of benchmarks/README.md on number formats and on reading large folders, against their records."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from helpers.documents import ROOT, cells, page, rows, words
-
 from sskd_lib import METHODS, PRESETS
 from sskd_lib.losses.registry import BASES, PRETEXTS, TERMS
 

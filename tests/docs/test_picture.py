@@ -8,8 +8,9 @@ import re
 
 import numpy as np
 import pytest
-from helpers.documents import ROOT, words
 from PIL import Image
+
+from helpers.documents import ROOT, words
 
 ALT = re.search(r"!\[(.*?)\]\(docs/idea\.png\)", words("README.md"))[1]
 

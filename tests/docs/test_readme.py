@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from helpers.documents import PAGES, ROOT, blocks, page, rows
 
 import sskd_lib as sskd
+from helpers.documents import PAGES, ROOT, blocks, page, rows
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 

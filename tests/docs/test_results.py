@@ -6,12 +6,12 @@ import csv
 import math
 import statistics
 
-import few_labels
 import pytest
-import zoo_tables
-from helpers.documents import RESULTS, cells, page, words
 from scipy import optimize, stats
 
+import few_labels
+import zoo_tables
+from helpers.documents import RESULTS, cells, page, words
 from sskd_lib.evaluation import interval
 from sskd_lib.lab.comparison.runs import FOLDER, LONGER, by_method, zoo_runs
 from sskd_lib.lab.comparison.statistics import holm, p_value, paired

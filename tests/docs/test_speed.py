@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from helpers.documents import cells, page, record, words
-
 import sskd_lib as sskd
+from helpers.documents import cells, page, record, words
 from sskd_lib.losses import BASES, METHODS
 from sskd_lib.training.teacher_cache import table_bytes
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sskd_lib.lab.explorers.atlas import explore_atlas
 from sskd_lib.lab.atlas_data import Atlas
+from sskd_lib.lab.explorers.atlas import explore_atlas
 
 COUNT, CLASSES = 60, tuple(f"class {k}" for k in "ABCDEFGHIJ")
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)

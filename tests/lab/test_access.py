@@ -7,8 +7,8 @@ import itertools
 import matplotlib
 import numpy as np
 import pytest
-from helpers.colours import contrast, linear, rgb
 
+from helpers.colours import contrast, linear, rgb
 from sskd_lib.lab import style
 from sskd_lib.lab.style import CLASS_COLOURS, CLASS_MARKERS, METHOD_STYLES
 

@@ -9,12 +9,12 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from helpers.atlas_explorer import CLASSES, COUNT, TEMPERATURES, data, explorer
-from helpers.explorers import bits_by_hand, softened_by_hand
-from helpers.pictures import picture
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from helpers.atlas_explorer import CLASSES, COUNT, TEMPERATURES, data, explorer
+from helpers.explorers import bits_by_hand, softened_by_hand
+from helpers.pictures import picture
 from sskd_lib.lab.explorers.atlas import FEATURES, choose_images
 from sskd_lib.lab.explorers.page import MOST, page_options
 from sskd_lib.lab.style import CLASS_COLOURS, WRONG

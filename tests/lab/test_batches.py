@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
+
 from helpers.pictures import picture
 from helpers.similarity_explorer import projections
-
 from sskd_lib.lab.explorers import explore_similarity
 from sskd_lib.lab.explorers.page import MOST, page_options
 from sskd_lib.lab.explorers.similarity_maps import LEFT, STEP

@@ -8,6 +8,8 @@ import re
 import numpy as np
 import pytest
 import torch
+from IPython.utils.capture import capture_output
+
 from helpers.explorers import (
     CLASSES,
     bits_by_hand,
@@ -16,8 +18,6 @@ from helpers.explorers import (
     temperature_explorer,
 )
 from helpers.pictures import picture
-from IPython.utils.capture import capture_output
-
 from sskd_lib.lab.explorers import OPEN, explore_selection, explore_temperature
 from sskd_lib.lab.explorers.temperature import TEMPERATURES
 from sskd_lib.lab.softening import kd_gradient

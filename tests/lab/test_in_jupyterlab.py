@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
 from helpers import browser
 from helpers.browser import (
     CONTROLS,

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_client.manager import start_new_kernel
+
 from helpers.every_explorer import MAKERS
 from helpers.pictures import picture
-from jupyter_client.manager import start_new_kernel
 
 pytestmark = pytest.mark.environment
 TESTS = Path(__file__).parents[1]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.recordings import ARXIV, ECCV, TERMS, USUAL, mixed_recording
 from scipy import stats
 
+from helpers.recordings import ARXIV, ECCV, TERMS, USUAL, mixed_recording
 from sskd_lib.lab.explorers.mixer import Mixer, explore_mix
 from sskd_lib.lab.explorers.page import MOST, page_options
 from sskd_lib.lab.time_machine_data import Recording

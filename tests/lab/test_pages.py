@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from helpers.browser import CONTROLS, chromium, named, open_page, overflowing, tab_through
 from helpers.explorers import selection_explorer, temperature_explorer
 from helpers.pages import Reader
 from helpers.pictures import picture
-
 from sskd_lib.lab.explorers import Control
 from sskd_lib.lab.explorers.page import MOST, explorer_html, page_options
 

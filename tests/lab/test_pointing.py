@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from helpers.browser import (
     ROOT,
     chromium,
@@ -16,7 +17,6 @@ from helpers.browser import (
     run_cells,
 )
 from helpers.numbers_explorer import Numbers
-
 from sskd_lib.lab.explorers.page import explorer_html
 
 pytestmark = pytest.mark.browser

@@ -10,11 +10,11 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from helpers.explorers import temperature_explorer
 from helpers.numbers_explorer import Numbers
 from helpers.pictures import picture
-from PIL import Image
-
 from sskd_lib.lab.explorers import present
 from sskd_lib.lab.explorers.hover import COLUMNS, Spot, layer, sheet_css
 

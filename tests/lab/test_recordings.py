@@ -13,14 +13,14 @@ import sys
 import time
 from pathlib import Path
 
-import make_recordings as make
 import numpy as np
-import pack_recordings as packing
 import pytest
 import torch
-from helpers.training import pictures
 
+import make_recordings as make
+import pack_recordings as packing
 import sskd_lib as sskd
+from helpers.training import pictures
 from sskd_lib.lab import time_machine_data
 from sskd_lib.lab.time_machine_data import load_recording, recipe_of
 

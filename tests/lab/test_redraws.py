@@ -9,9 +9,9 @@ import asyncio
 
 import pytest
 import torch
-from helpers.every_explorer import MAKERS
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from helpers.every_explorer import MAKERS
 from sskd_lib.lab import explorers
 
 

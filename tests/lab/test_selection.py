@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from helpers.explorers import CLASSES, MATRIX_COLUMNS, MATRIX_ROWS, selection_explorer
 from helpers.pictures import picture
-
 from sskd_lib import Output, Recipe
 from sskd_lib.lab.explorers import explore_selection
 from sskd_lib.losses import image_of_row, selected_kl, similarity_matrix, sskd_terms, transfer_mask

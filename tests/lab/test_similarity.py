@@ -11,11 +11,11 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from IPython.utils.capture import capture_output
+
 from helpers.pages import Reader
 from helpers.pictures import picture
 from helpers.similarity_explorer import IMAGES, make, projections
-from IPython.utils.capture import capture_output
-
 from sskd_lib.lab.explorers import explore_similarity
 from sskd_lib.lab.explorers.page import MOST, explorer_html, page_options
 from sskd_lib.lab.explorers.row_selection import choose_rows

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from helpers.explorers import CLASSES, softened_by_hand
 from helpers.pictures import picture
-
 from sskd_lib.lab.explorers import explore_temperature
 from sskd_lib.lab.softening import even_above
 

@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 import pytest
-from helpers.recordings import CLASSES, made_recording
 from PIL import Image
 
+from helpers.recordings import CLASSES, made_recording
 from sskd_lib.lab.explorers import rerun
 from sskd_lib.lab.explorers.page import MOST, page_options
 from sskd_lib.lab.explorers.time_machine import TimeMachine, explore_time_machine

@@ -10,12 +10,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.pages import Reader
-from helpers.pictures import picture
-from helpers.views_explorer import BATCH, CORNERS, NAMES, SIDE, data, explorer
 from IPython.utils.capture import capture_output
 
 import sskd_lib as sskd
+from helpers.pages import Reader
+from helpers.pictures import picture
+from helpers.views_explorer import BATCH, CORNERS, NAMES, SIDE, data, explorer
 from sskd_lib.data.views import centre
 from sskd_lib.lab.explorers import explore_views, project_draws
 from sskd_lib.lab.explorers.page import MOST, explorer_html

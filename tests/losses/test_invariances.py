@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from helpers.oracles import ab, congruence, hcl
-from helpers.outputs import normal, random_output, ready_term
 from torch import Tensor, nn
 
+from helpers.oracles import ab, congruence, hcl
+from helpers.outputs import normal, random_output, ready_term
 from sskd_lib.losses.ab import ab_loss, boundary_loss, connector
 from sskd_lib.losses.at import at_loss
 from sskd_lib.losses.cc import cc_loss, congruence_loss

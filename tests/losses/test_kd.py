@@ -6,6 +6,9 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
 from helpers.sskd_loops import (
     QUICK,
     SEEDS,
@@ -16,9 +19,6 @@ from helpers.sskd_loops import (
     loop_softmax,
     normal,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
 from sskd_lib.losses import (
     kd_loss,
     soften,

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.training import same
 
+from helpers.training import same
 from sskd_lib.data.images import ImageSet
 from sskd_lib.data.load import load_images
 from sskd_lib.files import CheckpointError

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from helpers.outputs import random_output
 from helpers.training import same
-
 from sskd_lib.data.batch import Batch
 from sskd_lib.data.images import ImageSet
 from sskd_lib.data.load import DATA_FOLDER, load_images

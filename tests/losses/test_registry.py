@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.outputs import INDEX, LABELS, random_output
 from torch import Tensor, nn
 
+from helpers.outputs import INDEX, LABELS, random_output
 from sskd_lib.data.batch import Batch
 from sskd_lib.losses import (
     BASES,

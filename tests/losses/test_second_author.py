@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.outputs import normal
 from torch import Tensor
 
+from helpers.outputs import normal
 from sskd_lib.data.batch import Batch
 from sskd_lib.losses import contrastive_loss, create_method, error_rank, sskd_terms
 from sskd_lib.losses.ab import boundary_loss

@@ -6,6 +6,10 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
 from helpers.sskd_loops import (
     QUICK,
     SEEDS,
@@ -20,10 +24,6 @@ from helpers.sskd_loops import (
     loop_softmax,
     normal,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from torch import Tensor
-
 from sskd_lib.losses import (
     contrastive_floor,
     contrastive_loss,

@@ -8,6 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from torch import Tensor
+
 from helpers.sskd_loops import (
     QUICK,
     SEEDS,
@@ -21,10 +25,6 @@ from helpers.sskd_loops import (
     normal,
     published_procedure,
 )
-from hypothesis import assume, given
-from hypothesis import strategies as st
-from torch import Tensor
-
 from sskd_lib.data.views import four_views
 from sskd_lib.losses import (
     contrastive_loss,

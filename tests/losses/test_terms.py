@@ -10,12 +10,12 @@ import copy
 
 import pytest
 import torch
-from helpers.oracles import ORACLES, array
-from helpers.outputs import LABELS, from_parts, normal, pair_for, parts, random_output, ready_term
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from helpers.oracles import ORACLES, array
+from helpers.outputs import LABELS, from_parts, normal, pair_for, parts, random_output, ready_term
 from sskd_lib.data.batch import Batch
 from sskd_lib.losses import TERMS, Term
 from sskd_lib.losses.kdsvd import singular_vectors

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from torch import Tensor, nn
+
 from helpers.models import GOLDEN, SMALL, images, make, shapes_only
 from helpers.plain_backbones import (
     PLAIN,
     TABLE,
     Plain,
 )
-from torch import Tensor, nn
-
 from sskd_lib.models import MODELS, Network, create_model
 from sskd_lib.models.shufflenetv1 import shuffle
 from sskd_lib.models.shufflenetv2 import interleave

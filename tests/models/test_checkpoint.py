@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from helpers.training import SETTINGS, pictures, same
 
 import sskd_lib
+from helpers.training import SETTINGS, pictures, same
 from sskd_lib.files import CheckpointError, read_tensors, tensors_hash, write_tensors
 from sskd_lib.models.build import build_network
 from sskd_lib.models.checkpoint import FORMAT, load_checkpoint, read_card, save_checkpoint

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from helpers.pixels import Pixels
 from torch import nn
 
+from helpers.pixels import Pixels
 from sskd_lib.models.network import Network, Output
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from helpers.plain_backbones import PLAIN, TABLE, Plain
 from torch import Tensor
 
+from helpers.plain_backbones import PLAIN, TABLE, Plain
 from sskd_lib.files import CheckpointError
 from sskd_lib.models.checkpoint import load_checkpoint, save_checkpoint
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from helpers.models import GOLDEN, SMALL, images, make, shapes_only
 from torch import Tensor, nn
 
+from helpers.models import GOLDEN, SMALL, images, make, shapes_only
 from sskd_lib.models import Backbone, create_model
 from sskd_lib.models.external import SOURCES, ExternalBackbone, find_stages
 from sskd_lib.models.network import Network

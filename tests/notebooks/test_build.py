@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nbformat
+import pytest
+
 import build
 import kernels
-import nbformat
 import pages
-import pytest
 
 FIGURE = r"""# %% [markdown]
 # # A figure

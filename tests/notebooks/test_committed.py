@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import re
 
-import build
 import nbformat
 import pytest
+
+import build
 
 SOURCES = build.find_sources()
 REPAIR = "`git restore notebooks` undoes edits, `make notebooks` builds from the sources"

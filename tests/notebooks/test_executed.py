@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import build
-import kernels
 import nbformat
 import pytest
+from nbformat import NotebookNode
+
+import build
+import kernels
 from helpers.browser import (
     BROWSER_LACKS,
     ROOT,
@@ -32,7 +34,6 @@ from helpers.browser import (
     try_cells,
 )
 from helpers.moving import BOX, OnPage
-from nbformat import NotebookNode
 
 pytestmark = pytest.mark.notebook
 SCREENSHOTS = ROOT / "build" / "screenshots"

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers.commands import run
 from packaging.requirements import Requirement
+
+from helpers.commands import run
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers.reproduced import METHODS, OPTIONS, SCHEDULE
 
+from helpers.reproduced import METHODS, OPTIONS, SCHEDULE
 from sskd_lib.data.images import ImageSet
 from sskd_lib.data.load import load_images
 from sskd_lib.reproduce.cells import make_teacher, train_cell

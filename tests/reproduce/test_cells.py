@@ -9,8 +9,8 @@ import sys
 from dataclasses import replace
 
 import pytest
-from helpers.reproduced import METHODS, OPTIONS, SCHEDULE
 
+from helpers.reproduced import METHODS, OPTIONS, SCHEDULE
 from sskd_lib.data.images import ImageSet
 from sskd_lib.files import CheckpointError
 from sskd_lib.models.checkpoint import load_checkpoint

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.reproduced import METHODS
 
+from helpers.reproduced import METHODS
 from sskd_lib.losses import Batch, create_method
 from sskd_lib.models import MODELS, create_model
 from sskd_lib.models.network import Network

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.pixels import few_images, pixel_network
 
+from helpers.pixels import few_images, pixel_network
 from sskd_lib.data.views import four_views
 from sskd_lib.lab.diagnosis import device_line
 from sskd_lib.losses import sskd_terms

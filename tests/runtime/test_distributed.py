@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.training import metrics, pictures, same, state, views_by_hand
 from torch import nn
 
+from helpers.training import metrics, pictures, same, state, views_by_hand
 from sskd_lib.data.batch import Batch
 from sskd_lib.data.views import draw
 from sskd_lib.losses import create_method

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.views import explain_batch, random_images
 
+from helpers.views import explain_batch, random_images
 from sskd_lib.data.batch import Batch
 from sskd_lib.data.images import ImageSet
 from sskd_lib.data.views import four_views, one_view

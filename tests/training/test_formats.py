@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.training import SETTINGS, Stop, metrics, networks, pictures, same, state
 from PIL import Image
 from torch import Tensor
 
+from helpers.training import SETTINGS, Stop, metrics, networks, pictures, same, state
 from sskd_lib.data.folder import make_shards
 from sskd_lib.data.images import ImageSet
 from sskd_lib.data.load import DATA_FOLDER, load_images

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.pixels import few_images, pixel_network
 
+from helpers.pixels import few_images, pixel_network
 from sskd_lib.data.views import four_views
 from sskd_lib.losses import BASES, create_method, sskd_terms
 from sskd_lib.recipes import Recipe, Schedule

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.killing import die_while_writing, in_own_process
 from torch import Tensor
 
+from helpers.killing import die_while_writing, in_own_process
 from sskd_lib.data.images import ImageSet
 from sskd_lib.data.views import Draws, cut, frame
 from sskd_lib.files import locked

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers.training import SETTINGS, Stop, metrics, networks, pictures, same, state
 
+from helpers.training import SETTINGS, Stop, metrics, networks, pictures, same, state
 from sskd_lib.evaluation import predict
 from sskd_lib.models.checkpoint import load_checkpoint
 from sskd_lib.recipes import Recipe

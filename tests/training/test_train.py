@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.training import SETTINGS, metrics, networks, pictures, same, state, train, views_by_hand
 
+from helpers.training import SETTINGS, metrics, networks, pictures, same, state, train, views_by_hand
 from sskd_lib.data.views import draw
 from sskd_lib.files import CheckpointError
 from sskd_lib.losses import contrastive_loss, create_method, sskd_terms
