@@ -27,7 +27,8 @@ from .style import INK
 
 DPI = 100
 # A Jupyter server keeps a message shorter than a TCP segment (65,483 bytes on localhost) until the browser
-# has acknowledged the one before. Measured there: a picture of 50 kB came 27 ms later than one of 66 kB.
+# has acknowledged the one before. Measured there while a slider is dragged (benchmarks/explorers.py --drag):
+# 13 to 16 pictures of 50 kB a second, 18 to 23 of 66 kB.
 PROMPT = 66_000  # bytes
 
 

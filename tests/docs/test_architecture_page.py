@@ -34,3 +34,11 @@ def test_the_files_to_begin_with_are_as_long_as_the_page_says():
         assert abs(count - int(lines)) <= 20, (file, count)
     total = int(re.search(r"about ([\d,]+) lines", page("docs/architecture.md"))[1].replace(",", ""))
     assert abs(sum(counts) - total) <= 100, sum(counts)
+
+
+def test_the_library_is_as_large_as_the_page_says():
+    """Give or take three per cent: the page speaks of the day of the restructuring."""
+    after = {row[0]: row[2] for row in rows("docs/architecture.md") if row[0].startswith("lines in")}
+    for name, folder in (("lines in `sskd_lib/`", LIBRARY), ("lines in `tests/`", ROOT / "tests")):
+        lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in folder.rglob("*.py"))
+        assert abs(lines / int(after[name].split()[0].replace(",", "")) - 1) < 0.03, (name, lines)
