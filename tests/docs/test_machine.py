@@ -30,3 +30,13 @@ def test_reading_large_folders():
     assert f"({cold['low']:.2f} to {cold['high']:.2f} in five rounds)" in TEXT
     assert f"{warm['median']:.2f} times from memory ({warm['low']:.2f} to {warm['high']:.2f})" in TEXT
     assert 0.95 < ratios["converted"]["median"] < 1.05
+
+
+def test_the_step_over_the_bare_networks():
+    (pair,) = load("step_restructured_cpu.json")["pairs"].values()
+    ratio = pair["ratios"]["kit / networks, kit"]
+    span = f"({ratio['low']:.2f} to {ratio['high']:.2f}"
+    assert f"{ratio['median']:.2f} times as long as the bare networks {span} in five" in words(
+        "docs/speed.md"
+    )
+    assert f"| {ratio['median']:.2f} {span}), float32" in words("docs/architecture.md")
