@@ -157,9 +157,15 @@ def png_bytes(image: Image.Image, **options: Any) -> bytes:
 
 
 def filmstrip(frames: Sequence[bytes], gap: int = 14) -> bytes:
-    """Stack frames of one size, first on top, into one PNG with a thin grey line between neighbours."""
+    """Stack frames of one size, first on top, into one PNG with a thin grey line between neighbours.
+
+    It has at most 256 colours, like the pictures of pages without a kernel. In full colours a notebook would
+    be too large to commit.
+    """
     arrays = [np.asarray(Image.open(io.BytesIO(frame)).convert("RGB")) for frame in frames]
     between = np.full((gap, arrays[0].shape[1], 3), 255, np.uint8)
     between[gap // 2] = 200
     stack = [part for array in arrays for part in (between, array)][1:]
-    return png_bytes(Image.fromarray(np.concatenate(stack)), optimize=True)
+    picture = Image.fromarray(np.concatenate(stack))
+    few = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return png_bytes(few, optimize=True)

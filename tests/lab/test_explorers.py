@@ -133,7 +133,9 @@ def test_static_pages_hold_one_picture_with_alt_text_and_no_widget(static, make)
     strip = picture(base64.b64decode(output.data["image/png"]))
     height, count = explorer.canvas.height, len(explorer.film)
     assert strip.shape == (count * height + (count - 1) * 14, explorer.canvas.width, 3)
-    assert (strip[:height] == picture(explorer.frame(**explorer.film[0]))).all()
+    difference = abs(strip[:height] - picture(explorer.frame(**explorer.film[0])))  # a strip has 256 colours
+    assert difference.mean() < 2  # of 255
+    assert (difference.max(2) < 24).mean() > 0.99
     assert explorer.live is None and "SSKD_STATIC is set" in captured.stdout
 
 

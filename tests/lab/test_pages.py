@@ -114,9 +114,7 @@ def test_a_dragged_slider_shows_each_place_it_passes(page):
         across = abs((step % 60) - 30) / 30  # to and fro
         page.mouse.move(place["x"] + 8 + across * (place["width"] - 16), y)
     page.mouse.up()
-    shown = page.evaluate("window.shown")
-    print(len(shown))
-    assert len(shown) >= 60
+    assert len(page.evaluate("window.shown")) >= 60  # of 120 moves, some of which stay on one place
 
 
 @pytest.mark.browser
