@@ -167,5 +167,5 @@ def filmstrip(frames: Sequence[bytes], gap: int = 14) -> bytes:
     between[gap // 2] = 200
     stack = [part for array in arrays for part in (between, array)][1:]
     picture = Image.fromarray(np.concatenate(stack))
-    few = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
     return png_bytes(few, optimize=True)

@@ -134,8 +134,8 @@ def test_static_pages_hold_one_picture_with_alt_text_and_no_widget(static, make)
     height, count = explorer.canvas.height, len(explorer.film)
     assert strip.shape == (count * height + (count - 1) * 14, explorer.canvas.width, 3)
     difference = abs(strip[:height] - picture(explorer.frame(**explorer.film[0])))  # a strip has 256 colours
-    assert difference.mean() < 2  # of 255
-    assert (difference.max(2) < 24).mean() > 0.99
+    assert difference.mean() < 4  # of 255
+    assert (difference.max(2) < 24).mean() > 0.97
     assert explorer.live is None and "SSKD_STATIC is set" in captured.stdout
 
 
