@@ -155,7 +155,8 @@ def test_a_static_page_holds_a_strip_with_alt_text(static) -> None:
     assert all(shown.describe(**state) in output.metadata["image/png"]["alt"] for state in shown.film)
     strip = picture(base64.b64decode(output.data["image/png"]))
     assert strip.shape == (3 * 500 + 2 * 14, 940, 3)
-    assert (strip[:500] == picture(shown.frame(**shown.film[0]))).all()
+    difference = abs(strip[:500] - picture(shown.frame(**shown.film[0])))  # a strip has 256 colours
+    assert difference.mean() < 4  # of 255
     assert shown.live is None
 
 
