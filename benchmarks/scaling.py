@@ -161,7 +161,7 @@ def main(options: Options) -> None:
 
 
 def growth(times: dict[tuple[str, int], list[float]]) -> dict[str, Table]:
-    """Return the tables of the record. times: seconds a step by (what grows, how far), one figure a round."""
+    """Return the tables of the record. times: seconds per step by (what grows, how far), one per round."""
     tables: dict[str, Table] = {}
     for (what, n), seconds in times.items():
         tables.setdefault(f"seconds a step, by {what}", {})[f"{what}: {n:,}"] = seconds

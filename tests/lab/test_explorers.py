@@ -133,9 +133,13 @@ def test_static_pages_hold_one_picture_with_alt_text_and_no_widget(static, make)
     strip = picture(base64.b64decode(output.data["image/png"]))
     height, count = explorer.canvas.height, len(explorer.film)
     assert strip.shape == (count * height + (count - 1) * 14, explorer.canvas.width, 3)
-    difference = abs(strip[:height] - picture(explorer.frame(**explorer.film[0])))  # a strip has 256 colours
-    assert difference.mean() < 4  # of 255
-    assert (difference.max(2) < 24).mean() > 0.97
+    frames = [picture(explorer.frame(**state)) for state in explorer.film]
+    for number in range(count):  # each in its place, in the 256 colours of a strip
+        part = strip[number * (height + 14) :][:height]
+        differences = [abs(part - frame) for frame in frames]
+        assert differences[number].mean() < 4  # of 255
+        assert (differences[number].max(2) < 24).mean() > 0.97
+        assert min(range(count), key=lambda i: differences[i].mean()) == number
     assert explorer.live is None and "SSKD_STATIC is set" in captured.stdout
 
 

@@ -155,8 +155,12 @@ def test_a_static_page_holds_a_strip_with_alt_text(static) -> None:
     assert all(shown.describe(**state) in output.metadata["image/png"]["alt"] for state in shown.film)
     strip = picture(base64.b64decode(output.data["image/png"]))
     assert strip.shape == (3 * 500 + 2 * 14, 940, 3)
-    difference = abs(strip[:500] - picture(shown.frame(**shown.film[0])))  # a strip has 256 colours
-    assert difference.mean() < 4  # of 255
+    frames = [picture(shown.frame(**state)) for state in shown.film]
+    for number in range(3):  # each in its place, in the 256 colours of a strip
+        part = strip[514 * number :][:500]
+        differences = [abs(part - frame).mean() for frame in frames]
+        assert differences[number] < 4  # of 255
+        assert min(range(3), key=differences.__getitem__) == number
     assert shown.live is None
 
 
