@@ -14,7 +14,7 @@ from .losses import METHODS, create_method
 from .models import MODELS, create_model
 from .models.checkpoint import load_checkpoint, read_card, save_checkpoint
 from .models.network import Network, Output
-from .recipes import HEAD, IMAGENET, PRESETS, STUDENT, Recipe, Schedule
+from .recipes import HEAD, IMAGENET, PRESETS, SHORT, STUDENT, Recipe, Schedule
 from .runtime.device import Runtime, choose_runtime
 from .training import create_network, distill, train_head, train_teacher
 from .training.estimate import estimate
@@ -29,6 +29,7 @@ __all__ = [
     "METHODS",
     "MODELS",
     "PRESETS",
+    "SHORT",
     "STUDENT",
     "CheckpointError",
     "ImageSet",

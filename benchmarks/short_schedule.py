@@ -1,0 +1,193 @@
+"""Few labels and a laptop: which short schedule shows what the rotated views and L_ss add?
+
+    python benchmarks/short_schedule.py search  --setting fashion-300       # validation images, every candidate
+    python benchmarks/short_schedule.py search  --setting cifar10-1000 --folder PATH
+    python benchmarks/short_schedule.py confirm --setting fashion-300       # test images, fresh seeds, the chosen one
+    python benchmarks/short_schedule.py cost                                # seconds of one student, all cores
+    python benchmarks/short_schedule.py table                               # the tables, from the recorded rows
+
+A wrn_16_2 teacher, a resnet8 student. One seed draws the labelled images, the first weights and the order,
+the same for every method, so differences between methods are taken pair by pair. The four methods of a seed
+train in one loop and share the teacher's forward passes; each ends as if it were trained alone.
+
+fashion-300, fashion-100: labels of the embedded pack, of which a fifth validates (the teacher saw all 60,000
+    training images of Fashion-MNIST, the validation images too).
+cifar10-1000: the teacher never saw the 5,000 validation images. PATH has a sub-folder per class.
+Seeds below 100 search, seeds from 100 confirm. Every row is the last epoch of one run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+import sskd_lib as sskd
+from few_labels import METHODS, ROOT, VALIDATION, images
+from sskd_lib import Schedule
+from sskd_lib.evaluation import interval
+
+ROWS = Path(__file__).resolve().parent / "results" / "short_schedule.jsonl"
+SETTINGS = {"fashion-300": ("fashion", 300), "fashion-100": ("fashion", 100), "cifar10-1000": ("cifar10", 1000)}
+TEACHERS = {"fashion": "fashion-mnist", "cifar10": "cifar10"}
+FIELDS = ("epochs", "batch_size", "lr", "momentum")  # what is searched
+
+
+def cycle(*numbers: float) -> Schedule:
+    """Return a one-cycle schedule of FIELDS."""
+    return dataclasses.replace(sskd.SHORT, **dict(zip(FIELDS, numbers, strict=True)))
+
+
+# The first candidate of a setting has the published momentum and rate; the others move one or two numbers.
+CANDIDATES = {
+    "fashion-300": [
+        cycle(20, 16, 0.05, 0.9),
+        cycle(20, 16, 0.1, 0.9),
+        cycle(20, 16, 0.025, 0.9),
+        cycle(20, 8, 0.05, 0.9),
+        cycle(20, 8, 0.025, 0.9),
+        cycle(20, 32, 0.1, 0.9),
+        cycle(28, 16, 0.05, 0.9),
+        cycle(28, 32, 0.1, 0.9),
+        cycle(20, 16, 0.1, 0.8),
+    ],
+    "fashion-100": [
+        cycle(20, 16, 0.05, 0.9),
+        cycle(60, 16, 0.05, 0.9),
+        cycle(60, 16, 0.1, 0.9),
+        cycle(60, 8, 0.05, 0.9),
+        cycle(60, 8, 0.025, 0.9),
+    ],
+    "cifar10-1000": [
+        cycle(8, 16, 0.05, 0.9),
+        cycle(8, 16, 0.1, 0.9),
+        cycle(8, 32, 0.1, 0.9),
+        cycle(10, 32, 0.05, 0.9),
+        cycle(20, 16, 0.05, 0.9),
+    ],
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """The four students of one seed."""
+
+    setting: str
+    split: str  # "validation" or "test"
+    schedule: Schedule
+    seed: int
+    folder: str
+    methods: tuple[str, ...] = METHODS
+    threads: int = 1
+
+    def key(self) -> tuple:
+        """What tells this cell's rows from others."""
+        return self.setting, self.split, self.seed, *(getattr(self.schedule, name) for name in FIELDS)
+
+
+def key_of(row: dict) -> tuple:
+    """Return the key of the cell that a row belongs to."""
+    return row["setting"], row["split"], row["seed"], *(row[name] for name in FIELDS)
+
+
+def train(cell: Cell) -> list[dict]:
+    """Train the students of a cell and return one row per method."""
+    torch.set_num_threads(cell.threads)
+    name, labels = SETTINGS[cell.setting]
+    pool, validation, test = images(name, cell.folder)
+    measured = test if cell.split == "test" else validation
+    teacher = sskd.load_checkpoint(
+        ROOT / "data" / "weights" / TEACHERS[name] / "teacher_wrn_16_2.safetensors"
+    )
+    students = [
+        sskd.create_network(
+            "resnet8", like=pool, projection=sskd.create_method(method).needs_projection, seed=cell.seed
+        )
+        for method in cell.methods
+    ]
+    started = time.perf_counter()
+    runs = sskd.distill(
+        students,
+        teacher,
+        pool.take(labels, seed=cell.seed),
+        measured,
+        method=list(cell.methods),
+        schedule=cell.schedule,
+        seed=cell.seed,
+        runtime=sskd.choose_runtime("cpu"),
+        progress=False,
+        evaluate_every=cell.schedule.epochs,
+    )
+    seconds = time.perf_counter() - started
+    common = {"setting": cell.setting, "split": cell.split}
+    common |= {name: getattr(cell.schedule, name) for name in FIELDS} | {"seed": cell.seed}
+    return [
+        common
+        | {
+            "method": method,
+            "accuracy": round(run.summary["last"]["test_accuracy"], 3),
+            "students": len(students),
+            "threads": cell.threads,
+            "seconds": round(seconds, 1),
+            "torch": torch.__version__,
+        }
+        for method, run in zip(cell.methods, runs, strict=True)
+    ]
+
+
+def read(path: Path = ROWS) -> list[dict]:
+    """Return all recorded rows."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def train_all(cells: list[Cell], processes: int, path: Path) -> None:
+    """Train the cells that are not recorded, and append their rows as each ends."""
+    done = {key_of(row) for row in read(path)}
+    todo = [cell for cell in cells if cell.key() not in done]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool, open(path, "a") as file:
+        for rows in pool.map(train, todo):
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.flush()
+            accuracies = " ".join(f"{row['method']} {row['accuracy']:.2f}" for row in rows)
+            print(*key_of(rows[0]), accuracies, f"{rows[0]['seconds']:.0f} s", flush=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of search and confirm."""
+
+    setting: str  # fashion-300, fashion-100 or cifar10-1000
+    seeds: tuple[int, ...] = (0, 1, 2)  # of search; confirm: from 100 on
+    candidates: tuple[int, ...] = ()  # numbers of candidates, from 0; default: all
+    folder: str = ""  # for cifar10-1000
+    processes: int = 2  # cells trained at the same time, each on one core
+    rows: Path = ROWS
+
+
+def search(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
+    """Train every candidate of a setting and measure it on the validation images."""
+    schedules = CANDIDATES[options.setting]
+    chosen = [schedules[number] for number in options.candidates] or schedules
+    cells = [
+        Cell(setting=options.setting, split="validation", schedule=s, seed=seed, folder=options.folder)
+        for seed in options.seeds
+        for s in chosen
+    ]
+    train_all(cells, options.processes, options.rows)
+
+
+if __name__ == "__main__":
+    try:
+        tyro.extras.subcommand_cli_from_dict({"search": search}, description=__doc__)
+    except ValueError as error:
+        sys.exit(f"{error}")
