@@ -28,8 +28,7 @@ from sskd_lib.lab.time_machine_data import Settings
 def pack(folder: Path = make.PARTS, out: Path = time_machine_data.FOLDER) -> None:
     """Write the files that the kit ships, of what is complete.
 
-    A seed is packed when all its runs with the first number of labels are there, another number of labels
-    when it has every packed seed.
+    A number of labels and a seed are packed when all their runs are there.
 
     Args:
         folder: of the groups' files.
@@ -79,16 +78,15 @@ def rounded_places(places: np.ndarray) -> dict[str, np.ndarray]:
 
 def complete(part: str, done: list[Settings]) -> tuple[list[Settings], list[str]]:
     """The runs to be packed, and in words what is left out of those wanted."""
-    counts = [n for n in make.LABELS if make.wanted(part, n, make.SEEDS[0])]
-
-    def is_there(n: int, seed: int) -> bool:
-        return all(settings in done for settings in make.wanted(part, n, seed))
-
-    seeds = [seed for seed in make.SEEDS if is_there(counts[0], seed)]
-    full = [n for n in counts if all(is_there(n, seed) for seed in seeds)]
-    left_out = [f"seed {seed}" for seed in make.SEEDS if seed not in seeds]
-    left_out += [f"{n} labels" for n in counts if n not in full]
-    return [s for n in sorted(full) for seed in seeds for s in make.wanted(part, n, seed)], left_out
+    chosen, left_out = [], []
+    for labels, (seeds, *_) in sorted(make.GRID.items()):
+        for seed in seeds:
+            runs = make.wanted(part, labels, seed)
+            if runs and all(settings in done for settings in runs):
+                chosen += runs
+            elif runs:
+                left_out.append(f"{labels} labels, seed {seed}")
+    return chosen, left_out
 
 
 def gather(
@@ -155,7 +153,7 @@ def describe(part: str, chosen: list[Settings], left_out: list[str], facts: list
         "values": {name: sorted({s[name] for s in chosen}) for name in chosen[0]},
         "runs": len(chosen),
         "left_out": left_out,
-        "all_else": f"preset official-code; the mixes: {make.LABELS[0]} labels, a preset's with its shares",
+        "all_else": f"preset official-code; the mixes: {make.MIXED} labels, a preset's with its shares",
         "student": "resnet8, create_network(..., like=all training images, projection=True, seed=seed)",
         "teacher": make.TEACHER.relative_to(make.DATA).as_posix(),
         "labelled_images": 'load_images("fashion-mnist-lab").take(labels, seed=seed)',

@@ -16,7 +16,7 @@ from .evaluation import evaluate, pretext_figures
 from .files import CheckpointError
 from .losses import create_method
 from .models.checkpoint import load_checkpoint, read_card
-from .recipes import HEAD, STUDENT, Schedule, make_recipe
+from .recipes import HEAD, STUDENT, make_recipe
 from .reproduce.cells import cost, train_cells
 from .reproduce.plan import Plan, describe_plan
 from .reproduce.results import read_diverged, read_results, write_results
@@ -24,18 +24,19 @@ from .runtime.device import choose_runtime
 from .runtime.distributed import current, processes
 from .training.estimate import estimate
 from .training.head import train_head
-from .training.options import DistillOptions, RunOptions, TrainingOptions
+from .training.options import DistillOptions, RunOptions, ScheduleOptions, TrainingOptions
 from .training.state import Run, TrainingError
 from .training.teacher_cache import cache_teacher
 from .training.train import create_network, distill, train_teacher
 
 Flat = tyro.conf.arg(name="")  # the fields of a dataclass become plain options: --epochs, --lr, …
+USUAL = ScheduleOptions()
 OF_TABLES = RunOptions(data="cifar100", evaluate_every=10)  # defaults of the command reproduce
 
 
 def teacher_command(
     options: Annotated[TrainingOptions, Flat],
-    schedule: Annotated[Schedule, Flat] = STUDENT,
+    pace: Annotated[ScheduleOptions, Flat] = USUAL,
     *,
     out: Path,
     model: str = "wrn_16_2",
@@ -44,19 +45,20 @@ def teacher_command(
 
     Args:
         options: images and machine.
-        schedule: epochs, batch size and learning rate.
+        pace: the schedule, and numbers of it to change.
         out: folder of the result; an interrupted training resumes there.
         model: name of the backbone.
     """
     with processes(options.device):
         train, test = options.images()
         network = create_network(model, train, projection=True, seed=options.seed)
+        schedule = pace.chosen(STUDENT)
         report(train_teacher(network, train, test, schedule=schedule, out=out, **options.keywords()), out)
 
 
 def head_command(
     options: Annotated[TrainingOptions, Flat],
-    schedule: Annotated[Schedule, Flat] = HEAD,
+    pace: Annotated[ScheduleOptions, Flat] = USUAL,
     *,
     teacher: Path,
     out: Path,
@@ -66,7 +68,7 @@ def head_command(
 
     Args:
         options: images and machine.
-        schedule: epochs, batch size and learning rate.
+        pace: the schedule, and numbers of it to change.
         teacher: checkpoint of a teacher; for another task than contrastive it gets a fresh head.
         out: folder of the teacher with its head; an interrupted training resumes there.
         task: contrastive, exemplar, jigsaw, rotation (methods sskd, sskd-exemplar, …) or joint (hsakd).
@@ -74,12 +76,12 @@ def head_command(
     with processes(options.device):
         train, test = options.images()
         network = load_checkpoint(teacher)
-        keywords = options.keywords() | {"schedule": schedule, "task": task}
+        keywords = options.keywords() | {"schedule": pace.chosen(HEAD), "task": task}
         report(train_head(network, train, test, out=out, **keywords), out)
 
 
 def distill_command(
-    options: Annotated[DistillOptions, Flat], schedule: Annotated[Schedule, Flat] = STUDENT
+    options: Annotated[DistillOptions, Flat], pace: Annotated[ScheduleOptions, Flat] = USUAL
 ) -> None:
     """Train a student, or several that share their teacher's forward passes."""
     recipe, rows = make_recipe(options.preset, options.override), options.students()
@@ -91,7 +93,8 @@ def distill_command(
             create_network(name, train, projection=method.needs_projection, seed=seed)
             for (name, _, seed), method in zip(rows, methods, strict=True)
         ]
-        keywords = options.keywords() | {"recipe": recipe, "table": options.table, "schedule": schedule}
+        keywords = options.keywords() | {"recipe": recipe, "table": options.table}
+        keywords["schedule"] = pace.chosen(STUDENT)
         keywords["method"] = [method.name for method in methods]
         if options.dry_run and current().world_size > 1:
             raise ValueError("a dry run times one process; call it without torchrun.")
@@ -108,7 +111,7 @@ def distill_command(
 
 def table_command(
     options: Annotated[TrainingOptions, Flat],
-    schedule: Annotated[Schedule, Flat] = STUDENT,
+    pace: Annotated[ScheduleOptions, Flat] = USUAL,
     *,
     teacher: Path,
     out: Path,
@@ -118,7 +121,7 @@ def table_command(
 
     Args:
         options: images and machine.
-        schedule: without effect; taken so that the options of `distill` can be given here as well.
+        pace: without effect; taken so that the options of `distill` can be given here as well.
         teacher: checkpoint of a teacher (with a trained head, for sskd).
         out: folder of the table; the same command continues one that was interrupted.
         draws: random draws of each image, each of four views.

@@ -61,8 +61,7 @@ def _joined(parts: Iterable[Tensor | None]) -> Tensor | None:
 def evaluate(network: Network, data: ImageSet, runtime: Runtime | None = None) -> dict[str, float]:
     """Measure accuracy, mean cross-entropy ("loss") and calibration error of a network on labelled images.
 
-    The first and the last are in percent. calibration_error = Σ_b (n_b / M) |accuracy_b - confidence_b|
-    over 15 equal bins b of confidence. Source: Guo et al. 2017.
+    The first and the last are in percent.
     Raises ValueError if the network has another number of classes than the images.
     """
     logits, labels = predict(network, data, runtime).logits, data.labels.cpu()
@@ -71,15 +70,22 @@ def evaluate(network: Network, data: ImageSet, runtime: Runtime | None = None) -
             f"the network has {logits.shape[1]} classes, but {data.name} has {data.num_classes}. "
             "Use a network trained on the same classes."
         )
-    confidence, guess = F.softmax(logits, 1).max(1)
-    right = (guess == labels).float()
-    bins = (confidence * 15).long().clamp(max=14)
-    gap = torch.zeros(15).index_add_(0, bins, right - confidence).abs().sum() / len(labels)
     return {
-        "accuracy": 100 * right.mean().item(),
+        "accuracy": 100 * (logits.argmax(1) == labels).float().mean().item(),
         "loss": F.cross_entropy(logits, labels).item(),
-        "calibration_error": 100 * gap.item(),
+        "calibration_error": calibration_error(logits, labels),
     }
+
+
+def calibration_error(logits: Tensor, labels: Tensor) -> float:
+    """Return the gap between confidence and accuracy in percent, Σ_b (n_b / M) |accuracy_b - confidence_b|.
+
+    logits: float [M, K]; labels: int [M]; b: 15 equal bins of confidence. Source: Guo et al. 2017.
+    """
+    confidence, guess = F.softmax(logits, 1).max(1)
+    bins = (confidence * 15).long().clamp(max=14)
+    gap = torch.zeros(15).index_add_(0, bins, (guess == labels).float() - confidence)
+    return 100 * gap.abs().sum().item() / len(labels)
 
 
 def contrastive_accuracy(

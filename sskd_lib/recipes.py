@@ -122,3 +122,4 @@ HEAD = Schedule(epochs=60, milestones=(0.5, 0.75))
 IMAGENET = Schedule(epochs=90, batch_size=256, lr=0.1, weight_decay=1e-4, milestones=(1 / 3, 2 / 3))
 # The kit's own, for a live demonstration with few labels on a laptop: benchmarks/short_schedule.py chose it.
 SHORT = Schedule(epochs=20, batch_size=16, lr=0.05, shape="one-cycle")
+SCHEDULES = {"student": STUDENT, "head": HEAD, "imagenet": IMAGENET, "short": SHORT}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import get_args, get_type_hints
 
 import pytest
 
-from sskd_lib.recipes import HEAD, PRESETS, STUDENT, Recipe, Schedule, make_recipe
+from sskd_lib.recipes import HEAD, PRESETS, SCHEDULES, SHORT, STUDENT, Recipe, Schedule, make_recipe
+from sskd_lib.training.options import ScheduleOptions
 
 # ---- published numbers ---------------------------------------------------------------------------
 
@@ -45,7 +47,7 @@ def test_student_schedule_cuts_at_150_180_and_210(epoch, lr):
 
 
 def test_student_schedule_is_the_published_one():
-    assert dataclasses.astuple(STUDENT) == (240, 64, 0.05, 0.9, 5e-4, (0.625, 0.75, 0.875), 0.1)
+    assert dataclasses.astuple(STUDENT) == (240, 64, 0.05, 0.9, 5e-4, (0.625, 0.75, 0.875), 0.1, "steps", 0.2)
     assert Schedule() == STUDENT
 
 
@@ -104,3 +106,34 @@ def test_a_recipe_is_a_preset_with_changes():
         make_recipe(changes={"sss": 1.0})
     with pytest.raises(ValueError, match="must be above 0"):
         make_recipe(changes={"kd_temperature": 0.0})
+
+
+def test_one_cycle_rises_and_falls_in_lines_through_the_middle_of_each_epoch() -> None:
+    """Ten epochs, peak 1, a fifth of warm-up: 2 epochs up (slope 0.5), 8 down (slope 1/8), by hand."""
+    schedule = Schedule(epochs=10, lr=1.0, shape="one-cycle")
+    by_hand = [0.25, 0.75, *(1 - (i + 0.5) / 8 for i in range(8))]
+    assert [schedule.lr_at(epoch) for epoch in range(10)] == pytest.approx(by_hand)
+    area = sum(by_hand) / 10
+    assert area == pytest.approx(0.5)  # the triangle's, whatever the warm-up
+    for warmup in (0.0, 1.0):
+        rates = [replace(schedule, warmup=warmup).lr_at(epoch) for epoch in range(10)]
+        assert all(rate > 0 for rate in rates) and sum(rates) / 10 == pytest.approx(0.5)
+    assert Schedule(epochs=1, shape="one-cycle").lr_at(0) > 0
+
+
+def test_a_wrong_shape_or_warmup_is_refused() -> None:
+    with pytest.raises(ValueError, match="the shapes are 'steps' and 'one-cycle'"):
+        Schedule(shape="cosine")
+    with pytest.raises(ValueError, match="warmup is a fraction of the epochs"):
+        Schedule(warmup=1.5)
+
+
+def test_a_schedule_is_chosen_by_name_and_changed_by_numbers() -> None:
+    assert ScheduleOptions().chosen(HEAD) == HEAD
+    assert ScheduleOptions(schedule="short").chosen(STUDENT) == SHORT
+    assert ScheduleOptions(schedule="short", epochs=3, lr=0.1).chosen(STUDENT) == replace(
+        SHORT, epochs=3, lr=0.1
+    )
+    numbers = {field.name for field in fields(ScheduleOptions)} - {"schedule"}
+    assert numbers == {field.name for field in fields(Schedule)}
+    assert set(get_args(get_args(get_type_hints(ScheduleOptions)["schedule"])[0])) == set(SCHEDULES)

@@ -14,7 +14,7 @@ import numpy as np
 from ..data.images import ImageSet
 from ..data.load import DATA_FOLDER
 from ..models.network import Network
-from ..recipes import PRESETS, Recipe
+from ..recipes import PRESETS, Recipe, Schedule
 from ..training.train import create_network
 
 FOLDER = DATA_FOLDER / "recordings"
@@ -27,8 +27,8 @@ Settings = dict[str, float]
 class Recording:
     """N trainings that differ in a few settings, measured in E epochs from 0 (before training) to the last.
 
-    "grid": settings temperature, keep_wrong, labels, seed; "mix": ce, kd, tf, ss, seed. Of P test images the
-    outputs are recorded, and of Q others the places of their features in one plane for all runs.
+    "grid": settings temperature, tf_keep, ss_keep, labels, seed; "mix": ce, kd, tf, ss, seed. Of P test
+    images the outputs are recorded, and of Q others the places of their features in one plane for all runs.
     """
 
     settings: tuple[Settings, ...]  # N
@@ -121,20 +121,29 @@ def read_npz(file: Path | io.BytesIO) -> dict[str, np.ndarray]:
 
 
 def recipe_of(settings: Settings) -> Recipe:
-    """Return the recipe of a run: official-code with these temperatures and ratios, or with these weights.
+    """Return the recipe of a run: official-code with this temperature and these shares, or these weights.
 
     A mix with the weights of a preset has that preset's ratios of wrong rows too.
     """
     if "temperature" in settings:
-        temperature, ratio = settings["temperature"], settings["keep_wrong"]
+        temperature = settings["temperature"]
         return Recipe(
-            kd_temperature=temperature, tf_temperature=temperature, tf_keep_wrong=ratio, ss_keep_wrong=ratio
+            kd_temperature=temperature,
+            tf_temperature=temperature,
+            tf_keep_wrong=settings["tf_keep"],
+            ss_keep_wrong=settings["ss_keep"],
         )
     weights = {name: settings[name] for name in TERMS}
     for preset in PRESETS.values():
         if all(getattr(preset, name) == weight for name, weight in weights.items()):
             return preset
     return Recipe(**weights)
+
+
+def schedule_of(recording: Recording) -> Schedule:
+    """Return the schedule that the recorded runs were trained by."""
+    numbers = recording.card["plan"]["schedule"]
+    return Schedule(**numbers | {"milestones": tuple(numbers["milestones"])})
 
 
 def fresh_student(train: ImageSet, seed: int) -> Network:

@@ -6,13 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..data.images import ImageSet
 from ..data.load import load_images
 from ..losses import Method
 from ..models.checkpoint import load_checkpoint, read_card
 from ..models.network import Network
+from ..recipes import SCHEDULES, Schedule
 from ..runtime.device import Runtime, choose_runtime, find_device
 from ..runtime.distributed import current, local_device
 
@@ -66,6 +67,30 @@ class TrainingOptions(RunOptions):
     def keywords(self) -> dict[str, Any]:
         """Return these options as keywords of a training function."""
         return super().keywords() | {"seed": self.seed}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleOptions:
+    """A schedule by name, and numbers of it to change."""
+
+    # student (240 epochs), head (60; the default of `head`), imagenet (90), short (20: few labels, a laptop)
+    schedule: Literal["student", "head", "imagenet", "short"] | None = None
+    epochs: int | None = None  # passes over the training images, in place of the schedule's
+    batch_size: int | None = None  # images in one step (student: 64, short: 16)
+    lr: float | None = None  # highest learning rate (student and short: 0.05)
+    momentum: float | None = None  # of SGD (0.9)
+    weight_decay: float | None = None  # of SGD, on all weights (0.0005)
+    milestones: tuple[float, ...] | None = None  # fractions of the epochs after which lr is cut
+    decay: float | None = None  # factor of lr at each milestone (0.1)
+    shape: Literal["steps", "one-cycle"] | None = None  # cuts at milestones; up in a line and down to 0
+    warmup: float | None = None  # one-cycle: fraction of the epochs in which lr rises (0.2)
+
+    def chosen(self, usual: Schedule) -> Schedule:
+        """Return the schedule of this name, `usual` without one, with the numbers that were given."""
+        base = SCHEDULES[self.schedule] if self.schedule else usual
+        fields = (field.name for field in dataclasses.fields(Schedule))
+        given = {name: getattr(self, name) for name in fields}
+        return dataclasses.replace(base, **{name: v for name, v in given.items() if v is not None})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
 
 from sskd_lib.lab.time_machine_data import Recording
+from sskd_lib.recipes import SHORT
 
+RUNTIME = {"dtype": "float32", "threads": 4, "device_name": "a chip"}
 CLASSES = tuple(f"class {k}" for k in "ABCDEFGHIJ")
 
 
 def made_recording(epochs=(0, 1, 2), seeds=(0, 1, 2), labels=(20, 40), without=()) -> Recording:
     """Random numbers in the shape of a recording; `without`: numbers of runs to leave out."""
     random = np.random.default_rng(0)
-    product = itertools.product((1.0, 4.0), (0.0, 0.5, 1.0), labels, seeds)
-    names = ("temperature", "keep_wrong", "labels", "seed")
-    settings = [dict(zip(names, values, strict=True)) for values in product]
+    points = [(t, share, 0.75) for t in (1.0, 4.0) for share in (0.0, 0.5, 1.0)] + [(4.0, 1.0, 0.25)]
+    names = ("temperature", "tf_keep", "ss_keep", "labels", "seed")
+    product = itertools.product(points, labels, seeds)
+    settings = [dict(zip(names, (*point, count, seed), strict=True)) for point, count, seed in product]
     settings = tuple(one for run, one in enumerate(settings) if run not in without)
     runs, length = len(settings), len(epochs)
     terms = {
@@ -39,7 +43,7 @@ def made_recording(epochs=(0, 1, 2), seeds=(0, 1, 2), labels=(20, 40), without=(
         teacher_features=random.normal(0, 1, (30, 2)).astype(np.float32),
         teacher_accuracy=90.0,
         classes=CLASSES,
-        card={"machines": [{"runtime": {"dtype": "float32", "threads": 4, "device_name": "a chip"}}]},
+        card={"machines": [{"runtime": RUNTIME}], "plan": {"schedule": dataclasses.asdict(SHORT)}},
     )
 
 
@@ -74,5 +78,5 @@ def mixed_recording(seeds=(0, 1, 2), epochs=(0, 1, 2)) -> Recording:
         teacher_features=np.zeros((10, 2), np.float32),
         teacher_accuracy=90.0,
         classes=tuple("ABCDEFGHIJ"),
-        card={},
+        card={"plan": {"schedule": dataclasses.asdict(SHORT)}},
     )

@@ -27,10 +27,11 @@ from sskd_lib.lab.time_machine_data import load_recording, recipe_of
 SMALL = {
     "SCHEDULE": sskd.Schedule(epochs=4, batch_size=8, lr=0.02),
     "EVERY": 2,
-    "SEEDS": (0, 1),
-    "LABELS": (16, 8),
-    "TEMPERATURES": (1.0, 4.0),
-    "KEEP_WRONG": (0.5,),
+    "GRID": {16: ((0, 1), (1.0, 4.0), (0.5,)), 8: ((0, 1), (1.0, 4.0), (0.5,))},
+    "FINE": (0.5,),
+    "MIXED": 16,
+    "MIX_SEEDS": (0, 1),
+    "FURTHER": {},
     "WEIGHTS": {"ce": (0.0, 0.1), "kd": (0.9,), "tf": (0.0,), "ss": (0.0,)},
     "DOTS": 3,
     "SHOWN": (7, 2, 30),
@@ -54,7 +55,7 @@ def parts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parts")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    make.train(labels=SMALL["LABELS"], seeds=SMALL["SEEDS"], folder=folder)
+    make.train(labels=(16, 8), seeds=(0, 1), folder=folder)
     torch.set_num_threads(threads)
     yield folder
     patch.undo()
@@ -87,14 +88,16 @@ def lone_run(settings, labels: int):
 
 
 def test_the_plan_has_every_point_once_and_the_presets():
-    for labels in make.LABELS:
+    for labels, (seeds, temperatures, broad) in make.GRID.items():
         grid = make.wanted("grid", labels, 2)
-        assert len(grid) == len(make.TEMPERATURES) * len(make.KEEP_WRONG)
-        assert len({json.dumps(settings) for settings in grid}) == len(grid)
-    mixes = make.wanted("mix", make.LABELS[0], 2)
-    assert make.wanted("mix", make.LABELS[1], 2) == [] and len({json.dumps(mix) for mix in mixes}) == len(
-        mixes
-    )
+        points = {(t, share, 0.75) for t in temperatures for share in broad}
+        points |= {(4.0, share, 0.75) for share in make.FINE} | {(4.0, 1.0, share) for share in make.FINE}
+        assert {(g["temperature"], g["tf_keep"], g["ss_keep"]) for g in grid} == points
+        assert len(grid) == len(points) and make.wanted("grid", labels, max(seeds) + 1) == []
+    mixes = make.wanted("mix", make.MIXED, 2)
+    assert len({json.dumps(mix) for mix in mixes}) == len(mixes)
+    assert [n for n in make.GRID if make.wanted("mix", n, 2)] == [make.MIXED]
+    assert {mix["ss"] for mix in mixes} >= {30.0, 100.0}
     for preset in sskd.PRESETS.values():
         weights = {name: getattr(preset, name) for name in ("ce", "kd", "tf", "ss")}
         assert weights | {"seed": 2} in mixes
@@ -102,8 +105,8 @@ def test_the_plan_has_every_point_once_and_the_presets():
 
 
 def test_settings_become_recipes():
-    point = recipe_of({"temperature": 2.0, "keep_wrong": 0.25, "labels": 300, "seed": 1})
-    assert point == sskd.Recipe(kd_temperature=2, tf_temperature=2, tf_keep_wrong=0.25, ss_keep_wrong=0.25)
+    point = recipe_of({"temperature": 2.0, "tf_keep": 0.25, "ss_keep": 0.5, "labels": 300, "seed": 1})
+    assert point == sskd.Recipe(kd_temperature=2, tf_temperature=2, tf_keep_wrong=0.25, ss_keep_wrong=0.5)
     for preset in sskd.PRESETS.values():
         weights = {name: getattr(preset, name) for name in ("ce", "kd", "tf", "ss")}
         assert recipe_of(weights | {"seed": 0}) == preset
@@ -179,13 +182,14 @@ def train_small(folder: str) -> None:
 
 
 def test_only_what_is_missing_is_trained(parts, tmp_path, monkeypatch, capsys):
-    make.train(labels=SMALL["LABELS"], seeds=SMALL["SEEDS"], dry_run=True, folder=parts)
+    make.train(labels=(16, 8), seeds=(0, 1), dry_run=True, folder=parts)
     assert "0 groups are left" in capsys.readouterr().out
-    monkeypatch.setattr(make, "KEEP_WRONG", (0.5, 1.0))
-    groups = make.missing(SMALL["LABELS"], (1,), parts)
+    wider = {n: (seeds, temperatures, (0.5, 1.0)) for n, (seeds, temperatures, _) in make.GRID.items()}
+    monkeypatch.setattr(make, "GRID", wider)
+    groups = make.missing((16, 8), (1,), parts)
     assert [(group.labels, group.seed, len(group.settings)) for group in groups] == [(16, 1, 2), (8, 1, 2)]
     assert make.missing((16,), (1,), parts, ["mix"]) == []
-    assert all(settings["keep_wrong"] == 1 for group in groups for settings in group.settings)
+    assert all(settings["tf_keep"] == 1 and settings["ss_keep"] == 0.75 for group in groups for settings in group.settings)
 
 
 # ---- packed and read -----------------------------------------------------------------------------
@@ -253,12 +257,12 @@ def test_only_complete_settings_are_packed(parts, tmp_path, capsys):
     later.unlink()
     packing.pack(folder=tmp_path, out=tmp_path / "out")
     grid = load_recording("grid", tmp_path / "out")
-    assert grid.values("labels") == (16,) and grid.values("seed") == (0, 1)
-    assert grid.card["left_out"] == ["8 labels"] and grid.card["values"]["labels"] == [16]
+    assert grid.values("labels") == (8, 16) and grid.values("seed") == (0, 1)
+    assert grid.card["left_out"] == ["8 labels, seed 1"]
     (first,) = tmp_path.glob("labels-16-seed-0-*.npz")
     first.unlink()
     packing.pack(folder=tmp_path, out=tmp_path / "out")
-    assert load_recording("mix", tmp_path / "out").card["left_out"] == ["seed 0"]
+    assert load_recording("mix", tmp_path / "out").card["left_out"] == ["16 labels, seed 0"]
     packing.pack(folder=tmp_path / "nothing", out=tmp_path / "none")
     assert "nothing is written" in capsys.readouterr().out and not (tmp_path / "none").exists()
 
@@ -270,7 +274,7 @@ def test_questions_without_an_answer(packed):
         grid.find(temperature=3)
     with pytest.raises(ValueError, match="no run with no settings"):
         grid.find()
-    with pytest.raises(ValueError, match="no setting 'ce'; the settings are: temperature, keep_wrong"):
+    with pytest.raises(ValueError, match="no setting 'ce'; the settings are: temperature, tf_keep"):
         grid.values("ce")
     with pytest.raises(ValueError, match="the recordings are 'grid' and 'mix'"):
         load_recording("grit")
@@ -317,9 +321,11 @@ def test_nothing_is_unpickled(packed):
 def test_the_shipped_recording_is_whole(name):
     recording = load_recording(name)
     runs, epochs = len(recording.settings), recording.card["plan"]["schedule"]["epochs"]
-    assert recording.epochs.tolist() == list(range(0, epochs + 1, 3)) and epochs == 60
-    assert recording.accuracy.shape == (runs, 21) and recording.outputs.shape == (runs, 21, 12, 10)
-    assert recording.features.shape == (runs, 21, 200, 2) and recording.teacher_features.shape == (200, 2)
+    assert time_machine_data.schedule_of(recording) == make.SCHEDULE == sskd.SHORT
+    assert recording.epochs.tolist() == list(range(0, epochs + 1, 2)) and epochs == sskd.SHORT.epochs
+    count = len(recording.epochs)
+    assert recording.accuracy.shape == (runs, count) and recording.outputs.shape == (runs, count, 12, 10)
+    assert recording.features.shape == (runs, count, 100, 2) and recording.teacher_features.shape == (100, 2)
     for values in (recording.accuracy, recording.outputs, recording.features):
         assert np.isfinite(values).all()
     test = sskd.load_images("fashion-mnist-lab", "test")
@@ -332,14 +338,12 @@ def test_the_shipped_recording_is_whole(name):
             assert np.isnan(values[i, 0]) and np.isfinite(values[i, 1:]).all() == (weights[term] > 0)
         twin = next(j for j, s in enumerate(recording.settings) if s["seed"] == settings["seed"])
         assert recording.accuracy[i, 0] == recording.accuracy[twin, 0]  # the same first weights
-    if name == "grid":
-        product = [len(recording.values(key)) for key in recording.settings[0]]
-        assert np.prod(product) == runs
+    assert recording.card["left_out"] == []
 
 
 def test_the_shipped_recordings_are_small_and_of_the_shipped_teacher():
     files = sorted(time_machine_data.FOLDER.glob("*.npz"))
-    assert len(files) == 2 and sum(file.stat().st_size for file in files) < 2_500_000
+    assert len(files) == 2 and sum(file.stat().st_size for file in files) < 4_000_000
     grid = load_recording("grid")
     teacher = sskd.load_checkpoint(time_machine_data.FOLDER.parent / grid.card["teacher"])
     logits = sskd.predict(teacher, torch.from_numpy(grid.images)).logits.numpy()

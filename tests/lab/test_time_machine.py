@@ -18,7 +18,7 @@ from sskd_lib.lab.explorers.time_machine import TimeMachine, explore_time_machin
 from sskd_lib.lab.explorers.time_machine_parts import separation
 from sskd_lib.lab.time_machine_data import Recording
 
-POINT = {"temperature": 4.0, "keep_wrong": 0.5, "labels": 20}
+POINT = {"temperature": 4.0, "tf_keep": 0.5, "ss_keep": 0.75, "labels": 20}
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -44,13 +44,30 @@ def test_accuracy_is_mean_range_and_place_by_a_plain_loop() -> None:
     assert f"{mean:.1f} % right (mean of 3 seeds, {min(values):.1f} to {max(values):.1f})" in words
     np.testing.assert_allclose(explorer.curve.line.get_ydata()[1], mean, rtol=1e-6)
     others = []
-    for temperature, ratio in itertools.product((1.0, 4.0), (0.0, 0.5, 1.0)):
-        if (temperature, ratio) != (4.0, 0.5):
-            same = runs_by_hand(recording, temperature=temperature, keep_wrong=ratio, labels=20)
+    for temperature, tf, ss in [*itertools.product((1.0, 4.0), (0.0, 0.5, 1.0), (0.75,)), (4.0, 1.0, 0.25)]:
+        if (temperature, tf) != (4.0, 0.5):
+            same = runs_by_hand(recording, temperature=temperature, tf_keep=tf, ss_keep=ss, labels=20)
             others.append(sum(float(recording.accuracy[run, 1]) for run in same) / len(same))
     place = 1 + sum(other > mean for other in others)
-    assert f"place {place} of 6 settings" in words
+    assert f"place {place} of 7 settings" in words
     assert f"(the others: {min(others):.1f} to {max(others):.1f} %)" in words
+
+
+def test_the_difference_from_the_usual_setting_is_paired_by_seed() -> None:
+    recording = made_recording()
+    explorer = TimeMachine(recording, "test")
+    gaps = []
+    for seed in (0, 1, 2):
+        (mine,) = runs_by_hand(recording, **POINT, seed=seed)
+        (usual,) = runs_by_hand(recording, **POINT | {"tf_keep": 1.0}, seed=seed)
+        gaps.append(float(recording.accuracy[mine, 2]) - float(recording.accuracy[usual, 2]))
+    mean = sum(gaps) / 3
+    half = 4.302653 * math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / 2 / 3)
+    words = explorer.describe(**POINT, epoch=2)
+    assert f"Minus the usual setting: {mean:+.1f} ± {half:.1f} points (3 paired seeds" in words
+    assert (f"under {half:.1f} points nothing could show" in words) == (abs(mean) <= half)
+    assert "This is the usual setting" in explorer.describe(**POINT | {"tf_keep": 1.0})
+    assert "Not recorded: L_ss was varied" in explorer.describe(**POINT | {"ss_keep": 0.25})
 
 
 def test_one_seed_shows_one_run_and_its_terms() -> None:
@@ -114,6 +131,7 @@ def test_every_control_changes_picture_and_words(live) -> None:
         widgets.controls[name].value = next(v for _, v in control.options if v != control.start)
         assert (pixels(widgets.picture.value) != before[0]).any(), name
         assert widgets.words.value != before[1], name
+        widgets.controls[name].value = control.start  # not every pair of values is recorded
 
 
 def test_a_missing_record_is_named() -> None:
@@ -148,10 +166,10 @@ def test_a_training_here_is_drawn_over_the_recording(live) -> None:
     assert "A training is running already" in explorer.describe(**explorer.live.values())
     first = explorer.rerun.thread
     first.join(600)
-    local = explorer.rerun.runs[4.0, 0.5, 20, 1]
+    local = explorer.rerun.runs[4.0, 0.5, 0.75, 20, 1]
     assert (local.state, local.labels, local.seed) == ("done", 20, 1) and np.isfinite(local.accuracy).all()
     assert local.recipe.kd_temperature == local.recipe.tf_temperature == 4
-    assert local.recipe.tf_keep_wrong == local.recipe.ss_keep_wrong == 0.5
+    assert (local.recipe.tf_keep_wrong, local.recipe.ss_keep_wrong) == (0.5, 0.75)
     np.testing.assert_array_equal(explorer.your_curve.line.get_ydata(), local.accuracy)
     words = explorer.live.words.value
     (run,) = runs_by_hand(explorer.recording, **POINT, seed=1)

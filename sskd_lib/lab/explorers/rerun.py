@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,11 @@ from ...data.load import load_images
 from ...evaluation import evaluate, predict
 from ...models.checkpoint import load_checkpoint
 from ...models.network import Network
-from ...recipes import Recipe, Schedule
+from ...recipes import Recipe
 from ...runtime.device import Runtime, choose_runtime
 from ...training.train import distill
 from ..shipped import TEACHER, weights_folder
-from ..time_machine_data import Recording, Settings, fresh_student, recipe_of
+from ..time_machine_data import Recording, Settings, fresh_student, recipe_of, schedule_of
 
 DATASET = "fashion-mnist-lab"
 EQUAL = 0.05  # points of accuracy: one of 2,000 test images
@@ -117,7 +117,7 @@ class Rerun:
                 train.take(run.labels, seed=run.seed),
                 method="sskd",
                 recipe=run.recipe,
-                schedule=Schedule(epochs=int(run.epochs[-1])),
+                schedule=replace(schedule_of(self.recording), epochs=int(run.epochs[-1])),
                 seed=run.seed,
                 runtime=runtime,
                 progress=False,

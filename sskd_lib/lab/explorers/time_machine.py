@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.patches import Patch
 
+from ...evaluation import interval
 from ..canvas import Canvas
 from ..softening import soft
 from ..style import METHOD_STYLES, Style, add_legend
@@ -17,12 +18,14 @@ from .recorded_explorer import Point, RecordedExplorer
 from .time_machine_parts import OutputBars, Plane, separation, softened, spread
 from .training_curves import TERM_STYLES, YOURS, Curve, accuracy_axes, cursor, term_axes
 
-WIDTH, HEIGHT = 940, 640  # pixels of the picture
-POINT = ("temperature", "keep_wrong", "labels")
-START = {"temperature": 4.0, "keep_wrong": 1.0, "labels": 300, "seed": "mean", "image": 0}
+WIDTH, HEIGHT = 940, 522  # pixels of the picture
+POINT = ("temperature", "tf_keep", "ss_keep", "labels")
+USUAL = {"temperature": 4.0, "tf_keep": 1.0, "ss_keep": 0.75}  # official-code
+START = USUAL | {"labels": 300, "seed": "mean", "image": 0}
 LABELS = {
-    "keep_wrong": "Share of wrong rows kept",
-    "temperature": "Temperature T",
+    "tf_keep": "Wrong rows kept, L_T",
+    "ss_keep": "Wrong rows kept, L_ss",
+    "temperature": "Temperature τ",
     "labels": "Labelled images",
     "seed": "Seed",
     "epoch": "Epoch",
@@ -36,7 +39,7 @@ class TimeMachine(RecordedExplorer):
     def __init__(self, recording: Recording, key: str) -> None:
         super().__init__(recording, key, POINT, "Train this very point")
         self._add_controls()
-        self.on_pages = ("keep_wrong", "temperature", "labels", "epoch")
+        self.on_pages = ("tf_keep", "temperature", "labels", "epoch")
         middle = len(recording.epochs) // 2
         self.film = tuple({"epoch": int(recording.epochs[i])} for i in (1, middle, -1))
         self._draw_axes()
@@ -46,7 +49,8 @@ class TimeMachine(RecordedExplorer):
         values = {name: recording.values(name) for name in (*POINT, "seed")}
         seeds = values["seed"]
         options = {
-            "keep_wrong": [(f"{100 * v:g} %", v) for v in values["keep_wrong"]],
+            "tf_keep": [(f"{100 * v:g} %", v) for v in values["tf_keep"]],
+            "ss_keep": [(f"{100 * v:g} %", v) for v in values["ss_keep"]],
             "temperature": [(f"{v:g}", v) for v in values["temperature"]],
             "labels": [(f"{v:,.0f}", v) for v in values["labels"]],
             "seed": [(f"mean of {len(seeds)}", "mean"), *((f"{v:g}", int(v)) for v in seeds)],
@@ -66,30 +70,30 @@ class TimeMachine(RecordedExplorer):
     def _draw_axes(self) -> None:
         recording = self.recording
         self.canvas = canvas = Canvas(WIDTH, HEIGHT)
-        self.headline = canvas.words(12, 20, points=13)
-        axes = accuracy_axes(canvas, recording, (76, 52, 394, 246))
+        self.headline, self.against = canvas.words(12, 16), canvas.words(12, 38)
+        axes = accuracy_axes(canvas, recording, (76, 60, 394, 184))
+        axes.set_xlabel("")  # it is that of the terms below
         grey = Style(label="all others, these labels", colour="#BDBDBD", line="none", marker="")
         self.others = Curve(canvas, axes, grey, alpha=1.0, linewidth=0)
         self.curve = Curve(canvas, axes, METHOD_STYLES["sskd"], alpha=0.45)
         self.your_curve = Curve(canvas, axes, YOURS, markerfacecolor="white")
         handles = [self.curve.line, Patch(color=grey.colour), self.your_curve.line]
         names = ["this setting", grey.label, YOURS.label]
-        add_legend(axes, handles, names, loc="lower right", handlelength=2.6, borderpad=0.4)
-        below = term_axes(canvas, recording, (76, 386, 394, 194))
+        place = {"loc": "lower right", "bbox_to_anchor": (0.955, 0.0)}  # beside the last epoch's cursor
+        add_legend(axes, handles, names, handlelength=2.6, labelspacing=0.3, borderpad=0.3, **place)
+        below = term_axes(canvas, recording, (76, 298, 394, 172))
         self.terms = {
             name: Curve(canvas, below, style, 0.0, markevery=4) for name, style in TERM_STYLES.items()
         }
         handles = [curve.line for curve in self.terms.values()]
         names = [style.label for style in TERM_STYLES.values()]
-        canvas.words(14, 346, "loss terms, unweighted")
-        place = {"loc": "lower right", "bbox_to_anchor": (1.03, 1.0), "ncols": 4}
+        place = {"loc": "lower right", "bbox_to_anchor": (1.03, 0.99), "ncols": 4}
         add_legend(below, handles, names, handlelength=2.4, columnspacing=1.0, **place)
         self.cursors = [cursor(canvas, axes), cursor(canvas, below)]
-        self.plane = Plane(canvas, recording, (520, 62, 270, 240))
-        canvas.words(520, 47, f"{len(recording.dots)} test images by their features (grey: teacher's)")
-        self.below = canvas.words(520, 316)
-        self.bars = OutputBars(canvas, recording, 520, 386)
-        canvas.words(520, 352, "one image")
+        self.plane = Plane(canvas, recording, (520, 78, 270, 190))
+        canvas.words(520, 63, f"{len(recording.dots)} test images by their features (grey: teacher's)")
+        self.below = canvas.words(520, 284)
+        self.bars = OutputBars(canvas, recording, 520, 318)
 
     def runs(self, point: Point, seed: Any) -> list[int]:
         """Return the recorded runs of a point: of all seeds for "mean", else at most the one."""
@@ -101,13 +105,13 @@ class TimeMachine(RecordedExplorer):
         accuracies = [
             self.recording.accuracy[runs].mean(0)
             for other in self.index
-            if other[2] == point[2] and other != point and (runs := self.runs(other, seed))
+            if other[-1] == point[-1] and other != point and (runs := self.runs(other, seed))
         ]
         return np.array(accuracies).reshape(-1, len(self.recording.epochs))
 
-    def update(self, keep_wrong, temperature, labels, seed, epoch, image) -> None:
+    def update(self, tf_keep, ss_keep, temperature, labels, seed, epoch, image) -> None:
         """Bring curves, dots and bars to this setting, epoch and image."""
-        point, recording = (temperature, keep_wrong, labels), self.recording
+        point, recording = (temperature, tf_keep, ss_keep, labels), self.recording
         runs, at, key = self.runs(point, seed), self.row(epoch), self._key(point, seed)
         self.others.show(recording.epochs, self.around(point, seed))
         self.curve.show(recording.epochs, recording.accuracy[runs])
@@ -127,14 +131,31 @@ class TimeMachine(RecordedExplorer):
         student = softened(recording.outputs, runs, at, image, temperature)
         self.bars.show(image, teacher, student, yours)
         self.headline.text = f"{self._setting(point, seed)}, epoch {epoch}: " + self._accuracy(runs, at)
+        self.against.text = self.difference(point, at)
+
+    def difference(self, point: Point, at: int) -> str:
+        """Return in words the paired difference from the usual setting, and the least that would show."""
+        usual, mine = self.index.get((*USUAL.values(), point[-1]), {}), self.index.get(point, {})
+        if not mine:
+            return "Not recorded: L_ss was varied at τ = 4 with all rows of L_T, 1,000 labels in few settings"
+        if point == (*USUAL.values(), point[-1]):
+            return "This is the usual setting, with which the others are compared"
+        accuracy, seeds = self.recording.accuracy[:, at], sorted(usual.keys() & mine.keys())
+        gaps = [float(accuracy[mine[seed]] - accuracy[usual[seed]]) for seed in seeds]
+        if len(gaps) < 2:
+            return "One seed says nothing about a difference from the usual setting"
+        mean, half = interval(gaps)
+        seen = "" if abs(mean) > half else f"; under {half:.1f} points nothing could show"
+        return f"Minus the usual setting: {mean:+.1f} ± {half:.1f} points ({len(gaps)} paired seeds{seen})"
 
     def _times(self, points: np.ndarray) -> str:
         return f"{spread(points) / spread(self.recording.teacher_features):.2f}"
 
     def _setting(self, point: Point, seed: Any) -> str:
-        temperature, keep_wrong, labels = point
+        temperature, tf_keep, ss_keep, labels = point
         one = "" if seed == "mean" else f", seed {seed}"
-        return f"T = {temperature:g}, {100 * keep_wrong:g} % kept, {labels:,.0f} labels{one}"
+        kept = f"kept in L_T {100 * tf_keep:g} %, in L_ss {100 * ss_keep:g} %"
+        return f"τ = {temperature:g}, {kept}, {labels:,.0f} labels{one}"
 
     def _accuracy(self, runs: list[int], at: int) -> str:
         if not runs:
@@ -145,13 +166,14 @@ class TimeMachine(RecordedExplorer):
         seeds = f"mean of {len(runs)} seeds, {values.min():.1f} to {values.max():.1f}"
         return f"{values.mean():.1f} % right ({seeds})"
 
-    def sentences(self, keep_wrong, temperature, labels, seed, epoch, image) -> list[str]:
+    def sentences(self, tf_keep, ss_keep, temperature, labels, seed, epoch, image) -> list[str]:
         """Name setting, accuracy and its rank, terms, outputs, separation of the dots, and your training."""
-        point, recording = (temperature, keep_wrong, labels), self.recording
+        point, recording = (temperature, tf_keep, ss_keep, labels), self.recording
         runs, at, key = self.runs(point, seed), self.row(epoch), self._key(point, seed)
         words = [
             f"{self._setting(point, seed)}, after epoch {epoch} of {recording.epochs[-1]}:",
             self._accuracy(runs, at) + self._rank(point, seed, runs, at) + ".",
+            self.difference(point, at) + ".",
             f"The teacher has {recording.teacher_accuracy:.1f} %.",
         ]
         if runs:
@@ -184,7 +206,7 @@ class TimeMachine(RecordedExplorer):
             first = np.argsort(-p, kind="stable")[:2]
             words.append(f"{role} " + ", ".join(f"{recording.classes[k]} {100 * p[k]:.1f} %" for k in first))
         name = recording.classes[recording.labels[image]]
-        return f"Image {image + 1}, {name}, at T = {temperature:g}: {'; '.join(words)}."
+        return f"Image {image + 1}, {name}, at τ = {temperature:g}: {'; '.join(words)}."
 
     def _separation(self, run: int, at: int) -> str:
         recording = self.recording

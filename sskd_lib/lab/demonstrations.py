@@ -1,0 +1,98 @@
+"""Short trainings for the notebooks: a class never seen, and a live comparison beside recorded seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..data.load import DATA_FOLDER
+from ..evaluation import interval, predict
+from ..recipes import SHORT, Recipe
+from ..training.state import Run
+from ..training.train import create_network, distill
+from .curves import bars_with_intervals
+from .startup import Lab
+
+ROWS = DATA_FOLDER.parent / "benchmarks" / "results" / "short_schedule.jsonl"
+SETTINGS = {"fashion-mnist-lab": "fashion-300", "fashion-mnist": "fashion-300", "cifar10": "cifar10-1000"}
+
+
+def train_without_class(kit: Lab, missing: int, labels: int = 300, seed: int = 0) -> dict[str, Tensor]:
+    """Train two students on images without one class, by the short schedule. Return their test logits [M, K].
+
+    "ce" learns from the labels that are left, "kd" from the teacher's soft targets alone, with no label.
+    missing: number of the class; labels: images to draw, ten per class at least, before the class goes.
+    """
+    classes = kit.train.classes
+    drawn = kit.train.take(max(labels, 10 * len(classes)), seed=seed)
+    kept = drawn.labels != missing
+    few = replace(drawn, images=drawn.images[kept], labels=drawn.labels[kept], name="one class less")
+    students = [create_network("resnet8", like=few, seed=seed) for _ in range(2)]
+    recipes = [Recipe(), Recipe(ce=0, kd=1)]
+    options = {"schedule": SHORT, "seed": seed, "runtime": kit.runtime, "progress": False}
+    runs = distill(students, kit.teacher(), few, method=["ce", "kd"], recipe=recipes, **options)
+    return {
+        name: predict(run.network, kit.test, kit.runtime).logits
+        for name, run in zip(("ce", "kd"), runs, strict=True)
+    }
+
+
+def short_runs(setting: str = "fashion-300") -> dict[str, dict[int, float]]:
+    """Read the recorded test runs of the short schedule: method → seed → accuracy of the last epoch (%).
+
+    setting: "fashion-300", "fashion-100" or "cifar10-1000".
+    Raises FileNotFoundError without the file, ValueError for a setting that was not recorded.
+    """
+    if not ROWS.is_file():
+        raise FileNotFoundError(f"{ROWS} is missing; `git checkout -- benchmarks/results` brings it back.")
+    rows = [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
+    found: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if (row["setting"], row["split"]) == (setting, "test"):
+            found.setdefault(row["method"], {})[row["seed"]] = row["accuracy"]
+    if not found:
+        known = sorted({row["setting"] for row in rows if row["split"] == "test"})
+        raise ValueError(f"no runs of {setting!r} are recorded; there are: {', '.join(known)}.")
+    return found
+
+
+def gaps(runs: Mapping[str, Mapping[int, float]], a: str, b: str) -> list[float]:
+    """Return method a minus method b in points, one number for each seed that both have."""
+    return [runs[a][seed] - runs[b][seed] for seed in sorted(runs[a]) if seed in runs[b]]
+
+
+def read_outcome(kit: Lab, live: Mapping[str, Run], a: str = "sskd", b: str = "kd") -> str:
+    """Return in words how a live comparison of one seed came out, and what the recorded seeds show."""
+    last = {method: run.summary["last"]["test_accuracy"] for method, run in live.items()}
+    here = last[a] - last[b]
+    words = [f"Here, with one seed: {a} {last[a]:.1f} %, {b} {last[b]:.1f} %, difference {here:+.1f} points."]
+    setting = SETTINGS.get(kit.dataset)
+    if setting is None:
+        return " ".join([*words, f"No runs of the short schedule are recorded for {kit.dataset}."])
+    recorded = gaps(short_runs(setting), a, b)
+    mean, half = interval(recorded)
+    above = sum(gap > 0 for gap in recorded)
+    words.append(
+        f"Recorded, {len(recorded)} other seeds: {mean:+.1f} ± {half:.1f} (95 %), from {min(recorded):+.1f} "
+        f"to {max(recorded):+.1f}; {a} was ahead in {above} of {len(recorded)}."
+    )
+    if min(recorded) <= here <= max(recorded):
+        words.append("Your difference is among the recorded ones.")
+    else:
+        words.append("Your difference is outside the recorded ones: one seed can do that.")
+    return " ".join(words)
+
+
+def gap_figure(setting: str = "fashion-300", title: str = "") -> Figure:
+    """Draw the recorded differences of the short schedule, one dot per seed, with mean and 95 % interval."""
+    runs = short_runs(setting)
+    pairs = {"SSKD − KD": ("sskd", "kd"), "(KD + rotations) − KD": ("kd+rotations", "kd")}
+    pairs["SSKD − (KD + rotations)"] = ("sskd", "kd+rotations")
+    differences = {name: gaps(runs, *pair) for name, pair in pairs.items()}
+    figure = bars_with_intervals(differences, "difference in test accuracy (points)", title)
+    figure.axes[0].axvline(0, color="black", linewidth=1)
+    return figure

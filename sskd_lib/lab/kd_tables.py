@@ -1,0 +1,149 @@
+"""Tables and figures of notebook 01: gradients, similar classes, students beside their teacher."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..data.images import ImageSet
+from ..evaluation import agreement, calibration_error, interval
+from ..losses import kd_loss, soften
+from ..models.network import Output
+from .curves import line_figure
+from .few_labels import recorded
+from .plots import matrix_heatmap
+from .startup import Lab
+
+TEMPERATURES = (0.5, 1, 2, 4, 8, 16, 32, 64)
+MANY = 20  # classes; of more, those with the most similar partners are drawn
+SECOND = 0.15  # probability of a second thought that is worth a look
+
+
+def same_label_pair(logits: Tensor, labels: Tensor) -> tuple[int, int]:
+    """Return two images of one class that the teacher gets right, with different second classes.
+
+    logits: float [M, K]; labels: int [M]. The second class of each has about 15 %.
+    """
+    p = soften(logits, 1.0)
+    values, order = p.topk(2)
+    distance = (values[:, 1] - SECOND).abs()
+    distance[order[:, 0] != labels] = math.inf
+    one = int(distance.argmin())
+    distance[(labels != labels[one]) | (order[:, 1] == order[one, 1])] = math.inf
+    return one, int(distance.argmin())
+
+
+def doubtful_images(logits: Tensor, labels: Tensor, first: int) -> list[int]:
+    """Return `first`, then three images per class: two that the teacher doubts, and one in the middle."""
+    doubt = soften(logits, 1.0).amax(1).argsort().tolist()  # least sure first
+    chosen = [first]
+    for k in labels.unique().tolist():
+        mine = [i for i in doubt if labels[i] == k and i != first]
+        chosen += [mine[len(mine) * tenth // 10] for tenth in (0, 1, 4)]
+    return chosen
+
+
+def gradient_over_temperature(student: Tensor, teacher: Tensor) -> tuple[Figure, str]:
+    """Draw the size of the KD gradient over temperature, with and without τ², and return it in words.
+
+    student, teacher: logits, float [M, K]. Size: sum over classes of |∂L/∂s_k|, mean over images.
+    """
+    sizes = []
+    for tau in TEMPERATURES:
+        leaf = student.clone().requires_grad_()
+        kd_loss(leaf, teacher, tau).backward()
+        sizes.append(leaf.grad.abs().sum().item())
+    lines = {
+        "with τ²": sizes,
+        "without τ²": [size / tau**2 for size, tau in zip(sizes, TEMPERATURES, strict=True)],
+    }
+    last = lines["without τ²"][-1]
+    lines["straight line: 1/τ²"] = [last * (TEMPERATURES[-1] / tau) ** 2 for tau in TEMPERATURES]
+    figure = line_figure(TEMPERATURES, lines, "temperature τ", "size of the gradient", logarithmic=True)
+    at = dict(zip(TEMPERATURES, sizes, strict=True))
+    steps = [
+        f"{a} → {b}: × {at[b] / at[a]:.2f} with τ², × {at[b] / at[a] * a**2 / b**2:.3f} without"
+        for a, b in ((1, 4), (4, 8), (8, 16), (16, 32))
+    ]
+    return figure, "Size of the gradient from one temperature to another.\n" + "\n".join(steps)
+
+
+def class_similarities(logits: Tensor, labels: Tensor, images: ImageSet) -> tuple[Figure, str]:
+    """Draw the mean softened output (τ = 4) of each class's images, and name the most similar classes.
+
+    logits: float [M, K]; labels: int [M]; images: gives the names of the classes.
+    """
+    soft, names = soften(logits, 4.0), images.classes
+    table = torch.stack([soft[labels == k].mean(0) for k in range(len(names))])
+    table.fill_diagonal_(float("nan"))
+    pairs = sorted(
+        ((float(table[a, b] + table[b, a]) / 2, a, b) for a in range(len(names)) for b in range(a)),
+        reverse=True,
+    )
+    lines = [
+        f"{what:12} {names[a]} ↔ {names[b]}: {100 * value:.1f} %"
+        for what, part in (("most alike", pairs[:4]), ("least alike", pairs[-2:]))
+        for value, a, b in part
+    ]
+    a, b = divmod(int((table - table.T).nan_to_num().argmax()), len(names))
+    lines.append(
+        f"most lopsided {names[a]} → {names[b]} {100 * table[a, b]:.1f} %, back {100 * table[b, a]:.1f} %"
+    )
+    shown = list(range(len(names)))
+    if len(names) > MANY:
+        shown = sorted(list(dict.fromkeys(k for _, *pair in pairs for k in pair))[:12])
+    figure = matrix_heatmap(
+        100 * table[shown][:, shown],
+        [names[k] for k in shown],
+        title="Mean softened output, τ = 4 (%)",
+        xlabel="probability the teacher gives to",
+        ylabel="images of the class",
+    )
+    return figure, "Mean softened outputs by class.\n" + "\n".join(lines)
+
+
+def student_table(kit: Lab, students: Mapping[str, Output], teacher: Output) -> str:
+    """Return a table of students beside their teacher, and the paired difference of the last two.
+
+    students: name → outputs for the test images.
+    """
+    labels, rows = kit.test.labels, {"teacher": teacher.logits}
+    rows |= {name: output.logits for name, output in students.items()}
+    heads = f"{'accuracy':>10}{'agreement':>11}{'distance':>10}{'confidence':>12}{'calibration error':>19}"
+    lines = [f"{'':9}{heads}"]
+    for name, logits in rows.items():
+        p = soften(logits, 1.0)
+        figures = (
+            f"{100 * (logits.argmax(1) == labels).float().mean():8.2f} %",
+            f"{agreement(logits, teacher.logits):9.2f} %",
+            f"{kd_loss(logits, teacher.logits, 1.0):10.3f}",
+            f"{100 * p.amax(1).mean():10.2f} %",
+            f"{calibration_error(logits, labels):17.2f} %",
+        )
+        lines.append(f"{name:9}" + "".join(figures))
+    a, b = (rows[name].argmax(1) == labels for name in list(rows)[-2:])
+    mean, half = interval((100.0 * (b.float() - a.float())).tolist())
+    lines.append(
+        f"{list(rows)[-1]} minus {list(rows)[-2]}, accuracy: {mean:+.2f} ± {half:.2f} points "
+        f"(95 %, over the {len(labels)} test images)"
+    )
+    return "\n".join(lines)
+
+
+def recorded_kd_gain() -> str:
+    """Return what recorded runs of 240 epochs say of KD minus CE, seed by seed."""
+    lines = []
+    for setting, name in (("fashion", "Fashion-MNIST, 300 labels"), ("cifar10", "CIFAR-10, 1,000 labels")):
+        runs = recorded(setting, 240)
+        last = {method: [run[-1]["test_accuracy"] for run in runs[method]] for method in ("ce", "kd")}
+        gain = [b - a for a, b in zip(last["ce"], last["kd"], strict=True)]
+        levels = {method: sum(values) / len(values) for method, values in last.items()}
+        lines.append(
+            f"{name}, 240 epochs, {len(gain)} seeds: CE {levels['ce']:.1f} %, KD {levels['kd']:.1f} %, "
+            "KD minus CE {:+.2f} ± {:.2f}".format(*interval(gain))
+        )
+    return "\n".join(lines)

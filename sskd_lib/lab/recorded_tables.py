@@ -1,0 +1,157 @@
+"""Tables and figures of notebook 08: what recorded trainings say, and the least that they could show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..evaluation import interval
+from ..recipes import PRESETS
+from .curves import bars_with_intervals
+from .time_machine_data import TERMS, Recording
+
+USUAL = {"temperature": 4.0, "tf_keep": 1.0, "ss_keep": 0.75}  # of official-code
+NAMES = {"ce": "L_ce", "kd": "L_kd", "tf": "L_T", "ss": "L_ss"}
+UNITS = {"temperature": "τ = {:g}", "tf_keep": "L_T keeps {:.0%}", "ss_keep": "L_ss keeps {:.0%}"}
+Pairs = dict[int, float]  # seed → points
+
+
+def last(recording: Recording, **settings: float) -> Pairs:
+    """Return the accuracy after the last epoch by seed, of the runs with exactly these settings."""
+    return {
+        int(one["seed"]): float(recording.accuracy[run, -1])
+        for run, one in enumerate(recording.settings)
+        if {name: value for name, value in one.items() if name != "seed"} == settings
+    }
+
+
+def minus(a: Pairs, b: Pairs) -> list[float]:
+    """Return a minus b for each seed that both have."""
+    return [a[seed] - b[seed] for seed in sorted(a) if seed in b]
+
+
+def contrasts(recording: Recording, name: str, labels: float) -> dict[str, list[float]]:
+    """Return each value of a setting minus the usual one, seed by seed, all other settings as usual."""
+    usual = last(recording, **USUAL, labels=labels)
+    found = {}
+    for value in recording.values(name):
+        if value != USUAL[name]:
+            pairs = minus(last(recording, **USUAL | {name: value}, labels=labels), usual)
+            found |= {UNITS[name].format(value): pairs} if pairs else {}
+    return found
+
+
+def verdict(pairs: Sequence[float]) -> str:
+    """Return in words what paired differences say, and the least mean that as many seeds would have shown."""
+    mean, half = interval(pairs)
+    if math.isnan(half):
+        return f"{mean:+6.2f}          one seed: no verdict"
+    words = (
+        "above 0" if mean > half else "below 0" if mean < -half else f"under {half:.2f} nothing could show"
+    )
+    return f"{mean:+6.2f} ± {half:.2f}  {words}"
+
+
+def contrast_figure(found: Mapping[str, Sequence[float]], title: str = "") -> Figure:
+    """Draw paired differences: dots for seeds, mean, 95 % interval, and a line at 0."""
+    figure = bars_with_intervals(found, "difference in test accuracy (points)", title)
+    figure.axes[0].axvline(0, color="black", linewidth=1)
+    return figure
+
+
+def contrast_words(found: Mapping[str, Sequence[float]]) -> str:
+    """Return paired differences in words, one line each."""
+    return "\n".join(f"{name:>22}: {verdict(pairs)}" for name, pairs in found.items())
+
+
+def way_words(recording: Recording) -> str:
+    """Return, for each number of labels, the epoch after which 90 % of the way to the end is gone."""
+    lines = []
+    for labels in recording.values("labels"):
+        wanted = USUAL | {"labels": labels}
+        runs = [i for i, one in enumerate(recording.settings) if wanted.items() <= one.items()]
+        mean = recording.accuracy[runs].mean(0)
+        there = int(np.argmax((mean - mean[0]) / (mean[-1] - mean[0]) >= 0.9))
+        lines.append(
+            f"{labels:5g} labels: 90 % of the way after epoch {recording.epochs[there]} of "
+            f"{recording.epochs[-1]}, at {mean[there]:.1f} %; the rest brings {mean[-1] - mean[there]:+.1f}"
+        )
+    return "\n".join(lines)
+
+
+def term_at_end(recording: Recording, term: str, labels: float) -> str:
+    """Return the mean of a term in the last epoch for each share of wrong rows kept in L_T."""
+    lines = []
+    for share in recording.values("tf_keep"):
+        wanted = USUAL | {"tf_keep": share, "labels": labels}
+        runs = [i for i, one in enumerate(recording.settings) if wanted.items() <= one.items()]
+        lines.append(
+            f"{100 * share:3.0f} % kept: {NAMES[term]} {recording.terms[term][runs, -1].mean():.3f}, "
+            f"accuracy {recording.accuracy[runs, -1].mean():.1f} %"
+        )
+    return "\n".join(lines)
+
+
+def best_of_many(recording: Recording, labels: float) -> str:
+    """Return the gain of the best setting on the seeds that chose it, and on the seed that was left out."""
+    usual = last(recording, **USUAL, labels=labels)
+    points = {tuple(v for k, v in one.items() if k != "seed") for one in recording.settings}
+    tables = {
+        point: runs
+        for point in sorted(points)
+        if point[-1] == labels
+        and (runs := last(recording, **dict(zip((*USUAL, "labels"), point, strict=True)))).keys()
+        == usual.keys()
+    }
+    chosen, fresh, picks = [], [], []
+    for out in usual:
+        gain = {p: np.mean([runs[s] - usual[s] for s in usual if s != out]) for p, runs in tables.items()}
+        best = max(gain, key=gain.get)
+        chosen.append(gain[best])
+        fresh.append(tables[best][out] - usual[out])
+        picks.append(f"τ = {best[0]:g}, L_T keeps {best[1]:.0%}, L_ss {best[2]:.0%}")
+    return (
+        f"best of {len(tables)} settings, {labels:g} labels: gain on the seeds that chose it "
+        f"{np.mean(chosen):+.2f}, on the seed left out {np.mean(fresh):+.2f} points\nchosen: "
+        + "; ".join(picks)
+    )
+
+
+def official() -> dict[str, float]:
+    """Return the weights of the preset official-code."""
+    return {name: float(getattr(PRESETS["official-code"], name)) for name in TERMS}
+
+
+def term_gains(recording: Recording) -> dict[str, list[float]]:
+    """Return what each term adds in official-code: the mix minus the same mix with this weight at 0."""
+    whole = last(recording, **official())
+    return {NAMES[name]: minus(whole, last(recording, **official() | {name: 0.0})) for name in TERMS}
+
+
+def gains_in_every_mix(recording: Recording, term: str) -> str:
+    """Return what switching a term on changes, in each mix of official-code's weights without it."""
+    weights, lines = official(), []
+    mixes = {tuple(one[name] for name in TERMS) for one in recording.settings}
+    for mix in sorted(mixes):
+        bare = dict(zip(TERMS, mix, strict=True))
+        without, more = last(recording, **bare), last(recording, **bare | {term: weights[term]})
+        if bare[term] == 0 and all(bare[name] in (0, weights[name]) for name in TERMS) and more:
+            on = " + ".join(NAMES[name] for name in TERMS if bare[name])
+            level = sum(without.values()) / len(without)
+            lines.append(f"{on:>20}: {level:5.1f} %, {verdict(minus(more, without))}")
+    return f"{NAMES[term]} switched on in\n" + "\n".join(lines)
+
+
+def weight_words(recording: Recording) -> str:
+    """Return other weights minus official-code: the other presets, and further weights of L_ss."""
+    usual, lines = last(recording, **official()), []
+    rows = {name: {t: float(getattr(p, t)) for t in TERMS} for name, p in PRESETS.items()}
+    more = sorted({one["ss"] for one in recording.settings} - {0.0, *(row["ss"] for row in rows.values())})
+    rows |= {f"λ_ss = {weight:g}": official() | {"ss": weight} for weight in more}
+    for name, weights in rows.items():
+        if weights != official() and (runs := last(recording, **weights)):
+            lines.append(f"{name:>16}: {verdict(minus(runs, usual))}")
+    return "minus official-code\n" + "\n".join(lines)

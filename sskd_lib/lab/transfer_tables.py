@@ -1,0 +1,136 @@
+"""Tables and figures of notebook 04: what is kept, what pulls, and what recorded runs say of the gain."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..data.images import ImageSet
+from ..data.views import four_views
+from ..evaluation import interval
+from ..losses import selected_kl, sskd_terms, transfer_mask
+from ..models.network import Network
+from ..recipes import PRESETS, Recipe
+from ..training.train import create_network
+from .curves import mark_figure
+from .demonstrations import gaps, short_runs
+from .few_labels import recorded
+from .startup import Lab
+from .time_machine_data import Recording
+
+TERMS = {"ce": "L_ce", "kd": "L_kd", "tf": "L_T", "ss": "L_ss"}
+SHORT_SETTINGS = {
+    "fashion-300": "Fashion-MNIST, 300 labels",
+    "fashion-100": "Fashion-MNIST, 100 labels",
+    "cifar10-1000": "CIFAR-10, 1,000 labels",
+}
+LENGTHS = {"fashion": (60, 240, 480), "cifar10": (30, 60, 240)}
+
+
+def kept_share_words(recording: Recording, labels: int = 300) -> str:
+    """Return in words what keeping no wrong row in L_T costs, against all rows, seed by seed."""
+    usual = {"temperature": 4.0, "ss_keep": 0.75, "labels": labels}
+    found: dict[float, dict[int, float]] = {0.0: {}, 1.0: {}}
+    for run, settings in enumerate(recording.settings):
+        if all(settings[name] == value for name, value in usual.items()) and settings["tf_keep"] in found:
+            found[settings["tf_keep"]][int(settings["seed"])] = float(recording.accuracy[run, -1])
+    runs = {"all": found[1.0], "none": found[0.0]}
+    mean, half = interval(gaps(runs, "all", "none"))
+    levels = {name: sum(values.values()) / len(values) for name, values in runs.items()}
+    return (
+        f"Recorded, embedded Fashion-MNIST, {labels} labels, {len(found[0.0])} seeds:\n"
+        f"all rows kept in L_T: {levels['all']:.1f} % right; no wrong row kept: {levels['none']:.1f} %\n"
+        f"the teacher's wrong answers are worth {mean:+.1f} ± {half:.1f} points (95 %, seed by seed)"
+    )
+
+
+def selection_table(
+    name: str, student_scores: Tensor, teacher_scores: Tensor, columns: Tensor, tau: float
+) -> str:
+    """Return a table over shares of wrong rows kept: rows, loss, norm of its gradient on student_scores.
+
+    student_scores, teacher_scores: float [N, C]; columns: int [N], the right ones; tau: temperature.
+    """
+    lines = [f"{name:>5} {'share kept':>11} {'rows':>5} {'loss':>9} {'norm':>9} {'norm · √n':>10}"]
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        leaf = student_scores.double().requires_grad_()
+        keep = transfer_mask(teacher_scores, columns, share)
+        loss, rows = selected_kl(leaf, teacher_scores.double(), tau, keep), int(keep.sum())
+        norm = torch.autograd.grad(loss, leaf)[0].norm().item()
+        numbers = f"{rows:5} {loss.item():9.5f} {norm:9.5f} {norm * rows**0.5:10.5f}"
+        lines.append(f"{'':5} {100 * share:9.0f} % {numbers}")
+    return "\n".join(lines)
+
+
+def preset_table() -> str:
+    """Return a table of the published weights and shares, one line per preset."""
+    head = (
+        f"{'preset':>14} {'λ_ce':>6} {'λ_kd':>6} {'λ_T':>6} {'λ_ss':>6} {'kept, L_T':>10} {'kept, L_ss':>11}"
+    )
+    lines = [head]
+    for name, preset in PRESETS.items():
+        weights = f"{preset.ce:6g} {preset.kd:6g} {preset.tf:6g} {preset.ss:6g}"
+        lines.append(f"{name:>14} {weights} {preset.tf_keep_wrong:10g} {preset.ss_keep_wrong:11g}")
+    return "\n".join(lines)
+
+
+def pulls(kit: Lab, student: Network, images: ImageSet, recipe: Recipe) -> dict[str, float]:
+    """Return the norm of each weighted term's gradient on the student's backbone, for one batch."""
+    views = four_views(images.images, torch.Generator().manual_seed(0)).to(kit.runtime.device)
+    with torch.no_grad():
+        teacher_output = kit.runtime.run(kit.teacher(), views)
+    labels, student = images.labels.to(kit.runtime.device), kit.runtime.place(student).train()
+    terms = sskd_terms(kit.runtime.run(student, views), teacher_output, labels, recipe)
+    parameters, norms = list(student.backbone.parameters()), {}
+    for name in TERMS:
+        weighted = getattr(recipe, name) * terms[name]
+        grads = torch.autograd.grad(weighted, parameters, retain_graph=True, allow_unused=True)
+        norms[name] = math.sqrt(sum(g.float().square().sum().item() for g in grads if g is not None))
+    return norms
+
+
+def pull_shares(kit: Lab, images: ImageSet, recipe: Recipe) -> tuple[Figure, str]:
+    """Draw each term's share of the weights and of the gradients, and return the same in words.
+
+    Of a student before training and of the shipped SSKD student, on one batch.
+    """
+    fresh = create_network("resnet8", like=kit.train, projection=True, seed=0)
+    rows = {"weight λ": {name: getattr(recipe, name) for name in TERMS}}
+    for who, student in (("untrained student", fresh), ("SSKD student", kit.student("sskd"))):
+        rows[f"gradient, {who}"] = pulls(kit, student, images, recipe)
+    shares = {what: [100 * v / sum(row.values()) for v in row.values()] for what, row in rows.items()}
+    figure = mark_figure(list(TERMS.values()), shares, "share of the sum (%)")
+    words = "; ".join(
+        f"{what}: " + ", ".join(f"{TERMS[name]} {v:.0f} %" for name, v in zip(TERMS, values, strict=True))
+        for what, values in shares.items()
+    )
+    return figure, f"Share of each term in the sum. {words}."
+
+
+def recorded_gaps() -> str:
+    """Return a table of recorded runs: SSKD minus KD and minus KD + rotations, seed by seed, with intervals.
+
+    The short schedule first, then the published one at several lengths.
+    """
+    table = []
+    for setting, name in SHORT_SETTINGS.items():
+        table.append((name, "short", short_runs(setting)))
+    for setting, lengths in LENGTHS.items():
+        name = SHORT_SETTINGS["fashion-300" if setting == "fashion" else "cifar10-1000"]
+        for epochs in lengths:
+            histories = recorded(setting, epochs)
+            runs = {
+                method: {seed: history[-1]["test_accuracy"] for seed, history in enumerate(seeds)}
+                for method, seeds in histories.items()
+            }
+            table.append((name, f"published, {epochs} epochs", runs))
+    head = f"{'images':26} {'schedule':22} {'seeds':>5} {'SSKD − KD':>16} {'SSKD − (KD + rotations)':>25}"
+    lines = [head]
+    for name, schedule, runs in table:
+        differences = [gaps(runs, "sskd", other) for other in ("kd", "kd+rotations")]
+        over_kd, over_rotations = ("{:+.2f} ± {:.2f}".format(*interval(d)) for d in differences)
+        lines.append(f"{name:26} {schedule:22} {len(differences[0]):5} {over_kd:>16} {over_rotations:>25}")
+    return "\n".join(lines)
