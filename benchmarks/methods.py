@@ -88,14 +88,15 @@ def time_method(
     training = new_training(name, pair, data, kit)
     (state,), loader, teacher = training.states, training.loader, training.teacher
     kit.prepare()
-    batch, maps = next(iter(loader.epoch(0))), state.method.needs.maps
+    batch, needs = next(iter(loader.epoch(0))), state.method.needs
     step = partial(train_step, share_passes([state]), batch, size=loader.size, teacher=teacher, runtime=kit)
-    permutation = batch.permutation if state.method.needs.jigsaw else None
+    permutation = batch.permutation if needs.jigsaw else None
     draws = Draws(batch.flip, batch.corner)
-    views = cut(batch.pixels, draws, loader.size, state.method.needs.views, permutation)
+    views = cut(batch.pixels, draws, loader.size, needs.views, permutation)
     with torch.no_grad():
-        teacher_output = kit.run(teacher, views, maps=maps)
-    student_output, further = leaf(kit.run(state.network, views, maps=maps)), further_terms(state.method)
+        teacher_output = kit.run(teacher, views, maps=needs.teacher_maps)
+    student_output = leaf(kit.run(state.network, views, maps=needs.maps))
+    further = further_terms(state.method)
 
     def terms() -> None:
         further(student_output, teacher_output, batch)["total"].backward()

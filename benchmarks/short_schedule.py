@@ -3,6 +3,7 @@
     python benchmarks/short_schedule.py search  --setting fashion-300     # every candidate, validation images
     python benchmarks/short_schedule.py search  --setting cifar10-1000 --folder PATH
     python benchmarks/short_schedule.py confirm --setting fashion-300     # the chosen one, test, fresh seeds
+    python benchmarks/short_schedule.py factors                           # batch size, and an untrained head
     python benchmarks/short_schedule.py cost                              # seconds of one student, all cores
     python benchmarks/short_schedule.py table                             # the tables, from the recorded rows
 
@@ -94,21 +95,24 @@ class Cell:
     """The four students of one seed."""
 
     setting: str
-    split: str  # "validation" or "test"
+    split: str  # "validation", "test", or "factors": test images, with one thing changed
     schedule: Schedule
     seed: int
     folder: str
     methods: tuple[str, ...] = METHODS
     threads: int = 1
+    head: str = "trained"  # the teacher's projection head: trained, or with random weights ("untrained")
 
     def key(self) -> tuple:
         """What tells this cell's rows from others."""
-        return self.setting, self.split, self.seed, *(getattr(self.schedule, name) for name in FIELDS)
+        numbers = (getattr(self.schedule, name) for name in FIELDS)
+        return self.setting, self.split, self.head, self.seed, *numbers
 
 
 def key_of(row: dict) -> tuple:
     """Return the key of the cell that a row belongs to."""
-    return row["setting"], row["split"], row["seed"], *(row[name] for name in FIELDS)
+    numbers = (row[name] for name in FIELDS)
+    return row["setting"], row["split"], row.get("head", "trained"), row["seed"], *numbers
 
 
 def train(cell: Cell) -> list[dict]:
@@ -116,10 +120,13 @@ def train(cell: Cell) -> list[dict]:
     torch.set_num_threads(cell.threads)
     name, labels = SETTINGS[cell.setting]
     pool, validation, test = images(name, cell.folder)
-    measured = test if cell.split == "test" else validation
+    measured = validation if cell.split == "validation" else test
     teacher = sskd.load_checkpoint(
         ROOT / "data" / "weights" / TEACHERS[name] / "teacher_wrn_16_2.safetensors"
     )
+    if cell.head == "untrained":  # random weights, from the run's seed
+        fresh = sskd.create_network("wrn_16_2", like=pool, projection=True, seed=cell.seed)
+        teacher.head.load_state_dict(fresh.head.state_dict())
     students = [
         sskd.create_network(
             "resnet8", like=pool, projection=sskd.create_method(method).needs_projection, seed=cell.seed
@@ -141,7 +148,7 @@ def train(cell: Cell) -> list[dict]:
     )
     seconds = time.perf_counter() - started
     common = {"setting": cell.setting, "split": cell.split}
-    common |= {name: getattr(cell.schedule, name) for name in FIELDS} | {"seed": cell.seed}
+    common |= {name: getattr(cell.schedule, name) for name in FIELDS} | {"head": cell.head, "seed": cell.seed}
     return [
         common
         | {
@@ -209,6 +216,24 @@ def confirm(options: Annotated[Options, tyro.conf.arg(name="")] = FRESH) -> None
     train_all(cells, options.processes, options.rows)
 
 
+BATCHES = (8, 32, 64)  # beside the 16 of SHORT
+
+
+def factors(seeds: tuple[int, ...] = tuple(range(100, 105)), processes: int = 2, rows: Path = ROWS) -> None:
+    """Train with other batch sizes (other numbers of negatives), and with the teacher's head untrained."""
+    common = {"setting": "fashion-300", "split": "factors", "folder": ""}
+    schedules = [dataclasses.replace(sskd.SHORT, batch_size=size) for size in BATCHES]
+    cells = [
+        Cell(seed=seed, schedule=s, methods=("kd", "kd+rotations", "sskd"), **common)
+        for seed in seeds
+        for s in schedules
+    ]
+    cells += [
+        Cell(seed=seed, schedule=sskd.SHORT, methods=("sskd",), head="untrained", **common) for seed in seeds
+    ]
+    train_all(cells, processes, rows)
+
+
 def cost(setting: str = "fashion-300", folder: str = "", seed: int = 100) -> None:
     """Print the seconds of one student per method, trained alone on all cores."""
     common = {"setting": setting, "split": "test", "schedule": CHOSEN[setting], "folder": folder}
@@ -230,7 +255,9 @@ def by_seed(rows: list[dict], **wanted: object) -> dict[str, dict[int, float]]:
 def gap(accuracies: dict[str, dict[int, float]], a: str, b: str) -> str:
     """Return method a minus b, seed by seed, with its 95 % interval."""
     pairs = [accuracies[a][seed] - accuracies[b][seed] for seed in accuracies[a] if seed in accuracies[b]]
-    return "{:+.2f} ± {:.2f}".format(*interval(pairs)) if len(pairs) > 1 else f"{pairs[0]:+.2f}"
+    if len(pairs) < 2:
+        return "".join(f"{pair:+.2f}" for pair in pairs)
+    return "{:+.2f} ± {:.2f}".format(*interval(pairs))
 
 
 HEADER = ("epochs, batch, rate, momentum", "seeds", "CE", "KD", "KD+rotations", "SSKD")
@@ -240,23 +267,25 @@ HEADER += ("SSKD − KD", "SSKD − KD+rotations")
 def table(rows: Path = ROWS) -> None:
     """Print a Markdown table per setting and images, one line per schedule, the chosen one in bold."""
     recorded = read(rows)
-    for setting, split in dict.fromkeys((row["setting"], row["split"]) for row in recorded):
-        print(f"\n**{setting}, {split} images**\n")
+    places = dict.fromkeys((row["setting"], row["split"], row.get("head", "trained")) for row in recorded)
+    for setting, split, head in places:
+        images = "validation images" if split == "validation" else "test images"
+        print(f"\n**{setting}, {images}{', head untrained' * (head == 'untrained')}** ({split})\n")
         print(f"| {' | '.join(HEADER)} |")
         print("|---" * len(HEADER) + "|")
-        here = [row for row in recorded if (row["setting"], row["split"]) == (setting, split)]
+        here = [row for row in recorded if key_of(row)[:3] == (setting, split, head)]
         for numbers in dict.fromkeys(tuple(row[name] for name in FIELDS) for row in here):
             found = by_seed(here, **dict(zip(FIELDS, numbers, strict=True)))
             cells = ["{:g}, {:g}, {:g}, {:g}".format(*numbers), str(len(found["sskd"]))]
             if numbers == tuple(getattr(CHOSEN[setting], name) for name in FIELDS):
                 cells[0] = f"**{cells[0]}**"
-            cells += [f"{sum(values.values()) / len(values):.1f}" for values in found.values()]
+            cells += [f"{sum(v.values()) / len(v):.1f}" if v else "" for v in found.values()]
             cells += [gap(found, "sskd", other) for other in ("kd", "kd+rotations")]
             print("| " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
-    commands = {"search": search, "confirm": confirm, "cost": cost, "table": table}
+    commands = {"search": search, "confirm": confirm, "factors": factors, "cost": cost, "table": table}
     try:
         tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)
     except ValueError as error:

@@ -4,17 +4,21 @@
 
 results/zoo has every method on two pairs of networks after 24 epochs, results/zoo_60 some of them on the
 first pair after 60; `python -m sskd_lib reproduce` made both, and their results.md quote the commands.
+Methods that were run with other numbers than the library has today get a dagger and a line below the table.
 """
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
-from sskd_lib.lab.comparison.runs import FOLDER, LONGER, zoo_runs
+from sskd_lib.lab.comparison.runs import FOLDER, LONGER, changed_since, zoo_runs
 from sskd_lib.losses import METHODS
 from sskd_lib.reproduce.results import result_rows
 
 Rows = dict[str, dict[str, Any]]  # method → its row of the results
+CHANGED = changed_since(zoo_runs())  # method → what its runs had, and what the library has today
+SINCE = "25 November 2026"
 
 
 def by_pair(folder: Any) -> dict[str, Rows]:
@@ -35,10 +39,13 @@ def gap(row: dict[str, Any] | None) -> str:
     return f"{row['minus kd']:+.2f} ± {row['minus kd ±']:.2f}" if row and row["method"] != "kd" else ""
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Cells as Markdown."""
-    above, *lines = ("| " + " | ".join(line) + " |" for line in [head, *rows])
-    return "\n".join([above, "|" + "---|" * len(head), *lines])
+def table(head: list[str], rows: dict[str, list[str]]) -> str:
+    """Cells as Markdown, by method, and the footnote of the methods with a dagger."""
+    named = [[f"`{method}`{' †' * (method in CHANGED)}", *cells] for method, cells in rows.items()]
+    above, *lines = ("| " + " | ".join(line) + " |" for line in [head, *named])
+    then = "; ".join(f"`{method}` with {words}" for method, words in CHANGED.items() if method in rows)
+    note = textwrap.fill(f"† Run with the default before {SINCE}: {then}.", 125)
+    return "\n".join([above, "|" + "---|" * len(head), *lines, *(["", note] if then else [])])
 
 
 def every_method() -> str:
@@ -47,8 +54,9 @@ def every_method() -> str:
     head = ["method"]
     for pair in pairs:
         head += [f"{pair.replace('→', ' → ')} (%)", "minus KD"]
-    cells = [[f(rows.get(m)) for rows in pairs.values() for f in (accuracy, gap)] for m in METHODS]
-    return table(head, [[f"`{m}`", *line] for m, line in zip(METHODS, cells, strict=True)])
+    return table(
+        head, {m: [f(rows.get(m)) for rows in pairs.values() for f in (accuracy, gap)] for m in METHODS}
+    )
 
 
 def longer() -> str:
@@ -56,7 +64,7 @@ def longer() -> str:
     ((pair, after_60),) = by_pair(LONGER).items()
     after_24 = by_pair(FOLDER)[pair]
     head = ["method", "minus KD, 24 epochs", "60 epochs (%)", "minus KD, 60 epochs"]
-    return table(head, [[f"`{m}`", gap(after_24[m]), accuracy(r), gap(r)] for m, r in after_60.items()])
+    return table(head, {m: [gap(after_24[m]), accuracy(r), gap(r)] for m, r in after_60.items()})
 
 
 if __name__ == "__main__":

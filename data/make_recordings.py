@@ -4,10 +4,10 @@
     python data/make_recordings.py              # goes on where it was cut off
     python data/pack_recordings.py              # data/recordings/*.npz, from what is complete
 
-A resnet8 student and the shipped wrn_16_2 teacher on a few labelled images of the embedded pack, SSKD with the
-short schedule. Two sets of runs, see `wanted`: "grid" changes the temperature and the share of wrong rows kept
-in L_T or in L_ss, "mix" the four weights; all else is the preset "official-code". Every second epoch the 2,000
-test images are classified.
+A resnet8 student and the shipped wrn_16_2 teacher on a few labelled images of the embedded pack, SSKD with
+the short schedule. Two sets of runs, see `wanted`: "grid" changes the temperature and the share of wrong rows
+kept in L_T or in L_ss, "mix" the four weights; all else is the preset "official-code". Every second epoch the
+2,000 test images are classified.
 All students of one number of labels and one seed are trained together; each such group becomes one file in
 runs/recordings. Widen the numbers below, and the runs that are missing are trained.
 """
@@ -40,7 +40,7 @@ SCHEDULE = sskd.SHORT
 EVERY = 2  # epochs
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
 BROAD, FINE = (0.0, 0.5, 1.0), (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of wrong rows kept
-# labels: (seeds, temperatures, shares kept in L_T at each temperature; at the usual one the FINE shares as well)
+# labels: (seeds, temperatures, shares kept in L_T at each of them; at the usual one the FINE shares as well)
 GRID = {
     300: ((0, 1, 2, 3, 4), TEMPERATURES, BROAD),
     100: ((0, 1, 2, 3, 4), TEMPERATURES, BROAD),
@@ -65,8 +65,8 @@ def materials() -> tuple[sskd.Network, sskd.ImageSet, sskd.ImageSet]:
 def wanted(part: str, labels: int, seed: int) -> list[Settings]:
     """The runs of "grid" or "mix" with so many labelled images and one seed.
 
-    grid: every temperature with every broad share of L_T; at the usual temperature the fine shares of L_T, and
-    with all rows of L_T kept those of L_ss. mix: every term on or off, the presets, further weights of a term.
+    grid: every temperature with every broad share of L_T; at the usual temperature the fine shares of L_T,
+    and with all rows of L_T kept those of L_ss. mix: every term on or off, the presets, further weights.
     """
     if part == "grid":
         seeds, temperatures, broad = GRID[labels]

@@ -18,7 +18,9 @@ TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js_mathjax %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
 {% block extra_css %}<style>
-main { max-width: 60rem; margin: 0 auto; } img { max-width: 100%; height: auto; }
+main { max-width: 64rem; margin: 0 auto; } img { max-width: 100%; height: auto; }
+.highlight pre, .jp-OutputArea-output pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+math { font-family: "Latin Modern Math", "STIX Two Math", "Cambria Math", "DejaVu Math TeX Gyre", math; }
 math[display=block] { margin: 1em 0; font-size: 1.15em; }
 mtd[columnalign=left] { text-align: left; } mtd[columnalign=right] { text-align: right; }
 </style>{% endblock %}
@@ -35,6 +37,7 @@ DIALECT = (
     (r"\\operatorname\*", r"\\operatorname"),
     (r"\\arg\b", r"\\operatorname{arg}"),
     (r"\\tag\{(.*?)\}", r"\\qquad\\text{(\1)}"),
+    (r"(\\?[A-Za-z]+)(_\w|_\{[^{}]*\})?'(?![a-z])", r"{\1\\prime}\2"),  # beside its letter, not above
 )
 
 INDEX = """<!DOCTYPE html>

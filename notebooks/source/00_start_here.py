@@ -181,6 +181,8 @@ ready = lab.doctor()
 #
 # </details>
 #
+# ## What is claimed, what was measured
+#
 # | The paper says | Measured here | Not tested |
 # |---|---|---|
 # | SSKD beats KD | yes, recorded, one short schedule (section 3) | the paper's networks and CIFAR-100 |
@@ -188,8 +190,8 @@ ready = lab.doctor()
 #
 # ## Three lines to keep
 #
-# - A teacher's small probabilities carry knowledge that no label has.
-# - SSKD asks the teacher about turned views, and hands on which images it finds similar.
-# - One run shows how a method works; several paired seeds show whether it works.
+# 1. A teacher's small probabilities carry knowledge that no label has.
+# 2. SSKD asks the teacher about turned views, and hands on which images it finds similar.
+# 3. One run shows how a method works; several paired seeds show whether it works.
 #
 # Next: [01 · Vanilla KD](01_vanilla_kd.ipynb)

@@ -248,6 +248,8 @@ print(lab.recorded_gaps())
 #
 # </details>
 #
+# ## What is claimed, what was measured
+#
 # | The paper says | Measured here | Not tested |
 # |---|---|---|
 # | SSKD beats KD | yes, with few labels, in the short schedule and at 240 epochs | CIFAR-100 at full size |
@@ -256,8 +258,8 @@ print(lab.recorded_gaps())
 #
 # ## Three lines to keep
 #
-# - The share kept is a share of the wrong rows; right rows always stay.
-# - The teacher's wrong answers on turned views still teach.
-# - A gain over KD is no proof for $L_{ss}$: compare with the same views without it.
+# 1. The share kept is a share of the wrong rows; right rows always stay.
+# 2. The teacher's wrong answers on turned views still teach.
+# 3. A gain over KD is no proof for $L_{ss}$: compare with the same views without it.
 #
 # Next: [05 · t-SNE of dark knowledge](05_dark_knowledge_tsne.ipynb)

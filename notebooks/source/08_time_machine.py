@@ -204,6 +204,8 @@ print(f"yours {yours:.2f} %, recorded {recorded:.2f} %, difference {yours - reco
 #
 # </details>
 #
+# ## What is claimed, what was measured
+#
 # | The paper says | Measured here | Not tested |
 # |---|---|---|
 # | Keeping 75 % of the wrong rows is best | each term apart, five shares, short schedule (section 3) | 240 epochs, CIFAR-100 |
@@ -212,8 +214,8 @@ print(f"yours {yours:.2f} %, recorded {recorded:.2f} %, difference {yours - reco
 #
 # ## Three lines to keep
 #
-# - Compare runs of the same seed, and write the interval beside the mean.
-# - Say how small a difference your seeds could have shown.
-# - What was chosen as the best of many has to be measured again.
+# 1. Compare runs of the same seed, and write the interval beside the mean.
+# 2. Say how small a difference your seeds could have shown.
+# 3. What was chosen as the best of many has to be measured again.
 #
 # Next: [09 · The evidence](09_evidence.ipynb)

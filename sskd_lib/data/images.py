@@ -16,6 +16,8 @@ class ImageSet:
     """A labelled set of M square images: two tensors on one device.
 
     images: uint8 [M, C, H, H], C = 1 or 3; labels: int64 [M] in 0 .. K-1; classes: K names; name: its origin.
+    coarse: K names in the order of `classes`: the larger class above each ("Apple" above "Granny Smith").
+    None: there are none.
     window: side of the square that a view shows, where that is less than H. None: a view shows the whole
     image, shifted over black.
     sha256: hash of images that are mapped from a file (`on_disk`), kept beside it; None: images in memory.
@@ -29,6 +31,7 @@ class ImageSet:
     name: str
     window: int | None = None
     sha256: str | None = None
+    coarse: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         x, y = self.images, self.labels
@@ -53,6 +56,8 @@ class ImageSet:
         if not isinstance(self.classes, tuple) or not all(isinstance(c, str) for c in self.classes):
             raise ValueError(f"classes must be a tuple of names; this is {self.classes!r}.")
         low, high, k = int(y.min()), int(y.max()), len(self.classes)
+        if self.coarse is not None and (not isinstance(self.coarse, tuple) or len(self.coarse) != k):
+            raise ValueError(f"coarse must be a tuple of {k} names, one for each class; not {self.coarse!r}.")
         if low < 0 or high >= k:
             raise ValueError(
                 f"labels run from {low} to {high}, but {k} classes have the labels 0 to {k - 1}."

@@ -30,6 +30,7 @@ DPI = 100
 # has acknowledged the one before. Measured there while a slider is dragged (benchmarks/explorers.py --drag):
 # 13 to 16 pictures of 50 kB a second, 18 to 23 of 66 kB.
 PROMPT = 66_000  # bytes
+NIGHT = 17  # grey of the ground in the dark: that of JupyterLab's dark theme
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Photo:
     left: int  # pixels from the left edge
     top: int  # pixels from the top
     size: int  # pixels along each side
-    image: np.ndarray | None = None  # uint8 [H, W, 3]; None leaves the place empty
+    image: np.ndarray | None = None  # uint8 [H, W, 3], or 4 with alpha; None leaves the place empty
 
 
 class Canvas:
@@ -58,16 +59,17 @@ class Canvas:
 
     width, height: pixels. Axes go to `figure`, artists that change also to `moving`, images to `photo` and
     texts to `words`. Take `lock` to change these and then take the picture: newer JupyterLabs move sliders
-    in another thread than cells.
+    in another thread than cells. In a page's dark theme set `dark`: then all but the images is drawn dark.
     """
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
         self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
-        self.lock = threading.RLock()
+        self.lock, self.dark = threading.RLock(), False
         self.moving: list[Artist] = []
         self._photos: list[Photo] = []
         self._words: list[Words] = []
+        self._images: list[tuple[int, int, int, int]] = []
         self._agg = FigureCanvasAgg(self.figure)
         self._background = None
 
@@ -93,6 +95,10 @@ class Canvas:
         self._photos.append(Photo(left, top, size))
         return self._photos[-1]
 
+    def keep(self, left: int, top: int, width: int, height: int) -> None:
+        """Mark a place, in pixels, in which matplotlib draws an image: it stays as it is in the dark."""
+        self._images.append((left, top, left + width, top + height))
+
     def image(self) -> Image.Image:
         """Draw the present state as a picture of the canvas's size."""
         if self._background is None:
@@ -101,7 +107,7 @@ class Canvas:
         return self._draw_moving(self._agg, 1)
 
     def enlarged(self, scale: int) -> Image.Image:
-        """Draw the present state with `scale` times as many pixels on each side, for print."""
+        """Draw the present state with `scale` times as many pixels on each side, for print: never dark."""
         self.figure.set_dpi(DPI * scale)
         try:
             agg = FigureCanvasAgg(self.figure)
@@ -121,16 +127,25 @@ class Canvas:
         for artist in self.moving:
             self.figure.draw_artist(artist)
         image = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
+        ink = INK
+        if self.dark and scale == 1:
+            image, ink = self._in_the_dark(image), flipped(Image.new("RGB", (1, 1), INK)).getpixel((0, 0))
         for p in self._photos:
             if p.image is not None:
                 side = p.size * scale
                 large = Image.fromarray(p.image).resize((side, side), Image.Resampling.NEAREST)
-                image.paste(large, (p.left * scale, p.top * scale))
+                image.paste(large, (p.left * scale, p.top * scale), large if large.mode == "RGBA" else None)
         pen = ImageDraw.Draw(image)
         for w in self._words:
             place = (w.x * scale, w.y * scale)
-            pen.text(place, w.text, fill=INK, font=font(w.points, scale), anchor=w.anchor, align="center")
+            pen.text(place, w.text, fill=ink, font=font(w.points, scale), anchor=w.anchor, align="center")
         return image
+
+    def _in_the_dark(self, bright: Image.Image) -> Image.Image:
+        night = flipped(bright)
+        for box in self._images:
+            night.paste(bright.crop(box), box)
+        return night
 
     def png(self) -> bytes:
         """Draw the present state as PNG, compressed lightly: speed counts more than size here.
@@ -138,6 +153,17 @@ class Canvas:
         Zeros behind its end, which readers skip, make it `PROMPT` bytes long.
         """
         return png_bytes(self.image(), compress_level=1).ljust(PROMPT, b"\0")
+
+
+def flipped(picture: Image.Image) -> Image.Image:
+    """Return a picture with light and dark exchanged; hues stay.
+
+    Red, green and blue get 255 + `NIGHT` - 2 Y each, with the luma Y = 0.2126 R + 0.7152 G + 0.0722 B.
+    So white becomes `NIGHT`, and black becomes white.
+    """
+    luma = np.array([0.2126, 0.7152, 0.0722])
+    rows = [[*part, 255 + NIGHT] for part in np.eye(3) - 2 * luma]
+    return picture.convert("RGB", tuple(np.ravel(rows).tolist()))
 
 
 @functools.cache

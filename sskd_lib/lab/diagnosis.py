@@ -115,7 +115,7 @@ def _check_weights(dataset: str) -> Iterator[Check]:
     shipped = folder.name in FAMILIES
     result = weights_line(dataset) + ("" if shipped else f". {remedy}")
     yield Check(name="weights", result=result, remedy=remedy if missing and shipped else "")
-    for file in shipped_files():
+    for file in shipped_files(dataset):
         if file not in missing:
             try:
                 load_checkpoint(folder / file)

@@ -15,7 +15,7 @@ from ..losses import kd_loss, soften
 from ..models.network import Output
 from .curves import line_figure
 from .few_labels import recorded
-from .plots import matrix_heatmap
+from .plots import image_grid, matrix_heatmap
 from .startup import Lab
 
 TEMPERATURES = (0.5, 1, 2, 4, 8, 16, 32, 64)
@@ -147,3 +147,46 @@ def recorded_kd_gain() -> str:
             "KD minus CE {:+.2f} ± {:.2f}".format(*interval(gain))
         )
     return "\n".join(lines)
+
+
+def coarse_knowledge(logits: Tensor, images: ImageSet) -> tuple[Figure, str]:
+    """Show what a teacher says of classes that belong to one larger class, such as the apples.
+
+    Photographs with the teacher's first three classes (τ = 4), one for each of the largest groups; and how
+    much of its probability outside the label goes to classes of the same group, beside an even spread.
+    logits: float [M, K]; images: with `coarse` names. Raises ValueError without them.
+    """
+    if images.coarse is None:
+        raise ValueError(f"{images.name} has no coarse classes; load_images('grocery') has.")
+    names, labels = sorted(set(images.coarse)), images.labels.cpu()
+    group = torch.tensor([names.index(name) for name in images.coarse])
+    same = group[labels][:, None] == group[None]  # [M, K]
+    same[torch.arange(len(labels)), labels] = False  # the brothers and sisters of the label
+    has, even = same.any(1), same.float().sum(1) / (same.shape[1] - 1)
+    p = soften(logits, 1.0)
+    rest = 1 - p[torch.arange(len(labels)), labels]
+    inside = (p * same).sum(1) / rest.clamp(min=1e-12)
+    wrong = has & (logits.argmax(1) != labels)
+    among = (group[logits.argmax(1)] == group[labels])[wrong]
+    fine, coarse = logits.argmax(1) == labels, group[logits.argmax(1)] == group[labels]
+    levels = (100 * part.float().mean() for part in (fine, coarse))
+    words = (
+        f"{images.name}: {len(images.classes)} classes in {len(names)} groups; the teacher names the "
+        "class of {:.1f} % of the images, the group of {:.1f} %\n".format(*levels)
+        + f"probability outside the label, τ = 1: {100 * inside[has].mean():.0f} % goes to the same group "
+        f"(even spread: {100 * even[has].mean():.0f} %)\n"
+        f"wrong answers: {100 * among.float().mean():.0f} % are in the same group "
+        f"(blind: {100 * even[wrong].mean():.0f} %)"
+    )
+    longest = [max(len(images.classes[k]) for k in (group == g).nonzero()) for g in range(len(names))]
+    sizes = torch.bincount(group) - 100 * (torch.tensor(longest) > 16).long()  # long names do not fit
+    shown, soft = [], soften(logits, 4.0)
+    for k in sizes.argsort(descending=True)[:5].tolist():
+        mine = has & fine & (group[labels] == k)
+        shown.append(int(torch.where(mine, inside, torch.tensor(-1.0)).argmax()))
+    titles = []
+    for i in shown:
+        first = zip(*(part.tolist() for part in soft[i].topk(3)), strict=True)
+        rows = (f"{100 * value:.0f} % {images.classes[k]}" for value, k in first)
+        titles.append("\n".join([images.classes[labels[i]], *rows]))
+    return image_grid(images.images[shown], titles, columns=5), words

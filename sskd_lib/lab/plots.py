@@ -16,8 +16,6 @@ from ..losses import error_rank
 from .softening import entropy_bits, soft
 from .style import (
     ANGLES,
-    CLASS_COLOURS,
-    CLASS_MARKERS,
     FAINT,
     HEAT,
     INK,
@@ -25,6 +23,7 @@ from .style import (
     QUIET,
     WIDTH,
     WRONG,
+    class_marker,
     new_figure,
     pixels,
     short,
@@ -84,7 +83,7 @@ def soft_targets(image, logits, classes: Sequence[str], temperatures: Sequence[f
         )
         panel.tick_params(left=False)
         panel.spines["bottom"].set_visible(False)
-        panel.set_title(f"T = {temperature:g}\n{entropy_bits(p):.2f} bits", fontsize=12)
+        panel.set_title(f"τ = {temperature:g}\n{entropy_bits(p):.2f} bits", fontsize=12)
         panel.set_xlabel("softened output (%)" if i == len(temperatures) // 2 else "")
     return figure
 
@@ -191,7 +190,7 @@ def scatter_tsne(
     emphasise: Sequence[int] | None = None,
     columns: int = 2,
 ) -> Figure:
-    """Draw t-SNE maps with a colour and a marker for each class, and its name where its points are densest.
+    """Draw t-SNE maps with a colour and a marker for each class, and its name beside its dots.
 
     maps: float [M, 2], or a dict of title → [M, 2] drawn `columns` to a row, on one scale (with three or
     more to a row only the legend names the classes); labels: int [M];
@@ -203,34 +202,51 @@ def scatter_tsne(
     rows = math.ceil(len(maps) / columns)
     figure = new_figure(WIDTH, 0.9 + rows * (0.3 + 0.86 * WIDTH / max(columns, 1.45)))
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    dot, ring = (16, 60) if columns < 3 else (8, 26)  # square points
+    dot, ring = (5.5, 9) if columns < 3 else (4.5, 7.5)  # points
+    every = np.concatenate([np.asarray(points) for points in maps.values()])
+    middle, half = (every.max(0) + every.min(0)) / 2, 0.58 * np.ptp(every, axis=0).max()
     for axes in grid[len(maps) :]:
         axes.set_axis_off()
     for axes, (name, points) in zip(grid, maps.items(), strict=False):
-        _draw_map(axes, np.asarray(points), labels, classes, dot, named=columns < 3)
+        points = np.asarray(points)
+        for k, label in enumerate(classes):
+            axes.plot(*points[labels == k].T, label=label, **class_marker(k, dot))
         if emphasise is not None:
-            rings = np.asarray(points)[list(emphasise)]
-            axes.scatter(*rings.T, s=ring, facecolors="none", edgecolors=INK, linewidths=1)
+            rings = points[list(emphasise)]
+            axes.scatter(*rings.T, s=ring**2, facecolors="none", edgecolors=INK, linewidths=1)
         axes.set(xticks=[], yticks=[], aspect="equal")
+        axes.set(xlim=middle[0] + [-half, half], ylim=middle[1] + [-half, half])
+        if columns < 3 and len(classes) <= 12:
+            _name_classes(axes, points, labels, classes, 2 * half / (72 * 3.7))
         axes.set_title(name)
         axes.spines[["left", "bottom"]].set_color(QUIET)
     if len(classes) <= 12:
         handles, names = grid[0].get_legend_handles_labels()
         place = {"loc": "outside lower center", "ncols": min(5, len(names))}
-        figure.legend(handles, names, markerscale=7 / dot**0.5, **place)
+        figure.legend(handles, names, markerscale=8 / dot, **place)
     return figure
 
 
-def _draw_map(
-    axes: Axes, points: np.ndarray, labels: np.ndarray, classes: Sequence[str], dot: float, named: bool
+def _name_classes(
+    axes: Axes, points: np.ndarray, labels: np.ndarray, classes: Sequence[str], point: float
 ) -> None:
-    """Draw the dots of each class and, up to twelve classes, their names in the middle of them."""
-    for k, label in enumerate(classes):
-        colour, marker = CLASS_COLOURS[k % len(CLASS_COLOURS)], CLASS_MARKERS[k % len(CLASS_MARKERS)]
-        dots = points[labels == k]
-        axes.scatter(*dots.T, s=dot, linewidths=0, alpha=0.75, label=label, c=colour, marker=marker)
-    for k in range(len(classes) if named and len(classes) <= 12 else 0):
-        if (labels == k).any():
-            place = np.median(points[labels == k], axis=0)
-            text = axes.text(*place, short(classes[k]), fontsize=11, ha="center")
-            text.set_path_effects([withStroke(linewidth=3, foreground="white")])
+    """Write each class's name at the nearest free place to its dots, with a line to them.
+
+    point: a typographic point in units of the map.
+    """
+    turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    around = np.concatenate([r * np.stack([np.cos(turns), np.sin(turns)], 1) for r in range(14, 150, 6)])
+    edges = np.stack([axes.get_xlim(), axes.get_ylim()], 1)
+    taken = [(place, np.array([5.0, 5.0]) * point) for place in points]  # middles and half-sizes
+    for k in [k for k in range(len(classes)) if (labels == k).any()]:
+        name, dots = short(classes[k]), points[labels == k]
+        half = np.array([3.6 * len(name) + 2, 8]) * point
+        places = np.median(dots, axis=0) + around * point
+        middles, halves = map(np.array, zip(*taken, strict=True))
+        free = ~(abs(places[:, None] - middles) < halves + half).all(2).any(1)
+        free &= ((places - half > edges[0]) & (places + half < edges[1])).all(1)
+        place = places[free.argmax()]
+        taken.append((place, half))
+        end = dots[((dots - place) ** 2).sum(1).argmin()]
+        line = {"arrowstyle": "-", "color": QUIET, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 1}
+        axes.annotate(name, end, place, fontsize=11, ha="center", va="center", arrowprops=line)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ..data.load import DATA_FOLDER
 
-TEACHER = "teacher_wrn_16_2.safetensors"
+# data set with shipped weights: its teacher
+FAMILIES = {"fashion-mnist": "wrn_16_2", "cifar10": "wrn_16_2", "grocery": "wrn_16_2"}
 STUDENTS = ("ce", "kd", "kd+rotations", "sskd")  # methods of the shipped students
-FAMILIES = ("fashion-mnist", "cifar10")  # data sets with shipped weights
+TEACHER = "teacher_wrn_16_2.safetensors"  # of every data set that FAMILIES gives no other teacher
 
 
 def dataset_name() -> str:
@@ -22,19 +23,25 @@ def weights_folder(dataset: str) -> Path:
     return DATA_FOLDER / "weights" / dataset.removesuffix("-lab").replace(":", "_").replace(os.sep, "_")
 
 
+def teacher_file(dataset: str) -> str:
+    """Return the file name of the shipped teacher for a data set."""
+    model = FAMILIES.get(weights_folder(dataset).name)
+    return f"teacher_{model}.safetensors" if model else TEACHER
+
+
 def student_file(method: str) -> str:
     """Return the file name of the shipped student of a method."""
     return f"student_resnet8_{method}.safetensors"
 
 
-def shipped_files() -> list[str]:
-    """Return the file names of teacher and students."""
-    return [TEACHER, *map(student_file, STUDENTS)]
+def shipped_files(dataset: str) -> list[str]:
+    """Return the file names of teacher and students for a data set."""
+    return [teacher_file(dataset), *map(student_file, STUDENTS)]
 
 
 def missing_weights(dataset: str) -> list[str]:
     """Return the names of the shipped files that are not present."""
-    return [file for file in shipped_files() if not (weights_folder(dataset) / file).is_file()]
+    return [file for file in shipped_files(dataset) if not (weights_folder(dataset) / file).is_file()]
 
 
 def weights_remedy(dataset: str) -> str:
@@ -45,8 +52,9 @@ def weights_remedy(dataset: str) -> str:
             "`git checkout -- data/weights` brings back what the repository ships; "
             f"`python data/make_weights.py {family} teacher`, then `… students`, trains them again."
         )
+    *others, last = FAMILIES
     return (
-        f"The kit ships weights for {' and '.join(FAMILIES)} only. Train a teacher with "
+        f"The kit ships weights for {', '.join(others)} and {last} only. Train a teacher with "
         f"`python -m sskd_lib teacher --data {dataset} --out runs/teacher`, its head with `head`; load "
         "them with sskd.load_checkpoint."
     )
@@ -57,6 +65,6 @@ def weights_line(dataset: str) -> str:
     missing = missing_weights(dataset)
     if not missing:
         return f"teacher and students found ({', '.join(STUDENTS)})"
-    if len(missing) == len(shipped_files()):
+    if len(missing) == len(shipped_files(dataset)):
         return f"none found in {weights_folder(dataset)}"
     return f"missing from {weights_folder(dataset)}: {', '.join(missing)}"

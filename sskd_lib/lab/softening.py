@@ -11,7 +11,7 @@ from .style import styles
 
 
 def soft(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """Soften logits, p = softmax(z / T) over the last axis, in float64: the equation of `losses.soften`."""
+    """Soften logits, p = softmax(z / τ) over the last axis, in float64: the equation of `losses.soften`."""
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     grown = np.exp(scaled - scaled.max(-1, keepdims=True))
     return grown / grown.sum(-1, keepdims=True)
@@ -23,7 +23,7 @@ def entropy_bits(p: np.ndarray) -> np.ndarray:
 
 
 def kd_gradient(student: np.ndarray, teacher: np.ndarray, temperature: float) -> np.ndarray:
-    """Return the gradient of T² KL(teacher ‖ student) on one image's student logits: T (p_s - p_t)."""
+    """Return the gradient of τ² KL(teacher ‖ student) on one image's student logits: τ (p_s - p_t)."""
     return temperature * (soft(student, temperature) - soft(teacher, temperature))
 
 

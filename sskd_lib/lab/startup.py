@@ -16,17 +16,17 @@ from .diagnosis import device_line
 from .display import static_reason
 from .shipped import (
     STUDENTS,
-    TEACHER,
     dataset_name,
     missing_weights,
     student_file,
+    teacher_file,
     weights_folder,
     weights_line,
     weights_remedy,
 )
 from .style import theme
 
-TRAIN, TEST = 10_000, 2_000  # images at most, so that a notebook stays quick with any data set
+TRAIN, TEST = 10_000, 2_500  # images at most, so that a notebook stays quick with any data set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ class Lab:
     static: bool
 
     def teacher(self) -> Network:
-        """Load the shipped wrn_16_2 teacher with its trained head, in eval mode, on the runtime's device."""
-        return self._load(TEACHER)
+        """Load the shipped teacher with its trained head, in eval mode, on the runtime's device."""
+        return self._load(teacher_file(self.dataset))
 
     def student(self, method: str) -> Network:
         """Load the shipped resnet8 student of a method. Raises ValueError for an unknown one."""
@@ -59,26 +59,34 @@ class Lab:
 def start() -> Lab:
     """Set the theme, load the images, print a summary of machine and images, and return a `Lab`.
 
-    The images are those of SSKD_DATASET (fashion-mnist-lab, fashion-mnist, cifar10, cifar100,
-    folder:PATH), at most 10,000 to train and 2,000 to test on. Raises what `load_images` raises.
+    The images are those of SSKD_DATASET (fashion-mnist-lab, grocery, fashion-mnist, cifar10, cifar100,
+    folder:PATH), at most 10,000 to train and 2,500 to test on: of a larger set the same number of each class,
+    or, where a class is too small for that, the same share. Raises what `load_images` raises.
     """
     theme()
     dataset = dataset_name()
-    sets = []
-    for split, most in (("train", TRAIN), ("test", TEST)):
-        images = load_images(dataset, split)
-        sets.append(images.take(most) if len(images) > most else images)
+    train, test = _at_most(TRAIN, load_images(dataset)), _at_most(TEST, load_images(dataset, "test"))
     reason, runtime = static_reason(), choose_runtime()
     runtime.prepare()
-    lab = Lab(dataset=dataset, train=sets[0], test=sets[1], runtime=runtime, static=reason is not None)
+    lab = Lab(dataset=dataset, train=train, test=test, runtime=runtime, static=reason is not None)
     for name, text in _summary(lab, reason):
         print(f"{name:<9} {text}")
     return lab
 
 
+def _at_most(most: int, images: ImageSet) -> ImageSet:
+    if len(images) <= most:
+        return images
+    smallest = int(torch.bincount(images.labels, minlength=images.num_classes).min())
+    if smallest * images.num_classes >= most:
+        return images.take(most)
+    return images.split(1 - most / len(images))[0]
+
+
 def _summary(lab: Lab, reason: str | None) -> list[tuple[str, str]]:
     channels, side = lab.train.images.shape[1:3]
     colour = "grey" if channels == 1 else "colour"
+    above = f" in {len(set(lab.train.coarse))} groups" if lab.train.coarse else ""
     remedy = f". {weights_remedy(lab.dataset)}" if missing_weights(lab.dataset) else ""
     return [
         ("Python", f"{sys.version.split()[0]}, torch {torch.__version__}"),
@@ -86,7 +94,7 @@ def _summary(lab: Lab, reason: str | None) -> list[tuple[str, str]]:
         (
             "Images",
             f"{lab.dataset}: {len(lab.train):,} to train and {len(lab.test):,} to test on, "
-            f"{len(lab.train.classes)} classes, {side} x {side} pixels, {colour}",
+            f"{len(lab.train.classes)} classes{above}, {side} x {side} pixels, {colour}",
         ),
         ("Pictures", "live, with sliders" if reason is None else f"static, because {reason}"),
         ("Weights", weights_line(lab.dataset) + remedy),

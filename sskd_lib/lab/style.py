@@ -28,7 +28,9 @@ CLASS_COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#B5598C", "#C68900"),
     *("#4A9BC8", "#000000", "#8A8A8A", "#7A6000", "#5B3A8C"),
 )
-CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p")  # 11 to 10: 110 pairs
+FLAT, TALL = (((-x, -y), (x, -y), (x, y), (-x, y)) for x, y in ((1, 0.42), (0.42, 1)))
+CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", FLAT, TALL, "*", "p")  # 11 to 10: 110 pairs
+LARGER = {"*": 1.5, "P": 1.2, "X": 1.2, FLAT: 1.2, TALL: 1.2}  # they cover less than a disc of their size
 SMALL = 11  # points
 FONT = {"fontsize": SMALL, "fontfamily": "DejaVu Sans", "color": INK}
 WIDTH = 9.0  # inches: the width of a notebook's text
@@ -42,7 +44,7 @@ class Style:
     label: str
     colour: str
     line: str | tuple = "-"
-    marker: str = "o"
+    marker: str | tuple = "o"
 
 
 METHOD_STYLES: dict[str, Style] = {
@@ -67,6 +69,19 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
             marker=CLASS_MARKERS[place % len(CLASS_MARKERS)],
         )
     return chosen
+
+
+def class_marker(k: int, points: float) -> dict[str, Any]:
+    """Return colour and marker of a class, about so many points across, as keywords of a Line2D."""
+    marker = CLASS_MARKERS[k % len(CLASS_MARKERS)]
+    return {
+        "linestyle": "none",
+        "marker": marker,
+        "markersize": points * LARGER.get(marker, 1),
+        "markerfacecolor": CLASS_COLOURS[k % len(CLASS_COLOURS)],
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.4,
+    }
 
 
 def theme() -> None:

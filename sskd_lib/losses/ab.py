@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .fitnet import Regressor
-from .method import Batch, Output, Term, shapes, stages
+from .method import Batch, Output, Term, check_stages, shapes, stages
 from .pairs import precise, total
 
 
@@ -72,7 +72,8 @@ class AB(Term):
         self.margin = margin
 
     def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
-        """Make one connector per stage. Raises ValueError for shapes that no `Regressor` fits."""
+        """Make one connector per stage. Raises ValueError without stages, or if no `Regressor` fits."""
+        check_stages(student_output, teacher_output)
         pairs = zip(shapes(student_output.maps[1:]), shapes(teacher_output.maps[1:]), strict=False)
         self.connectors = nn.ModuleList(connector(s, t) for s, t in pairs)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from .method import Batch, Output, Term, stages
+from .method import Batch, Output, Term, check_stages, stages
 from .pairs import precise, same_size, total, unit
 
 
@@ -39,6 +39,10 @@ class AT(Term):
     def __init__(self, weight: float = 1000, p: float = 2.0) -> None:
         super().__init__(weight)
         self.p = p
+
+    def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
+        """Raise ValueError for a network without stages."""
+        check_stages(student_output, teacher_output)
 
     def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
         """Compare the maps of all stages."""

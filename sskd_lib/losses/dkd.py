@@ -2,7 +2,8 @@
 
 Source: Zhao, Cui, Song, Qiu, Liang 2022 (arXiv 2203.08679), section 3. Published
 settings on CIFAR-100: τ = 4, α = 1, cross-entropy 1, a linear warm-up of the term over 20 epochs, and
-another β for some pairs: 8 by default, 6 for wrn_40_2 → wrn_16_2, 2 for resnet56 → resnet20.
+another β for some pairs: 8 by default, 6 for the wide ResNets and vgg13's students, 2 for resnet56 → resnet20
+and resnet110 → resnet32 (`reproduce` takes the pair's own).
 """
 
 from __future__ import annotations

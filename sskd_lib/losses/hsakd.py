@@ -14,7 +14,7 @@ from ..data.batch import Batch
 from ..models.heads import StageClassifiers
 from ..models.network import Output
 from .kd import kl_rows
-from .method import Term, shapes
+from .method import Term, check_stages, shapes
 from .pairs import total
 
 
@@ -33,7 +33,8 @@ class HSAKD(Term):
         self.temperature = temperature
 
     def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
-        """Make the student's auxiliary classifiers. Raises ValueError if the teacher has no joint head."""
+        """Make the student's auxiliary classifiers. Raises ValueError without stages or a joint head."""
+        check_stages(student_output, teacher_output)
         answers = teacher_output.projection
         if answers is None or answers.dim() != 3:
             raise ValueError(

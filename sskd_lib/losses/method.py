@@ -26,12 +26,13 @@ class Needs(NamedTuple):
     """The forward pass that a method needs of student and teacher.
 
     views: 1 or 4 per image; jigsaw: whether the last three views are shuffled instead of rotated; maps: the
-    kind of stage maps (`Network.forward`), or None.
+    kind of the student's stage maps (`Network.forward`), or None; teacher_maps: of the teacher's.
     """
 
     views: int = 1
     jigsaw: bool = False
     maps: MapKind | None = None
+    teacher_maps: MapKind | None = None
 
 
 class Term(nn.Module):
@@ -44,6 +45,7 @@ class Term(nn.Module):
 
     name: str
     inputs: ClassVar[Inputs] = "logits"  # the part of both outputs that is compared
+    teacher_inputs: ClassVar[MapKind | None] = None  # the teacher's kind of maps, where it is another one
     all_views: ClassVar[bool] = False  # whether it compares every view; else the upright ones alone
     replaces_kd: ClassVar[bool] = False  # whether it has soft targets, in the place of L_kd
     ce_weight: ClassVar[float] = 1.0  # weight of cross-entropy beside it, where no base method is named
@@ -64,8 +66,13 @@ class Term(nn.Module):
 
     @property
     def maps(self) -> MapKind | None:
-        """Return the kind of stage maps it compares, or None."""
+        """Return the kind of the student's stage maps that it compares, or None."""
         return self.inputs if self.inputs in ("post_relu", "pre_relu") else None
+
+    @property
+    def teacher_maps(self) -> MapKind | None:
+        """Return the kind of the teacher's stage maps that it compares, or None."""
+        return self.teacher_inputs or self.maps
 
     def weight_at(self, epoch: int, epochs: int) -> float:
         """Return the weight in an epoch (counted from 0) of so many, after the first stage."""
@@ -144,8 +151,10 @@ class Sum(Method):
     """
 
     def __init__(self, name: str, base: Method, terms: Sequence[Term], task: str | None = None) -> None:
-        kinds = {term.maps for term in terms} - {None}
-        super().__init__(name, base.recipe, base.needs._replace(maps=next(iter(kinds), None)), terms)
+        kinds = {(term.maps, term.teacher_maps) for term in terms} - {(None, None)}
+        maps, teacher_maps = next(iter(kinds), (None, None))  # `create_method` joins terms of one kind
+        needs = base.needs._replace(maps=maps, teacher_maps=teacher_maps)
+        super().__init__(name, base.recipe, needs, terms)
         self.base = base
         self.needs_projection = base.needs_projection
         self.task = task or base.task
@@ -203,6 +212,16 @@ def first_rows(output: Output, count: int) -> Output:
 def stages(student_output: Output, teacher_output: Output) -> zip[tuple[Tensor, Tensor]]:
     """Pair the maps of the stages that both networks have, without the stems."""
     return zip(student_output.maps[1:], teacher_output.maps[1:], strict=False)
+
+
+def check_stages(student_output: Output, teacher_output: Output) -> None:
+    """Raise ValueError unless both networks have maps of a stage beside those of their stem."""
+    counts = [len(output.maps) for output in (student_output, teacher_output)]
+    if min(counts) < 2:
+        raise ValueError(
+            f"there is no stage to compare: the student has {counts[0]} stage map(s) and the teacher "
+            f"{counts[1]}, and stage 0 is the stem. Use a method that compares features or logits."
+        )
 
 
 def shapes(maps: Sequence[Tensor]) -> list[list[int]]:

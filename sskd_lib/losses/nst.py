@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .method import Batch, Output, Term, stages
+from .method import Batch, Output, Term, check_stages, stages
 from .pairs import precise, same_size, total, unit
 
 
@@ -42,6 +42,10 @@ class NST(Term):
 
     def __init__(self, weight: float = 50) -> None:
         super().__init__(weight)
+
+    def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
+        """Raise ValueError for a network without stages."""
+        check_stages(student_output, teacher_output)
 
     def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
         """Compare the maps of all stages."""

@@ -1,10 +1,10 @@
 """The list of all methods, and `create_method`, which makes one by name.
 
 Weights are those of the comparisons (RepDistiller's published commands; kdsvd: mdistiller's) and, after 2020,
-each paper's own, beside cross-entropy with weight 1 unless the class says another. Two are the kit's choice,
-since none was found that holds for CIFAR-100 in general: those of dist and dkd-ls. ReviewKD's and WTTM's were
-tuned for each pair. Stages are counted as in `Backbone.stage_maps`: 0 the stem, 1 the first stage. Networks
-with different numbers of stages are compared in those that both have.
+each paper's own for CIFAR-100, beside cross-entropy with weight 1 unless the class says another. The weights
+of ReviewKD and WTTM and the β of DKD were tuned for each pair of networks; `reproduce.paper.TUNED` has those
+that differ from the defaults here, as far as they were found. Stages are counted as in `Backbone.stage_maps`:
+0 the stem, 1 the first stage. Networks with different numbers of stages are compared in those that both have.
 """
 
 from __future__ import annotations
@@ -163,9 +163,11 @@ def _check(name: str, base: str | None, terms: Sequence[Term], numbers: Numbers)
             f"{name!r} names {' and '.join(soft if len(soft) > 1 else names)}: each term can come once, and "
             "one kind of soft targets in all."
         )
-    if {"post_relu", "pre_relu"} <= {term.maps for term in terms}:
+    kinds = {"student": {term.maps for term in terms}, "teacher": {term.teacher_maps for term in terms}}
+    if both := [who for who, kind in kinds.items() if {"post_relu", "pre_relu"} <= kind]:
         raise ValueError(
-            f"{name!r} joins terms on maps before and after the ReLU; one pass gives one kind. Leave one out."
+            f"{name!r} joins terms on the {' and '.join(both)}'s maps before and after the ReLU; one pass "
+            "gives one kind. Leave one out."
         )
     joins = any(term.joins_classifier for term in terms)
     if joins and (base or any(term.inputs != "post_relu" for term in terms)):

@@ -3,6 +3,7 @@
 Source: Chen, Liu, Zhao, Jia 2021 (arXiv 2104.09044), section 3, and the authors' code. The weight depends
 on the pair of networks: 0.6 (resnet56 → resnet20), 1 (resnet110 → resnet32), 8 (resnet32x4 → ShuffleNetV2),
 5 (other students of resnet32x4 and wrn_40_2), times min(1, epoch / 20), epochs counted from 0: a warm-up.
+The default is 5; `reproduce` takes the pair's own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .method import Batch, Output, Term, shapes, stages
+from .method import Batch, Output, Term, check_stages, shapes, stages
 from .pairs import precise, same_images, total
 
 
@@ -80,19 +81,22 @@ class Fusion(nn.Module):
 class ReviewKD(Term):
     """The review from deep to shallow: the sum of `hcl_loss` over the stages and the penultimate features.
 
-    The features are a last stage of 1 × 1. The width inside is min(512, the student's feature width), as in
-    the published code: 64 for the CIFAR ResNets, 256 for resnet8x4. With a single image the last stage has
-    one value per channel, which BatchNorm cannot normalise: the term is 0 then. Departures: the published
-    code takes the teacher's stages before their ReLU, and square maps alone.
+    As in the published code, the student's maps are those after the ReLU and the teacher's those before it
+    (for wide ResNets the residual sums, and the BatchNorms of them). The features are a last stage of 1 × 1.
+    The width inside is min(512, the student's feature width), as published: 64 for the CIFAR ResNets, 256 for
+    resnet8x4. With a single image the last stage has one value per channel, which BatchNorm cannot normalise:
+    the term is 0 then. A departure: the published code takes square maps alone.
     """
 
-    name, inputs, warm_up = "reviewkd", "post_relu", 1 / 12  # 20 of 240 epochs
+    name, inputs, teacher_inputs = "reviewkd", "post_relu", "pre_relu"
+    warm_up = 1 / 12  # 20 of 240 epochs
 
     def __init__(self, weight: float = 5) -> None:
         super().__init__(weight)
 
     def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
-        """Make one fusion per stage, from shallow to deep."""
+        """Make one fusion per stage, from shallow to deep. Raises ValueError for a network without stages."""
+        check_stages(student_output, teacher_output)
         student, teacher = (
             shapes(maps) for maps in zip(*_levels(student_output, teacher_output), strict=True)
         )

@@ -152,7 +152,7 @@ def contrastive_loss(projection: Tensor, images: int) -> tuple[Tensor, Tensor]:
     """Return the loss of the teacher's head: find the image of a rotated view among B upright ones.
 
     L = - mean_r log( exp(A_ri) / Σ_j exp(A_rj) ), i = r mod B: cross-entropy on the raw cosine, τ = 1.
-    A cosine never leaves [-1, 1], so this loss cannot fall below log(1 + (B-1) e⁻²): see `contrastive_floor`.
+    No head brings it to 0: its least value is `contrastive_floor`.
 
     projection: float [4B, D], rows as in `four_views`. Returns (loss, hits): scalars, hits the number of
     the 3B rows whose largest cosine is with their image.
@@ -164,9 +164,13 @@ def contrastive_loss(projection: Tensor, images: int) -> tuple[Tensor, Tensor]:
 
 
 def contrastive_floor(images: int) -> float:
-    """Return the least `contrastive_loss` of B images: log(1 + (B - 1) e⁻²). At chance it is log B.
+    """Return the least `contrastive_loss` of B images: log(1 + (B - 1) exp(-B / (B - 1))). Chance is log B.
+
+    B directions cannot all be opposite to each other: the mean of their cosines is -1 / (B - 1) or more. At
+    the corners of a regular simplex, which needs B - 1 dimensions, each of them is -1 / (B - 1). There the
+    loss is least: a row has 1 at its own image and -1 / (B - 1) at the others.
 
     >>> round(contrastive_floor(64), 2)
-    2.25
+    3.17
     """
-    return math.log1p((images - 1) * math.exp(-2))
+    return math.log1p((images - 1) * math.exp(-images / (images - 1))) if images > 1 else 0.0

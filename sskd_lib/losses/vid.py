@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .method import Batch, Output, Term, stages
+from .method import Batch, Output, Term, check_stages, stages
 from .pairs import precise, same_images, same_size, total
 
 EPS = 1e-5
@@ -72,7 +72,8 @@ class VID(Term):
         self.variance = variance
 
     def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
-        """Make one distribution per stage."""
+        """Make one distribution per stage. Raises ValueError for a network without stages."""
+        check_stages(student_output, teacher_output)
         widths = [(s.shape[1], t.shape[1]) for s, t in stages(student_output, teacher_output)]
         self.distributions = nn.ModuleList(
             StageDistribution(*pair, variance=self.variance) for pair in widths

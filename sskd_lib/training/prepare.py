@@ -202,8 +202,11 @@ def setup_method(training: Training, student: Network, method: Method) -> None:
     pixels = torch.zeros(2, training.train.in_channels, *loader.size, device=runtime.device)
     with torch.no_grad():
         student_output, teacher_output = (
-            runtime.run(runtime.place(network).eval(), pixels, maps=method.needs.maps)
-            for network in (student, teacher or student)  # a table has nothing but logits
+            runtime.run(runtime.place(network).eval(), pixels, maps=maps)
+            for network, maps in (
+                (student, method.needs.maps),
+                (teacher or student, method.needs.teacher_maps),  # a table has nothing but logits
+            )
         )
     method.setup(student_output, teacher_output, training.train.labels.cpu(), options.seed)
     method.layer_format = runtime.autocast

@@ -21,7 +21,7 @@ from .state import TrainState
 
 
 class Pass(NamedTuple):
-    """Students that share their views and one forward pass of the teacher; `needs` is the teacher's."""
+    """Students that share their views and one forward pass of the teacher, of which `needs` speaks."""
 
     needs: Needs
     needs_teacher: bool
@@ -56,7 +56,7 @@ def train_step(
             teacher_output = cached_output(batch, needs.views)
         elif needs_teacher:
             with torch.no_grad(), torch.autocast(**runtime.autocast):
-                teacher_output = teacher(views, maps=needs.maps)
+                teacher_output = teacher(views, maps=needs.teacher_maps)
         for state in states:
             with torch.autocast(**runtime.autocast):
                 output = state.model(views, maps=state.method.needs.maps)
@@ -85,14 +85,14 @@ def cached_output(batch: Batch, views: int) -> Output:
 def share_passes(states: Sequence[TrainState]) -> list[Pass]:
     """Group students that can share views and a teacher's pass.
 
-    A student that needs no maps joins those that need the maps behind the ReLUs. A pass with the maps before
-    the ReLUs is for itself.
+    A student that needs no maps of the teacher joins those that need its maps behind the ReLUs. A pass with
+    the teacher's maps before the ReLUs is for itself. Which maps the students themselves give plays no part.
     """
-    needed = [state.method.needs for state in states]
+    needed = [state.method.needs._replace(maps=None) for state in states]
     groups: dict[tuple[Needs, bool], list[TrainState]] = {}
     for state, needs in zip(states, needed, strict=True):
-        with_maps = needs._replace(maps="post_relu")
-        joins = needs.maps is None and with_maps in needed
+        with_maps = needs._replace(teacher_maps="post_relu")
+        joins = needs.teacher_maps is None and with_maps in needed
         key = (with_maps if joins else needs, state.method.needs_teacher)
         groups.setdefault(key, []).append(state)
     return [Pass(needs, needs_teacher, group) for (needs, needs_teacher), group in groups.items()]

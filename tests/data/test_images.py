@@ -54,6 +54,8 @@ TOY = image_set([k % 5 for k in range(500)])
         ({"labels": torch.zeros(4, dtype=torch.int64, device="meta")}, "put both on one device"),
         ({"classes": ["a", "b", "c"]}, "tuple of names"),
         ({"classes": (0, 1, 2)}, "tuple of names"),
+        ({"coarse": ("a", "b")}, r"coarse must be a tuple of 3 names.*\('a', 'b'\)"),
+        ({"coarse": ["a", "b", "b"]}, "coarse must be a tuple of 3 names"),
         (
             {
                 "images": torch.zeros(0, 1, 2, 2, dtype=torch.uint8),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import statistics
 
 import pytest
@@ -15,7 +16,7 @@ from helpers.documents import RESULTS, cells, page, words
 from sskd_lib.evaluation import interval
 from sskd_lib.lab.comparison.runs import FOLDER, LONGER, by_method, zoo_runs
 from sskd_lib.lab.comparison.statistics import holm, p_value, paired
-from sskd_lib.losses import METHODS
+from sskd_lib.losses import METHODS, create_method
 from sskd_lib.reproduce.results import as_csv, as_markdown, result_rows
 
 
@@ -94,6 +95,21 @@ def test_fast_formats_are_compared_with_exact_ones(capsys):
 def test_both_tables_of_all_methods_are_the_recorded_ones():
     assert zoo_tables.every_method() in page("docs/results.md")
     assert zoo_tables.longer() in page("docs/results.md")
+
+
+def test_rows_with_other_numbers_than_todays_have_a_dagger_and_a_footnote():
+    """DIST's temperature and the teacher's maps of ReviewKD were others when the record was made."""
+    terms = {name: create_method(name).terms[0] for name in ("dist", "reviewkd")}
+    assert (terms["dist"].temperature, terms["reviewkd"].teacher_maps) == (4, "pre_relu")
+    texts = {"every": zoo_tables.every_method(), "longer": zoo_tables.longer()}
+    marked = {key: set(re.findall(r"(?m)^\| `(.+?)` † \|", text)) for key, text in texts.items()}
+    assert marked == {"every": {"dist", "reviewkd"}, "longer": {"reviewkd"}}
+    notes = {key: " ".join(text.partition("\n\n")[2].split()) for key, text in texts.items()}
+    assert all(note.startswith("† Run with the default before 25 November 2026: ") for note in notes.values())
+    assert "`dist` with temperature 1 " in notes["every"] and "`dist`" not in notes["longer"]
+    assert all("`reviewkd` with teacher maps after the ReLU " in note for note in notes.values())
+    text = words("benchmarks/README.md")
+    assert "`dist` had temperature 1, its number for ImageNet; for CIFAR-100 it is 4." in text
 
 
 @pytest.mark.parametrize(("folder", "epochs"), [(FOLDER, 24), (LONGER, 60)])

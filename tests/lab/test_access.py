@@ -7,9 +7,14 @@ import itertools
 import matplotlib
 import numpy as np
 import pytest
+from PIL import Image
 
+from helpers import views_explorer
 from helpers.colours import contrast, linear, rgb
+from helpers.pictures import picture
 from sskd_lib.lab import style
+from sskd_lib.lab.canvas import NIGHT, flipped
+from sskd_lib.lab.explorers.views import FRAMED
 from sskd_lib.lab.style import CLASS_COLOURS, CLASS_MARKERS, METHOD_STYLES
 
 WHITE = (255, 255, 255)
@@ -54,6 +59,7 @@ def apart(first: str, second: str, eye: str) -> float:
 
 CUES = {name: (s.colour, (s.line, s.marker)) for name, s in METHOD_STYLES.items()}
 CLASSES = dict(zip(CLASS_COLOURS, CLASS_MARKERS, strict=False))
+DRAWN = (style.RIGHT, style.WRONG, style.DROPPED, *(colour for colour, _ in CUES.values()), *CLASS_COLOURS)
 
 
 def test_contrast_and_difference_are_those_of_the_standards() -> None:
@@ -76,18 +82,39 @@ def test_text_is_read_on_white() -> None:
         assert min(style.SMALL, *(matplotlib.rcParams[name] for name in names)) >= 11
 
 
-@pytest.mark.parametrize(
-    "colour",
-    [
-        style.RIGHT,
-        style.WRONG,
-        style.DROPPED,
-        *(colour_of_cue for colour_of_cue, _ in CUES.values()),
-        *CLASS_COLOURS,
-    ],
-)
+@pytest.mark.parametrize("colour", DRAWN)
 def test_what_is_drawn_stands_out_from_white(colour: str) -> None:
     assert contrast(rgb(colour), WHITE) >= 3
+
+
+@pytest.mark.parametrize(("colours", "least"), [(DRAWN, 3), ((style.INK, style.QUIET), 4.5)])
+def test_it_stands_out_in_the_dark_as_well(colours, least) -> None:
+    for colour in colours:
+        night = flipped(Image.new("RGB", (1, 1), colour)).getpixel((0, 0))
+        assert contrast(night, (NIGHT,) * 3) >= least, colour
+
+
+def test_greys_are_exchanged_in_the_dark_and_hues_stay() -> None:
+    rows = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8)
+    night = np.asarray(flipped(Image.fromarray(rows))).astype(float)
+    luma = rows @ np.array([0.2126, 0.7152, 0.0722])
+    np.testing.assert_allclose(night, np.clip(rows + (255 - 2 * luma + NIGHT)[..., None], 0, 255), atol=1)
+    white, black = (flipped(Image.new("RGB", (1, 1), name)).getpixel((0, 0)) for name in ("white", "black"))
+    assert (white, black) == ((NIGHT,) * 3, (255, 255, 255))
+
+
+def test_the_dark_leaves_images_as_they_are_and_paper_white(tmp_path) -> None:
+    explorer = views_explorer.explorer()
+    bright = picture(explorer.frame())
+    explorer.canvas.dark = True
+    night = picture(explorer.frame())
+    left, top, size = FRAMED
+    places = [(left, top, size), *((p.left, p.top, p.size) for p in explorer.photos)]
+    for x, y, side in places:
+        assert (night[y : y + side, x : x + side] == bright[y : y + side, x : x + side]).all()
+    assert (bright[-1] == 255).all() and (night[-1] == NIGHT).all()
+    with Image.open(explorer.save(tmp_path / "page.png")) as page:
+        assert page.convert("RGB").getpixel((0, page.height - 1)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize("eye", SEEN)

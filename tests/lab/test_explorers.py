@@ -52,7 +52,7 @@ def test_temperature_bars_have_the_length_of_the_probability(live) -> None:
         for k, bar in enumerate(explorer.bars[: len(CLASSES)]):
             row = pixels[round(explorer._pixel_row(bar)), explorer.left + 1 :]
             black = (row.max(axis=1) < 60).argmin()  # from the axis to the first pixel that is not black
-            assert abs(black + 1 - p[k] * explorer.wide) <= 2
+            assert abs(black + 1 - p[k] / explorer.scale.reach * explorer.wide) <= 2
 
 
 def test_kd_gradient_is_that_of_the_library_loss() -> None:

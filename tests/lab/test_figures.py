@@ -157,6 +157,23 @@ def _is_hidden_tick(text: Text, figure: Figure) -> bool:
     return False
 
 
+def test_names_of_classes_lie_on_no_dot_and_on_no_other_name() -> None:
+    draw = np.random.default_rng(3)
+    labels = np.arange(400) % 10
+    centres = draw.normal(scale=12, size=(10, 2))
+    points = centres[labels] + draw.normal(scale=2, size=(400, 2))
+    names = [f"class {k}, a name" for k in range(10)]
+    figure = lab.scatter_tsne({"one": points, "two": -points}, labels, names)
+    FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        boxes = [text.get_window_extent() for text in axes.texts]
+        dots = axes.transData.transform(np.concatenate([line.get_xydata() for line in axes.lines]))
+        assert len(boxes) == 10 and len(dots) == 400
+        for box in boxes:
+            assert not any(box.contains(*dot) for dot in dots)
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
 def test_views_turn_as_numpy_turns() -> None:
     image = torch.arange(3 * 16, dtype=torch.uint8).reshape(3, 4, 4)
     drawn = [axes.images[0].get_array() for axes in lab.views_figure(image).axes]

@@ -247,6 +247,51 @@ def test_words_and_controls_are_read_in_both_themes(page, dark) -> None:
         theme(page, dark=False)
 
 
+def test_the_picture_follows_the_theme(page) -> None:
+    explorer, area = temperature_explorer(), cell(page, "temperature")
+    area.locator("button", has_text="Reset").click()
+    assert_shows(area, explorer)
+    theme(page, dark=True)
+    try:
+        explorer.canvas.dark = True
+        assert_shows(area, explorer)
+        _, ground = area.locator("[role=status]").evaluate(COLOURS)
+        assert picture(explorer.frame())[-1, -1].tolist() == ground
+    finally:
+        theme(page, dark=False)
+    explorer.canvas.dark = False
+    assert_shows(area, explorer)
+
+
+# Of each control the left edge and the width of its label and of the field beside it.
+PLACES = """box => [...box.querySelectorAll(".widget-slider, .widget-dropdown")].map(control => {
+  const edge = control.getBoundingClientRect().x;
+  return [...control.children].slice(0, 2).map(part => {
+    const place = part.getBoundingClientRect();
+    return [Math.round(place.x - edge), Math.round(place.width)];
+  });
+})"""
+HIGH = """box => {
+  const panel = box.closest(".jp-NotebookPanel").querySelector(".jp-WindowedPanel-outer");
+  const place = box.querySelector("img.widget-image").getBoundingClientRect();
+  return [place.bottom - box.querySelector(".sskd-live").getBoundingClientRect().top, panel.clientHeight];
+}"""
+
+
+@pytest.mark.parametrize("name", ["temperature", "selection"])
+def test_on_a_small_screen_controls_and_picture_are_seen_together(page, name) -> None:
+    size, area = page.viewport_size, cell(page, name).locator(".jp-OutputArea-output")
+    page.set_viewport_size({"width": 1366, "height": 768})
+    try:
+        page.wait_for_timeout(300)
+        high, room = area.evaluate(HIGH)
+        assert high <= room
+        labels, fields = zip(*area.evaluate(PLACES), strict=True)
+        assert len({tuple(place) for place in labels}) == len({left for left, _ in fields}) == 1
+    finally:
+        page.set_viewport_size(size)
+
+
 def test_running_a_cell_again_leaves_one_explorer(page) -> None:
     explorer, area = temperature_explorer(), cell(page, "temperature")
     area.locator(".noUi-handle").focus()

@@ -16,7 +16,8 @@ from helpers.browser import CONTROLS, chromium, named, open_page, overflowing, t
 from helpers.explorers import selection_explorer, temperature_explorer
 from helpers.pages import Reader
 from helpers.pictures import picture
-from sskd_lib.lab.explorers import Control
+from helpers.recordings import mixed_recording
+from sskd_lib.lab.explorers import Control, explore_mix
 from sskd_lib.lab.explorers.page import MOST, explorer_html, page_options
 
 
@@ -136,6 +137,27 @@ def test_a_page_is_read_at_200_percent_by_keys_and_by_name(page, explorers):
         assert page.evaluate("document.scrollingElement.scrollWidth") <= 640
         words = box.locator("p[role=status]").evaluate("p => getComputedStyle(p)['font-size']")
         assert float(words.removesuffix("px")) >= 14
+
+
+@pytest.mark.browser
+def test_controls_stand_in_two_columns_and_on_one_screen_with_the_picture(static, tmp_path: Path) -> None:
+    explorer = explore_mix(mixed_recording())
+    explorer.on_pages = ("ce", "kd", "tf", "ss")
+    (tmp_path / "page.html").write_text(f"<!DOCTYPE html><html lang=en>{explorer_html(explorer)}</html>")
+    with chromium() as browser:
+        page, _ = open_page(browser, width=1366, height=768)
+        page.goto((tmp_path / "page.html").as_uri())
+        places = {
+            name: [part.bounding_box() for part in page.locator(name).all()]
+            for name in (".sskd-controls span", "input", ".sskd-explorer img")
+        }
+    (picture,) = places.pop(".sskd-explorer img")
+    assert (
+        picture["width"] == pytest.approx(explorer.canvas.width) and picture["y"] + picture["height"] <= 768
+    )
+    for parts in places.values():
+        assert len(parts) == 4
+        assert [len({round(part[side]) for part in parts}) for side in ("x", "y", "width")] == [2, 2, 1]
 
 
 def test_on_a_page_the_explorer_is_its_twin(static, monkeypatch):

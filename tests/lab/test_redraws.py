@@ -10,9 +10,11 @@ import asyncio
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import ImageDraw
 
 from helpers.every_explorer import MAKERS
 from sskd_lib.lab import explorers
+from sskd_lib.lab.canvas import font
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> list:
@@ -29,6 +31,20 @@ def counted(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> list:
 
 def test_every_kind_of_explorer_is_tried() -> None:
     assert {name for name in explorers.__all__ if name.startswith("explore_")} == set(MAKERS)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_no_words_leave_the_picture(live, name) -> None:
+    explorer, cut = MAKERS[name](), set()
+    pen = ImageDraw.Draw(explorer.canvas.image())
+    for control_name, control in explorer.controls.items():
+        for _, value in control.options:
+            explorer.frame(**{control_name: value})
+            for w in explorer.canvas._words:
+                box = pen.textbbox((w.x, w.y), w.text, font=font(w.points), anchor=w.anchor)
+                inside = box[0] >= 0 and box[1] >= 0 and box[2] <= explorer.canvas.width
+                cut |= set() if inside and box[3] <= explorer.canvas.height else {w.text}
+    assert cut == set()
 
 
 @pytest.mark.parametrize("name", MAKERS)

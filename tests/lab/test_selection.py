@@ -13,6 +13,7 @@ from helpers.explorers import CLASSES, MATRIX_COLUMNS, MATRIX_ROWS, selection_ex
 from helpers.pictures import picture
 from sskd_lib import Output, Recipe
 from sskd_lib.lab.explorers import explore_selection
+from sskd_lib.lab.explorers.selection import BAR, LEFT, WIDE
 from sskd_lib.losses import image_of_row, selected_kl, similarity_matrix, sskd_terms, transfer_mask
 
 RATIOS = (0.0, 0.15, 0.5, 0.75, 1.0)
@@ -50,10 +51,10 @@ def test_selection_slider_keeps_the_rows_a_plain_loop_keeps(live) -> None:
 def test_selection_bar_shows_the_kept_part_of_all_rows(live) -> None:
     explorer = selection_explorer()
     for ratio in (0.25, 0.75):
-        row = picture(explorer.frame(keep_wrong=ratio))[398 + 17, 78 : 78 + 296]
+        row = picture(explorer.frame(keep_wrong=ratio))[BAR + 15, LEFT : LEFT + WIDE]
         orange = (np.abs(row - np.array([0xC9, 0x53, 0x00])).max(axis=1) < 40).sum()
         kept = split_by_hand(explorer.scores, explorer.targets, ratio)[1]
-        assert abs(orange - 296 * len(kept) / MATRIX_ROWS) <= 3
+        assert abs(orange - WIDE * len(kept) / MATRIX_ROWS) <= 3
 
 
 def test_selection_without_a_wrong_row(live) -> None:
@@ -61,7 +62,7 @@ def test_selection_without_a_wrong_row(live) -> None:
     images = torch.zeros(12, 1, 28, 28)
     explorer = explore_selection(images, scores, torch.arange(12) % 4, columns=CLASSES[:4])
     assert "Of the 0 wrong rows 0 are kept and 0 dropped, so 12 rows (100 %) teach." in explorer.describe()
-    assert picture(explorer.frame(keep_wrong=0.0)).shape == (500, 940, 3)
+    assert picture(explorer.frame(keep_wrong=0.0)).shape == (424, 932, 3)
 
 
 def outputs(images: int = 10, classes: int = 5) -> tuple[Output, Output, torch.Tensor]:
@@ -155,7 +156,7 @@ def test_pointing_at_a_step_names_its_row_and_shows_both_images(live) -> None:
         assert [spot.words.rsplit(" ", 1)[1] for spot in spots] == ["kept"] * len(kept) + ["dropped"] * len(
             dropped
         )
-        assert spots[-1].left + spots[-1].width == pytest.approx(78 + 296)
+        assert spots[-1].left + spots[-1].width == pytest.approx(LEFT + WIDE)
         for spot, row in zip(spots, kept + dropped, strict=True):
             scores, right = explorer.scores[row].tolist(), row % MATRIX_COLUMNS
             taken, rank = scores.index(max(scores)), sum(s > scores[right] for s in scores)

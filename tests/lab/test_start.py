@@ -28,9 +28,10 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         yield tmp_path / "weights" / "fashion-mnist"
 
 
-def fill(shelf: Path) -> None:
-    network = create_network("resnet8", load_images("fashion-mnist-lab", "test").take(10), projection=True)
-    for file in shipped.shipped_files():
+def fill(shelf: Path, dataset: str = "fashion-mnist-lab") -> None:
+    images = load_images(dataset, "test")
+    network = create_network("resnet8", images.take(images.num_classes), projection=True)
+    for file in shipped.shipped_files(dataset):
         save_checkpoint(shelf / file, network, {})
 
 
@@ -84,6 +85,52 @@ def test_start_takes_a_balanced_part_of_a_large_set(shelf: Path, monkeypatch, ca
     monkeypatch.setattr("sskd_lib.lab.startup.TRAIN", 50)
     kit = lab.start()
     assert torch.bincount(kit.train.labels).tolist() == [5] * 10
+
+
+def test_start_takes_the_same_share_of_each_class_where_one_is_too_small(shelf, monkeypatch, capsys) -> None:
+    """500 of 2,485 grocery images would be 6 of each class; 2,000 would be 24, and some have only 10."""
+    monkeypatch.setenv("SSKD_DATASET", "grocery")
+    whole = torch.bincount(load_images("grocery", "test").labels)
+    monkeypatch.setattr("sskd_lib.lab.startup.TEST", 2000)
+    counts = torch.bincount(lab.start().test.labels)
+    assert counts.sum() == 2000 and (counts - whole * 2000 / 2485).abs().max() < 1
+    monkeypatch.setattr("sskd_lib.lab.startup.TEST", 500)
+    assert set(torch.bincount(lab.start().test.labels).tolist()) == {6, 7}
+
+
+def list_teachers(monkeypatch: pytest.MonkeyPatch, families: dict[str, str]) -> None:
+    for module in (diagnosis, shipped):
+        monkeypatch.setattr(module, "FAMILIES", families)
+
+
+def test_start_with_the_photographs_of_food(shelf, monkeypatch, capsys) -> None:
+    """Without shipped weights it says what it says of any such set; with them it loads what is listed."""
+    monkeypatch.setenv("SSKD_DATASET", "grocery")
+    list_teachers(monkeypatch, {"fashion-mnist": "wrn_16_2", "cifar10": "wrn_16_2"})
+    kit = lab.start()
+    printed = capsys.readouterr().out
+    assert "grocery: 2,936 to train and 2,485 to test on, 81 classes in 43 groups, 32 x 32 pixels" in printed
+    assert "The kit ships weights for fashion-mnist and cifar10 only. Train a teacher" in printed
+    with pytest.raises(FileNotFoundError, match="python -m sskd_lib teacher --data grocery"):
+        kit.teacher()
+    assert lab.doctor() is True  # nothing is missing that the kit has
+
+    list_teachers(monkeypatch, {"fashion-mnist": "wrn_16_2", "grocery": "wrn_40_2"})
+    assert shipped.missing_weights("grocery")[0] == "teacher_wrn_40_2.safetensors"
+    with pytest.raises(FileNotFoundError, match="make_weights.py grocery teacher"):
+        kit.teacher()
+    fill(shelf.parent / "grocery", "grocery")
+    for network in (kit.teacher(), kit.student("sskd")):
+        assert kit.runtime.run(network, kit.test.images[:2].float() / 255).logits.shape == (2, 81)
+    assert shipped.missing_weights("grocery") == [] and lab.doctor() is True
+
+
+def test_every_folder_of_weights_is_listed_with_the_teacher_that_is_in_it() -> None:
+    folders = {path.parent.name for path in shipped.DATA_FOLDER.glob("weights/*/*.safetensors")}
+    assert folders == set(shipped.FAMILIES)
+    for family in shipped.FAMILIES:
+        found = {path.name for path in shipped.weights_folder(family).iterdir()}
+        assert found == set(shipped.shipped_files(family))
 
 
 def test_doctor_finds_each_problem(shelf: Path, monkeypatch, capsys) -> None:

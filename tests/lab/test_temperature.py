@@ -10,6 +10,7 @@ from helpers.explorers import CLASSES, softened_by_hand
 from helpers.pictures import picture
 from sskd_lib.lab.explorers import explore_temperature
 from sskd_lib.lab.softening import even_above
+from sskd_lib.losses import kd_loss
 
 
 def chooser(**more):
@@ -49,7 +50,9 @@ def test_class_image_and_networks_are_chosen_by_lists(live) -> None:
         called = {"ce": "CE (labels only)", "sskd": "SSKD"}[student]
         assert f"Student {called}: {CLASSES[int(np.argmax(q))]} {100 * max(q):.1f} %" in words
         k = int(np.argmax([abs(a - b) for a, b in zip(p, q, strict=True)]))
-        assert f"gradient: {4 * (q[k] - p[k]):+.2f} on {CLASSES[k]}" in words
+        verb = "raise" if p[k] > q[k] else "lower"
+        pull = f"{4 * (p[k] - q[k]):+.2f} on {CLASSES[k]}, so the student is to {verb} it."
+        assert f"Largest pull, −τ² × gradient: {pull}" in words
         assert explorer.ticks[label].text == f"▸ {CLASSES[label]}"
         assert sum("▸" in tick.text for tick in explorer.ticks) == 1
     assert len(seen) == 3
@@ -64,7 +67,7 @@ def test_a_choice_leaves_nothing_of_the_choice_before(live) -> None:
     assert explorer.frame(**state) == fresh
 
 
-def test_gradient_bars_have_the_length_their_axis_says(live) -> None:
+def test_bars_of_the_pull_have_the_side_and_the_length_their_axis_says(live) -> None:
     explorer, teachers, students, _ = chooser()
     for image, temperature in ((0, 1.0), (1, 4.0), (2, 20.0)):
         pixels = picture(explorer.frame(image=image, temperature=temperature, student="kd+rotations"))
@@ -72,13 +75,38 @@ def test_gradient_bars_have_the_length_their_axis_says(live) -> None:
         p, q = (
             softened_by_hand(z[number], temperature) for z in (teachers["small"], students["kd+rotations"])
         )
-        ends = [float(words.text) for words in explorer.gradient.labels]
-        first, *_, last = explorer.gradient.labels
-        one = (last.x - first.x) / (ends[-1] - ends[0])  # pixels of a gradient of 1
+        ends = [float(words.text) for words in explorer.pull.scale.labels]
+        first, _, zero, _, last = explorer.pull.scale.labels
+        one = (last.x - first.x) / (ends[-1] - ends[0])  # pixels of a pull of 1
         for k in range(4):
-            row = pixels[round(explorer.ticks[k].y) + 8, 660:]  # beside the line at 0
-            green = (np.abs(row - np.array([0x00, 0x49, 0x3A])).max(axis=1) < 30).sum()
-            assert abs(green - one * abs(temperature * (q[k] - p[k]))) <= 2
+            row = pixels[round(explorer.ticks[k].y) + 8]
+            green = np.flatnonzero(np.abs(row - np.array([0x00, 0x49, 0x3A])).max(axis=1) < 30)
+            right = (green > zero.x).sum() - (green[green > 660] < zero.x).sum()
+            assert abs(right - one * temperature * (p[k] - q[k])) <= 2  # the teacher has more: raise it
+
+
+def test_a_step_of_gradient_descent_follows_the_bars_of_the_pull(live) -> None:
+    explorer, teachers, students, _ = chooser()
+    number = int(explorer.groups[2][0])
+    z = students["ce"][[number]].double().requires_grad_()
+    kd_loss(z, teachers["small"][[number]].double(), 4.0).backward()
+    explorer.frame(temperature=4.0)
+    lengths = [bar.get_width() * explorer.pull.scale.reach for bar in explorer.pull.bars]
+    assert lengths == pytest.approx((-z.grad[0]).tolist())
+
+
+def test_soft_outputs_are_drawn_on_an_axis_that_ends_near_the_longest(live) -> None:
+    explorer, teachers, students, _ = chooser()
+    for temperature in (0.5, 4.0, 20.0):
+        explorer.frame(temperature=temperature)
+        number = int(explorer.groups[2][0])
+        values = [softened_by_hand(z[number], temperature) for z in (teachers["small"], students["ce"])]
+        end = float(explorer.scale.labels[-1].text.removesuffix(" %")) / 100
+        assert max(map(max, values)) <= end <= 1
+        assert end <= 2.5 * max(map(max, values))
+        lengths = [bar.get_width() for bar in explorer.bars]
+        assert lengths == pytest.approx([value / end for p in values for value in p])
+        assert (f"axis to {100 * end:g} %" in explorer.scale_words.text) == (end < 1)
 
 
 def test_an_axis_ends_evenly_and_not_far_above_its_values() -> None:

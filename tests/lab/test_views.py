@@ -154,7 +154,7 @@ def test_a_static_page_holds_a_strip_with_alt_text(static) -> None:
     assert set(output.data) == {"image/png", "text/plain"}
     assert all(shown.describe(**state) in output.metadata["image/png"]["alt"] for state in shown.film)
     strip = picture(base64.b64decode(output.data["image/png"]))
-    assert strip.shape == (3 * 500 + 2 * 14, 940, 3)
+    assert strip.shape == (3 * 500 + 2 * 14, 932, 3)
     frames = [picture(shown.frame(**state)) for state in shown.film]
     for number in range(3):  # each in its place, in the 256 colours of a strip
         part = strip[514 * number :][:500]
@@ -210,7 +210,7 @@ def test_a_chosen_image_and_a_batch_of_one(live) -> None:
     given = data()
     one = explore_views(given["images"][:1], torch.randn(1, 4, 3), draws=[centre(1)])
     assert one.describe().count("right, no other image is more similar") == 3
-    assert picture(one.frame()).shape == (500, 940, 3)
+    assert picture(one.frame()).shape == (500, 932, 3)
 
 
 @pytest.mark.parametrize(

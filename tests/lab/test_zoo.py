@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sskd_lib import METHODS, lab
-from sskd_lib.lab.comparison import figures
+from sskd_lib.lab.comparison import figures, runs
 from sskd_lib.lab.comparison.cards import CARDS
 from sskd_lib.reproduce.results import RUN_COLUMNS, write_results
 
@@ -68,6 +68,21 @@ def test_one_pair_under_one_condition() -> None:
         lab.by_method(RUNS, "vgg13→vgg8")
     with pytest.raises(ValueError, match="several conditions: 1000 labels, all"):
         lab.by_method([*RUNS, record(TWO[0], "kd", 1, 40.0, "all")], TWO[0])
+
+
+def test_rows_that_were_run_with_other_numbers_are_marked(folder, monkeypatch) -> None:
+    recorded = lab.zoo_runs()
+    changed = lab.changed_since(recorded)
+    assert set(changed) == {"dist", "reviewkd"}
+    assert changed["dist"] == "temperature 1 (published, and today: 4)"
+    assert changed["reviewkd"] == "teacher maps after the ReLU (published, and today: before the ReLU)"
+    assert set(lab.changed_since(lab.zoo_runs(runs.LONGER), runs.LONGER)) == {"reviewkd"}
+    labels = lab.method_labels(["kd", "dist", "sskd"], changed)
+    assert labels == {"kd": "kd", "dist": "dist †", "sskd": "sskd ×4"}
+    assert lab.describe_changes(changed).splitlines()[0] == f"† dist was run with {changed['dist']}"
+    assert lab.changed_since([{"method": "dist"}], folder) == {}  # runs of one's own have today's numbers
+    monkeypatch.setattr(runs, "RECORDED_WITH", {"dist": {"temperature": 4.0}})
+    assert lab.changed_since(recorded) == {}
 
 
 def test_differences_are_taken_seed_by_seed() -> None:

@@ -122,7 +122,7 @@ def test_the_paraphraser_stays_as_it_is_after_the_first_stage(images, tmp_path):
 
 
 def test_students_of_different_methods_in_one_training_end_as_if_alone(images):
-    names = ["at", "kd", "ab", "dkd"]
+    names = ["at", "kd", "ab", "dkd", "reviewkd"]
     alone = [train(images, name).network.state_dict() for name in names]
     students = [networks(images)[0] for _ in names]
     runs = distill(students, networks(images)[1], images, method=names, **PLAIN)
@@ -142,13 +142,16 @@ def test_students_with_one_method_object_train_layers_of_their_own(images):
 
 
 def test_one_pass_of_the_teacher_serves_all_that_need_the_same(images):
-    """Two steps: in each one pass for labels, logits and maps, one for maps before the ReLU."""
+    """Two steps: in each one pass for labels, logits and maps, one for maps before the ReLU.
+
+    AB compares those of both networks, ReviewKD the teacher's alone.
+    """
     teacher, passes = networks(images)[1], []
     teacher.register_forward_hook(lambda *_: passes.append(1))
-    names = ["ce", "kd", "at", "fitnet", "ab"]
+    names = ["ce", "kd", "at", "fitnet", "ab", "reviewkd"]
     students = [networks(images)[0] for _ in names]
     distill(students, teacher, images, method=names, **PLAIN | {"schedule": replace(SHORT, epochs=1)})
-    setups = 3  # one for each of at, fitnet and ab
+    setups = 4  # one for each of at, fitnet, ab and reviewkd
     assert len(passes) == 2 * 2 + setups
 
 

@@ -49,6 +49,17 @@ def ready(name: str, rows: int = 4, **numbers) -> tuple[Method, Output, Output, 
 # ---- what a method sums --------------------------------------------------------------------------
 
 
+def test_numbers_of_soft_targets_are_those_published_for_cifar100():
+    """DIST: dist_cifar.yaml. DKD: mdistiller. On standardised logits: commands for resnet32x4 → resnet8x4."""
+    numbers = {name: create_method(name).plan()[name] for name in ("dist", "kd-ls", "dkd", "dkd-ls")}
+    assert numbers == {
+        "dist": {"weight": 2, "beta": 1, "gamma": 1, "temperature": 4},
+        "kd-ls": {"weight": 9, "temperature": 2},
+        "dkd": {"weight": 1, "alpha": 1, "beta": 8, "temperature": 4},
+        "dkd-ls": {"weight": 9, "alpha": 1, "beta": 8, "temperature": 2},
+    }
+
+
 @pytest.mark.parametrize("name", TERMS)
 def test_alone_a_term_is_added_to_cross_entropy_with_its_published_weight(name):
     method, student, teacher, batch = ready(name)
@@ -128,7 +139,8 @@ def test_the_forward_pass_that_a_method_needs(name):
     maps = "pre_relu" if name == "ab" else None
     if name in ("fitnet", "at", "sp", "vid", "ft", "nst", "fsp", "kdsvd", "simkd", "reviewkd", "hsakd"):
         maps = "post_relu"
-    assert method.needs == Needs(views, name == "sskd-jigsaw", maps)
+    teacher_maps = "pre_relu" if name == "reviewkd" else maps
+    assert method.needs == Needs(views, name == "sskd-jigsaw", maps, teacher_maps)
     assert method.needs_teacher == (name != "ce")
     assert method.name == name and (name in BASES or isinstance(method, Sum))
 
@@ -239,7 +251,10 @@ def test_divergences_of_half_precision_logits_are_single():
         ("dkd+dist", {}, "one kind of soft targets"),
         ("at+at", {}, "each term can come once"),
         ("at+ab", {}, "before and after the ReLU"),
-        ("hsakd+ab", {}, "before and after the ReLU"),
+        ("hsakd+ab", {}, "student and teacher's maps before and after the ReLU"),
+        ("at+reviewkd", {}, "the teacher's maps before and after the ReLU"),
+        ("hsakd+reviewkd", {}, "the teacher's maps before and after the ReLU"),
+        ("ab+reviewkd", {}, "the student's maps before and after the ReLU"),
         ("kd+simkd", {}, "Name simkd alone, or with terms that compare maps"),
         ("simkd+dkd", {}, "labels, soft targets or features would pull"),
         ("dkd", {"dkd": {"gamma": 1}}, "it has: weight, alpha, beta, temperature"),
@@ -264,3 +279,27 @@ def test_a_pair_that_does_not_fit_is_refused_in_setup(name, numbers, message):
     student, teacher = random_output(2, 1), random_output(2, 2, stages=((4, 8), (6, 8), (8, 4), (9, 2)))
     with pytest.raises(ValueError, match=message):
         create_method(name, **{name: numbers}).setup(student, teacher, LABELS)
+
+
+@pytest.mark.parametrize("single", [(True, False), (False, True), (True, True)])
+def test_networks_without_stages_are_refused_in_setup_or_give_a_term(single):
+    """A network of one resolution has a single map, which counts as the stem's."""
+    student, teacher = (
+        random_output(4, seed, stages=((3, 4),) if alone else ((3, 4), (3, 4), (3, 4)))
+        for seed, alone in enumerate(single)
+    )
+    refused, batch = {}, Batch(LABELS[INDEX], INDEX)
+    for name in TERMS:
+        method = create_method(name)
+        try:
+            method.setup(student, teacher, LABELS)
+        except ValueError as error:
+            refused[name] = str(error)
+        else:
+            method.begin_epoch(0, 1)
+            assert method(student, teacher, batch)["total"].isfinite(), name
+    assert set(refused) == {"fitnet", "at", "vid", "ab", "nst", "fsp", "kdsvd", "reviewkd"}
+    for name in ("at", "vid", "ab", "nst", "reviewkd"):
+        assert "there is no stage to compare" in refused[name]
+    with pytest.raises(ValueError, match=r"the student has . stage map\(s\) and the teacher ."):
+        create_method("hsakd").setup(student, teacher, LABELS)

@@ -56,6 +56,9 @@ def test_soft_targets():
     equal(total, call(theirs.KDLoss(*TENSOR, *TENSOR, temperature=4.0, alpha=0.1), *LOGITS, LABELS))
     other = theirs.DISTLoss(*TENSOR, *TENSOR, beta=2, gamma=3, tau=4)
     equal(dist_loss(*LOGITS, beta=2, gamma=3, temperature=4), call(other, *LOGITS), 1e-6)  # 10⁻⁸ in lengths
+    terms = create_method("dist")(*map(Output, LOGITS), Batch(LABELS))  # published for CIFAR-100: 2, τ = 4
+    other = 2 * call(theirs.DISTLoss(*TENSOR, *TENSOR, beta=1, gamma=1, tau=4), *LOGITS)
+    equal(terms["total"] - terms["ce"], other, 1e-6)
     # τ² is left out, and 10⁻⁷ added to the standard deviation
     other = theirs.LogitStdKDLoss(*TENSOR, *TENSOR, temperature=2.0, alpha=0)
     equal(standardised_kd_loss(*LOGITS, temperature=2.0), 4 * call(other, *LOGITS), 1e-6)

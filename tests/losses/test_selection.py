@@ -217,7 +217,7 @@ def test_contrastive_loss_by_hand_reaches_its_floor_with_two_images():
     loss, hits = contrastive_loss(projection, 2)
     close(loss, 0.1269280110429726)
     assert hits.item() == 6
-    assert contrastive_floor(2) == pytest.approx(0.1269280110429726)
+    assert contrastive_floor(2) == pytest.approx(0.1269280110429726)  # B / (B - 1) = 2
     # Every view on the wrong side: ln(1 + e^2) = 2.126928
     loss, hits = contrastive_loss(torch.cat([projection[:2], -projection[2:]]), 2)
     close(loss, 2.1269280110429727)
@@ -230,4 +230,38 @@ def test_contrastive_loss_at_chance(b):
     loss, hits = contrastive_loss(torch.ones(4 * b, 3, dtype=torch.float64), b)
     close(loss, math.log(b))
     assert hits.item() == 3
-    assert contrastive_floor(b) == pytest.approx(math.log(1 + (b - 1) / math.e**2))
+    assert contrastive_floor(b) == 0 if b == 1 else contrastive_floor(b) < math.log(b)
+
+
+def test_the_floor_of_four_images_by_hand():
+    """At the corners of a tetrahedron the cosines are -1/3: ln(1 + 3 e^(-1/3) / e) = ln(1 + 3 e^(-4/3))."""
+    corners = torch.tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=torch.float64)
+    loss, hits = contrastive_loss(corners.repeat(4, 1), 4)
+    close(loss, 0.5826576531)
+    assert contrastive_floor(4) == pytest.approx(0.5826576531, abs=1e-9)
+    assert hits.item() == 12
+
+
+@pytest.mark.parametrize(("b", "floor"), [(2, 0.127), (3, 0.369), (16, 1.818), (64, 3.170), (256, 4.548)])
+def test_a_simplex_reaches_the_floor(b, floor):
+    """Its corners are the axes of B dimensions, seen from their mean: cosines -1 / (B - 1)."""
+    corners = torch.eye(b, dtype=torch.float64) - 1 / b
+    loss, _ = contrastive_loss(corners.repeat(4, 1), b)
+    assert loss.item() == pytest.approx(floor, abs=5e-4)
+    assert contrastive_floor(b) == pytest.approx(loss.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize(("b", "d"), [(2, 2), (3, 2), (4, 3), (8, 16), (6, 2)])
+def test_no_descent_gets_below_the_floor(b, d):
+    """It ends at the floor if there is room for a simplex, which needs B - 1 dimensions, else above it."""
+    projection = normal(4 * b, d, seed=b).requires_grad_()
+    optimizer, losses = torch.optim.Adam([projection], lr=0.05), []
+    for _ in range(400):
+        optimizer.zero_grad()
+        loss, _ = contrastive_loss(projection, b)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert min(losses) >= contrastive_floor(b) - 1e-12
+    assert losses[0] > losses[-1]
+    assert (losses[-1] < contrastive_floor(b) + 1e-3) == (d >= b - 1)

@@ -183,6 +183,16 @@ def test_equations_are_drawn(tex):
     assert pages.mathml(tex, "block").startswith("<math")
 
 
+@pytest.mark.parametrize("tex", [r"K'_{ij}^2", r"K_{ij}'^2"])
+def test_a_prime_stands_beside_its_letter(tex):
+    """Above the index it would be small, and too high for the root around it."""
+    drawn = pages.mathml(rf"\sqrt{{{tex}}} + \text{{the row's sum}}", "inline")
+    index = "<mrow><mi>i</mi><mi>j</mi></mrow><mn>2</mn>"
+    letter = "<msubsup><mrow><mi>K</mi><mi>&#x02032;</mi></mrow>"
+    assert f"<msqrt><mrow>{letter}{index}</msubsup></mrow></msqrt>" in drawn
+    assert "row's sum" in drawn
+
+
 @pytest.mark.parametrize("tex", [r"p < \unknowncommand", r"p < \frac", r"p < \left("])
 def test_an_equation_that_cannot_be_drawn_keeps_its_source(tex):
     assert pages.mathml(tex, "inline") == f"<code>{tex.replace('<', '&lt;')}</code>"

@@ -10,10 +10,22 @@ from statistics import mean
 
 import pytest
 
+from helpers.documents import cells
+from sskd_lib.losses import create_method
 from sskd_lib.models import MODELS
 from sskd_lib.recipes import IMAGENET, STUDENT
 from sskd_lib.reproduce import paper as module
-from sskd_lib.reproduce.paper import FOOTNOTES, IMAGENET_PAIR, PAIRS, Pair, find_pair, published, schedule_for
+from sskd_lib.reproduce.paper import (
+    FOOTNOTES,
+    IMAGENET_PAIR,
+    PAIRS,
+    TUNED,
+    Pair,
+    find_pair,
+    numbers_for,
+    published,
+    schedule_for,
+)
 from sskd_lib.reproduce.plan import PAPERS_ROWS
 
 EVERY = (*PAIRS, IMAGENET_PAIR)
@@ -228,6 +240,50 @@ def test_schedules_are_the_published_ones():
     assert [short.lr_at(epoch) for epoch in (14, 15)] == pytest.approx([0.01, 0.001])
     with pytest.raises(ValueError, match="at least 1"):
         schedule_for("vgg8", epochs=0)
+
+
+# Typed from published settings: mdistiller's of DKD, those of logit standardisation, ReviewKD's commands.
+BETA = {
+    "dkd": (
+        {"wrn_40_2:wrn_16_2": 6, "wrn_40_2:wrn_40_1": 6, "vgg13:vgg8": 6, "vgg13:MobileNetV2": 6}
+        | {"resnet56:resnet20": 2, "resnet110:resnet32": 2}
+        | {"resnet32x4:resnet8x4": 8, "resnet32x4:ShuffleV1": 8, "resnet32x4:ShuffleV2": 8}
+        | {"wrn_40_2:ShuffleV1": 8, "ResNet50:MobileNetV2": 8}
+    ),
+    "dkd-ls": (
+        {"wrn_40_2:wrn_16_2": 6, "wrn_40_2:wrn_40_1": 6, "vgg13:vgg8": 6, "vgg13:MobileNetV2": 6}
+        | {"resnet56:resnet20": 2, "resnet32x4:resnet8x4": 8}
+    ),
+}
+REVIEW = (
+    {"wrn_40_2:wrn_16_2": 5, "wrn_40_2:wrn_40_1": 5, "wrn_40_2:ShuffleV1": 5, "resnet32x4:resnet8x4": 5}
+    | {"resnet32x4:ShuffleV1": 5, "resnet32x4:ShuffleV2": 8}
+    | {"resnet56:resnet20": 0.6, "resnet110:resnet32": 1}
+)
+
+
+@pytest.mark.parametrize(
+    ("term", "number", "values"),
+    [*((term, "beta", values) for term, values in BETA.items()), ("reviewkd", "weight", REVIEW)],
+)
+def test_numbers_of_a_pair_are_those_in_print(term, number, values):
+    """What a training of `reproduce` takes: the pair's own number, or the default of the term."""
+    for pair, value in values.items():
+        for name in (term, f"sskd+{term}"):
+            method = create_method(name, **numbers_for(find_pair(pair), name))
+            assert method.plan()[term][number] == value, pair
+    typed = {find_pair(pair).name for pair in values}
+    assert {pair for pair, known in TUNED if known == term} <= typed
+
+
+def test_the_page_of_the_methods_has_the_numbers_of_all_tuned_pairs():
+    columns = (("dkd", "beta"), ("dkd-ls", "beta"), ("reviewkd", "weight"))
+    shown = {row.strip("`"): numbers for row, numbers in cells("docs/methods.md").items() if "→" in row}
+    assert set(shown) == {pair for pair, _ in TUNED}
+    for pair, numbers in (shown | {"vgg13→wrn_16_1": cells("docs/methods.md")["the default"]}).items():
+        for (term, number), value in zip(columns, numbers, strict=True):
+            method = create_method(term, **numbers_for(find_pair(pair), term))
+            assert method.plan()[term][number] == float(value), (pair, term)
 
 
 def test_a_missing_file_says_how_to_get_it_back(monkeypatch, tmp_path):

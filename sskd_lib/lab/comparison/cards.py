@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...losses import METHODS, create_method
 from ...losses.pretext import Imitation
 
-AMONG = {"one": "one image at a time", "many": "images among each other", "memory": "against a memory"}
+AMONG = {"one": "one image at a time", "many": "images with each other", "memory": "against a memory"}
 INPUTS = {"post_relu": "maps", "pre_relu": "maps before the ReLU"}
 OUTPUTS = ("labels", "logits", "projection", "features", *INPUTS.values())  # from the last layer to the first
 
@@ -17,7 +17,7 @@ OUTPUTS = ("labels", "logits", "projection", "features", *INPUTS.values())  # fr
 class Card:
     """One method: its paper, the images that a term compares together, and its term in one line.
 
-    In a formula S is the student, T the teacher; z logits, p softened outputs, f features, F maps, r a
+    In a formula S is the student, T the teacher; p softened outputs, f features, F maps, r a
     learned adapter, |x| a length.
     """
 
@@ -32,17 +32,17 @@ TABLE = """\
 ce; ; no teacher; one; -log p_S(label)
 kd; 2015; Hinton et al., arXiv 1503.02531; one; KL(p_T, p_S), softened
 kd+rotations; 2020; Xu et al., arXiv 2006.07114, without L_ss; one; KL(p_T, p_S) on four views
-sskd; 2020; Xu et al., arXiv 2006.07114; many; KL of rows of A: turned against upright views
+sskd; 2020; Xu et al., arXiv 2006.07114; many; KL of rows of A: rotated with upright views
 sskd-exemplar; 2020; Xu et al., arXiv 2006.07114, Table 2; one; KL of a pretext's answers: which image?
 sskd-jigsaw; 2020; Xu et al., arXiv 2006.07114, Table 2; one; KL of a pretext's answers: which order?
 sskd-rotation; 2020; Xu et al., arXiv 2006.07114, Table 2; one; KL of a pretext's answers: which rotation?
 fitnet; 2015; Romero et al., arXiv 1412.6550; one; (r(F_S) - F_T)²
 at; 2017; Zagoruyko, Komodakis, arXiv 1612.03928; one; (Q_S/|Q_S| - Q_T/|Q_T|)², Q = sum of F² over channels
 sp; 2019; Tung, Mori, arXiv 1907.09682; many; (G_S - G_T)², G = F F' with rows of length 1
-vid; 2019; Ahn et al., arXiv 1904.05835; one; (F_T - r(F_S))²/σ² + log σ², σ by the channel
+vid; 2019; Ahn et al., arXiv 1904.05835; one; (F_T - r(F_S))²/σ² + log σ², σ per channel
 rkd; 2019; Park et al., arXiv 1904.05068; many; Huber's: distances of two images, angles of three
-pkt; 2018; Passalis, Tefas, arXiv 1803.10837; many; KL of who is whose neighbour, from cosines of f
-ab; 2019; Heo et al., arXiv 1811.03233; one; is a neuron of F_T on? r(F_S) likewise, by a margin
+pkt; 2018; Passalis, Tefas, arXiv 1803.10837; many; KL of which image is whose neighbour, by cosines of f
+ab; 2019; Heo et al., arXiv 1811.03233; one; is a neuron of F_T on? r(F_S) the same, with a margin
 ft; 2018; Kim et al., arXiv 1802.04977; one; |Q_S/|Q_S| - Q_T/|Q_T||, Q of learned factors of F
 crd; 2020; Tian et al., arXiv 1910.10699; memory; own image against thousands of other classes'
 cc; 2019; Peng et al., arXiv 1904.01802; many; |r(f_S) - r(f_T)|, times that of the next image
@@ -51,8 +51,8 @@ fsp; 2017; Yim et al., CVPR 2017; one; (G_S - G_T)², G = channels of two stages
 kdsvd; 2018; Lee et al., arXiv 1807.06819; one; distances of two stages' first singular vectors
 dkd; 2022; Zhao et al., arXiv 2203.08679; one; α KL(the label or not) + β KL(the other classes)
 dist; 2022; Huang et al., arXiv 2205.10536; many; 1 - correlation of rows and of columns of p
-kd-ls; 2024; Sun et al., arXiv 2403.01427; one; KL(p_T, p_S) of (z - mean)/σ
-dkd-ls; 2024; Sun et al., arXiv 2403.01427; one; dkd of (z - mean)/σ
+kd-ls; 2024; Sun et al., arXiv 2403.01427; one; KL(p_T, p_S) of (logits - mean)/σ
+dkd-ls; 2024; Sun et al., arXiv 2403.01427; one; dkd of (logits - mean)/σ
 reviewkd; 2021; Chen et al., arXiv 2104.09044; one; (r(F_S and all deeper stages) - F_T)²
 wttm; 2024; Zheng, Yang, arXiv 2402.11148; one; U KL(p_T^γ/U, p_S), U = sum of p_T^γ
 simkd; 2022; Chen et al., arXiv 2203.14001; one; (r(F_S) - F_T)², and the teacher's own last layer
@@ -88,6 +88,15 @@ def compared_output(name: str) -> str:
     if inputs:
         return max(inputs, key=OUTPUTS.index)
     return "projection" if method.task else "logits"
+
+
+def map_words(names: Iterable[str] = METHODS) -> str:
+    """Return the map of the methods in words: each output, and the methods that compare it."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(compared_output(name), []).append(name)
+    rows = [f"{output}: {', '.join(found[output])}" for output in OUTPUTS if output in found]
+    return f"Map of the methods. From above, what they compare: {'; '.join(rows)}."
 
 
 def zoo_table(names: Iterable[str] = METHODS) -> str:

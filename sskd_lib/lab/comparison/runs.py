@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ...data.load import DATA_FOLDER
-from ...losses import METHODS
+from ...losses import METHODS, create_method
 from ...reproduce.results import RUN_COLUMNS
 
 FOLDER = DATA_FOLDER.parent / "benchmarks" / "results" / "zoo"
 LONGER = FOLDER.with_name("zoo_60")  # some of the methods, for 60 epochs
 NUMBERS = {"seed": int, "last": float, "best": float, "epochs": int, "images": int}
+# What terms had in the recorded runs, where the published numbers, which the library has today, are others.
+RECORDED_WITH: dict[str, dict[str, Any]] = {
+    "dist": {"temperature": 1.0},
+    "reviewkd": {"teacher_maps": "post_relu"},
+}
 REMEDY = "`git checkout -- benchmarks/results/zoo` brings the recorded one back"
 
 
@@ -86,3 +91,28 @@ def by_method(runs: Sequence[Mapping[str, Any]], pair: str) -> dict[str, dict[in
     for run in chosen:
         accuracies.setdefault(run["method"], {})[run["seed"]] = run["last"]
     return accuracies
+
+
+def changed_since(runs: Sequence[Mapping[str, Any]], folder: str | Path = FOLDER) -> dict[str, str]:
+    """Return the methods whose recorded runs had other numbers than the library has today: method → which.
+
+    runs: of `zoo_runs`; folder: where they are. Empty for the runs of another folder than the recorded ones.
+    """
+    if Path(folder).resolve() not in {place.resolve() for place in (FOLDER, LONGER)}:
+        return {}
+    changed = {}
+    for method in dict.fromkeys(run["method"] for run in runs):
+        terms = {term.name: term for term in create_method(method).terms}
+        differences = [
+            f"{number.replace('_', ' ')} {_words(then)} (published, and today: {_words(today)})"
+            for name, numbers in RECORDED_WITH.items()
+            for number, then in numbers.items()
+            if name in terms and (today := getattr(terms[name], number)) != then
+        ]
+        if differences:
+            changed[method] = ", ".join(differences)
+    return changed
+
+
+def _words(value: Any) -> str:
+    return {"post_relu": "after the ReLU", "pre_relu": "before the ReLU"}.get(value) or f"{value:g}"

@@ -4,6 +4,7 @@ from .atlas import explore_atlas
 from .base import Explorer
 from .control import Control
 from .live import Live
+from .missing import explore_missing_class
 from .mixer import explore_mix
 from .presentation import OPEN, present
 from .selection import explore_selection
@@ -19,6 +20,7 @@ __all__ = [
     "Explorer",
     "Live",
     "explore_atlas",
+    "explore_missing_class",
     "explore_mix",
     "explore_selection",
     "explore_similarity",

@@ -13,8 +13,17 @@
     }
     const words = box.querySelector("p[role]"), picture = box.querySelector("img.widget-image");
     if (words && picture) picture.alt = words.textContent;
+    follow();
     if (words) words.parentElement.setAttribute("aria-live", "polite");
   };
+  const follow = () => {
+    const night = !!document.querySelector("[data-jp-theme-light=false], .vscode-dark, html[theme=dark]");
+    for (const dark of document.querySelectorAll(".sskd-dark input")) if (dark.checked !== night) dark.click();
+  };
+  if (!window.sskdTheme) {
+    window.sskdTheme = new MutationObserver(follow);
+    window.sskdTheme.observe(document.body, {attributes: true});
+  }
   new MutationObserver(update).observe(box, {subtree: true, childList: true, characterData: true});
   update();
 })(this, 200)

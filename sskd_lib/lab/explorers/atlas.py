@@ -17,7 +17,7 @@ from .control import Control
 from .hover import Spot
 from .presentation import present
 
-WIDTH, HEIGHT = 940, 548  # pixels of the picture
+WIDTH, HEIGHT = 932, 526  # pixels of the picture
 FEATURES = "features"
 PLAIN = 1.0  # temperature of the outputs shown beside a map of features
 COLOURS = (
@@ -118,12 +118,12 @@ class AtlasExplorer(Explorer):
             texts = [(f"{i + 1}, {self._class(i)}: {why}", i) for i, why in picked]
         else:
             texts = [(f"{i + 1}, {self._class(i)}", int(i)) for i in dict.fromkeys(shown)]
-        spaces = [(f"outputs at T = {t:g}", t) for t in temperatures] + [(FEATURES, FEATURES)]
+        spaces = [(f"outputs at τ = {t:g}", t) for t in temperatures] + [(FEATURES, FEATURES)]
         start = 4.0 if 4.0 in temperatures else temperatures[0]
         models = tuple((name, i) for i, name in enumerate(self.names))
         last = len(models) - 1
         self.controls = {  # a page shows fewer images than a kernel: it thins the first of equally long lists
-            "image": Control(label="Image", options=tuple(texts), start=texts[-1][1]),
+            "image": Control(label="Image", options=tuple(texts), start=texts[-1][1], slider=False),
             "mapped": Control(label="Mapped", options=tuple(spaces), start=start),
             "model": Control(label="Model", options=models, start=0, slider=False),
             "colour": Control(label="Dots show", options=COLOURS, start="class", slider=False),
@@ -154,13 +154,13 @@ class AtlasExplorer(Explorer):
         """Bring the map, the image, its outputs and its neighbours to this state."""
         space, p = self._space(mapped), self.outputs(model, mapped)
         predicted, near, shared = p.argmax(1), *self._neighbours(image, space, model)
-        where = FEATURES if mapped == FEATURES else f"outputs at T = {mapped:g}"
+        where = FEATURES if mapped == FEATURES else f"outputs at τ = {mapped:g}"
         (shown,) = [text for text, value in COLOURS if value == colour]
         self.headline.text = f"{short(self.names[model], 24)}, {where}; dots show the {shown}"
         self.dots.show(self.maps.points[model, space], colour, predicted, entropy_bits(p))
         self.dots.point_out(image, near, shared)
         self.card.by_class = colour in ("class", "prediction")
-        name, softness = f"image {image + 1}", f"T = {self._temperature(mapped):g}"
+        name, softness = f"image {image + 1}", f"τ = {self._temperature(mapped):g}"
         self.card.show_image(self.images[image], name, self.labels[image], p[image], softness)
         title = f"nearest in the {where} (not on the map)"
         captions = [self._caption(i, predicted[i], both) for i, both in zip(near, shared, strict=True)]

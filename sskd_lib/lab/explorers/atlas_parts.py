@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import matplotlib
 import numpy as np
 from matplotlib.collections import LineCollection
@@ -11,25 +9,14 @@ from matplotlib.patches import Rectangle
 
 from ..canvas import Canvas
 from ..softening import entropy_bits, percent
-from ..style import CLASS_COLOURS, CLASS_MARKERS, DROPPED, HEAT, INK, QUIET, WRONG, short
+from ..style import DROPPED, HEAT, INK, QUIET, WRONG, class_marker, short
 
-LEFT, TOP, SIDE, ROOM = 12, 38, 456, 1.04  # the map's square in pixels, and its half-width in map units
-DOT = 5.6  # points across
-LARGER = {"*": 1.5, "P": 1.2, "X": 1.2}  # markers that cover less than a disc of their size
+LEFT, TOP, SIDE, ROOM = 12, 36, 440, 1.04  # the map's square in pixels, and its half-width in map units
+DOT = 6.4  # points across
 SHOWN = 10  # classes at most: with more, the ten likeliest
 X = 490  # left edge of the card, in pixels
-BARS_LEFT, BARS_TOP, BARS_WIDE, BARS_HIGH = 622, 142, 195, 228
-PHOTO, PLACES = 54, [(X + 152 * i, top) for top in (412, 482) for i in range(3)]
-
-
-def class_marker(k: int, points: float) -> dict[str, Any]:
-    """Return colour and marker of a class, about so many points across, as keywords of a Line2D."""
-    marker = CLASS_MARKERS[k % len(CLASS_MARKERS)]
-    return {
-        "marker": marker,
-        "markersize": points * LARGER.get(marker, 1),
-        "markerfacecolor": CLASS_COLOURS[k % len(CLASS_COLOURS)],
-    }
+BARS_LEFT, BARS_TOP, BARS_WIDE, BARS_HIGH = 622, 136, 195, 220
+PHOTO, PLACES = 54, [(X + 150 * i, top) for top in (392, 460) for i in range(3)]
 
 
 class Dots:
@@ -41,13 +28,12 @@ class Dots:
         axes.set(xlim=(-ROOM, ROOM), ylim=(-ROOM, ROOM), xticks=[], yticks=[])
         axes.spines[:].set(color=DROPPED, visible=True, linewidth=1)
         self.near = axes.add_collection(LineCollection([], colors=INK, linewidths=1.3), autolim=False)
-        edge = {"linestyle": "none", "markeredgewidth": 0.4, "markeredgecolor": "white"}
-        self.groups = [axes.plot([], [], **edge, **class_marker(k, DOT))[0] for k in range(classes)]
+        self.groups = [axes.plot([], [], **class_marker(k, DOT))[0] for k in range(classes)]
         self.heat = axes.scatter([], [], s=DOT**2, linewidths=0.4, edgecolors=QUIET)
-        hollow = {"marker": "o", "markersize": DOT, "markerfacecolor": "white"}
-        right = edge | hollow | {"markeredgecolor": DROPPED}
-        crosses = edge | {"marker": "X", "markerfacecolor": WRONG, "markersize": 10}
-        self.verdicts = [axes.plot([], [], **marker)[0] for marker in (right, crosses)]
+        right = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": DROPPED}
+        crosses = {"marker": "X", "markerfacecolor": WRONG, "markersize": 10}
+        marks = [class_marker(0, DOT) | more for more in (right, crosses)]
+        self.verdicts = [axes.plot([], [], **mark)[0] for mark in marks]
         ring = {"linestyle": "none", "marker": "o", "markerfacecolor": "none"}
         self.rings = [
             axes.plot([], [], **ring, markersize=size, markeredgecolor=colour, markeredgewidth=width)[0]
@@ -58,9 +44,9 @@ class Dots:
 
     def _draw_legends(self, canvas: Canvas) -> None:
         """Add a bar of entropies or the two marks of right and wrong below the map; words for the rest."""
-        y = TOP + SIDE + 18
+        y = TOP + SIDE + 16
         self.legend, self.most = canvas.words(LEFT, y), np.log2(self.classes)
-        canvas.words(LEFT, y + 24, "Near means similar. Far distances and sizes mean nothing.")
+        canvas.words(LEFT, y + 21, "Near means similar. Far distances and sizes mean nothing.")
         self.end = canvas.words(LEFT + 292, y)
         bar = canvas.figure.add_axes(canvas.place(LEFT + 154, y - 7, 130, 14))
         bar.set_axis_off()
@@ -109,10 +95,10 @@ class Card:
 
     def __init__(self, canvas: Canvas, classes: tuple[str, ...]) -> None:
         self.classes, self.by_class = classes, True  # by_class: whether dots have the marks of the classes
-        self.photo = canvas.photo(X, 40, 88)
-        self.facts = [canvas.words(X + 102, y) for y in (60, 84, 108)]
+        self.photo = canvas.photo(X, 36, 88)
+        self.facts = [canvas.words(X + 102, y) for y in (56, 80, 104)]
         self._draw_bars(canvas)
-        self.title = canvas.words(X, 396)
+        self.title = canvas.words(X, 376)
         self.photos = [canvas.photo(*place, PHOTO) for place in PLACES]
         lines = [PHOTO / 2 + shift for shift in (-19, 0, 19)]
         self.captions = [[canvas.words(x + PHOTO + 6, y + line) for line in lines] for x, y in PLACES]
@@ -125,8 +111,7 @@ class Card:
         bars = [Rectangle((BARS_LEFT, y - thick / 2), 0, thick, linewidth=0) for y in middles]
         self.bars = [sheet.add_patch(bar) for bar in bars]
         sheet.plot([BARS_LEFT] * 2, [BARS_TOP, BARS_TOP + BARS_HIGH], color=INK, linewidth=1)
-        mark = {"linestyle": "none", "markeredgecolor": "white", "markeredgewidth": 0.4}
-        self.marks = [sheet.plot([X + 7], [y], **mark)[0] for y in middles]
+        self.marks = [sheet.plot([X + 7], [y])[0] for y in middles]
         self.names = [canvas.words(X + 20, y) for y in middles]
         self.numbers = [canvas.words(BARS_LEFT, y) for y in middles]
         canvas.moving += [*self.bars, *self.marks]

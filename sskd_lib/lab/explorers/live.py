@@ -7,11 +7,13 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-from .accessibility import ACCESS, BOX
+from .accessibility import ACCESS, BOX, DARK
 from .base import Explorer
-from .control import Control
+from .control import Control, widths
 from .hover import layer, sheet_css
 from .page import small
+
+COLUMNS = "repeat(auto-fit, minmax(min(100%, 24rem), 1fr))"  # of controls: two, or one on a narrow page
 
 
 class Live:
@@ -24,11 +26,16 @@ class Live:
         self._loop = _running_loop()  # of the cells; newer JupyterLabs move sliders in a thread of their own
         self._coming: asyncio.TimerHandle | None = None  # the next drawing
         self._settling: asyncio.TimerHandle | None = None  # the next layer of spots
-        self.controls = {name: _widget(widgets, c) for name, c in explorer.controls.items()}
+        label, readout = widths(explorer.controls.values())
+        self.controls = {name: _widget(widgets, c, label) for name, c in explorer.controls.items()}
         self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", grid_area="1 / 1"))
         self.layer = widgets.HTML(layout=widgets.Layout(width="100%", grid_area="1 / 1"))
-        self.style = widgets.HTML(layout=widgets.Layout(display="none"))
-        self.access = widgets.HTML(ACCESS, layout=widgets.Layout(display="none"))
+        hidden = widgets.Layout(display="none")
+        self.style = widgets.HTML(layout=hidden)
+        size = f"<style>.{BOX}.{explorer.mark} .widget-readout {{ width: {readout}ch }}</style>"
+        self.access = widgets.HTML(ACCESS + size, layout=hidden)
+        self.dark = widgets.Checkbox(explorer.canvas.dark, layout=hidden)
+        self.dark.add_class(DARK)
         self.words = widgets.HTML()
         names = {"Reset": self._back_to_start} | explorer.actions
         wide = widgets.Layout(width="auto")  # as wide as its words
@@ -36,11 +43,15 @@ class Live:
         for name, button in self.buttons.items():
             button.on_click(lambda _, act=names[name]: self._press(act))
         self.row = widgets.HBox(list(self.buttons.values()), layout=widgets.Layout(flex_flow="row wrap"))
-        column = widgets.Layout(grid_template_columns="minmax(0, 1fr)")  # no wider than the page
+        two = widgets.Layout(grid_template_columns=COLUMNS, grid_gap="0 24px")
+        self.grid = widgets.GridBox([*self.controls.values(), self.row], layout=two)
+        column = widgets.Layout(grid_template_columns="minmax(0, 1fr)", max_width=explorer.width(125))
         self.stack = widgets.GridBox([self.picture, self.layer], layout=column)
-        below = (self.row, self.style, self.stack, self.words, self.access)
-        self.box = widgets.VBox([*self.controls.values(), *below])
-        self.box.add_class(BOX)
+        parts = (self.grid, self.style, self.stack, self.words, self.access, self.dark)
+        self.box = widgets.VBox(parts)
+        for name in (BOX, explorer.mark):
+            self.box.add_class(name)
+        self.dark.observe(self._follow_theme, names="value")
         for control in self.controls.values():
             control.observe(self.refresh, names="value")
         self.draw_now()
@@ -61,6 +72,10 @@ class Live:
             "text/html": f"{image}<p>{escape(why)}</p>",
             "text/plain": f"{words} {why}",
         }
+
+    def _follow_theme(self, change: dict[str, Any]) -> None:
+        self.explorer.canvas.dark = change["new"]
+        self.refresh()
 
     def values(self) -> dict[str, Any]:
         """Return the values of the controls."""
@@ -136,9 +151,10 @@ class Live:
         """Take the widgets off the page and out of the kernel's memory; stop what an action started."""
         self.explorer.close()
         self._cancel()
-        for control in self.controls.values():
+        for control in (*self.controls.values(), self.dark):
             control.unobserve_all()
-        single = (self.row, self.stack, self.picture, self.layer, self.style, self.words, self.access)
+        single = (self.grid, self.row, self.stack, self.picture, self.layer, self.style, self.words)
+        single += (self.access, self.dark)
         for widget in (*self.controls.values(), *self.buttons.values(), *single, self.box):
             for part in (getattr(widget, "style", None), widget.layout, widget):  # widgets of their own
                 if part is not None:
@@ -157,15 +173,15 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _widget(widgets: Any, control: Control) -> Any:
+def _widget(widgets: Any, control: Control, label: int) -> Any:
     make: Callable = widgets.SelectionSlider if control.slider else widgets.Dropdown
     more = {"continuous_update": True} if control.slider else {}
     return make(
         options=list(control.options),
         value=control.start,
         description=control.label,
-        style={"description_width": "initial"},
-        layout=widgets.Layout(width="640px", max_width="100%"),
+        style={"description_width": f"{label}ch"},
+        layout=widgets.Layout(width="auto", margin="1px 2px"),
         **more,
     )
 

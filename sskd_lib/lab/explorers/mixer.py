@@ -14,7 +14,7 @@ from .presentation import present
 from .recorded_explorer import RecordedExplorer
 from .training_curves import TERM_STYLES, YOURS, Curve, accuracy_axes, cursor
 
-WIDTH, HEIGHT = 940, 496  # pixels of the picture
+WIDTH, HEIGHT = 932, 496  # pixels of the picture
 THIS = Style(label="this mix", colour=INK, line="-", marker="o")
 LABELS = 300  # of the recorded mixes
 Weights = tuple[float, ...]  # ce, kd, tf, ss

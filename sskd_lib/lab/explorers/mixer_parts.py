@@ -29,11 +29,11 @@ class Gains:
         for row, (name, style) in enumerate(TERM_STYLES.items()):
             bar = Rectangle((0, row - 0.32), 0, 0.44, color=style.colour, linewidth=0)
             self.bars[name] = axes.add_patch(bar)
-            (self.dots[name],) = axes.plot([], [], "o", color=INK, markersize=4)
+            (self.dots[name],) = axes.plot([], [], "o", color=INK, markersize=4, clip_on=False)
             (self.arrows[name],) = axes.plot([], [], color=INK, markersize=8, clip_on=False)
             middle = top + 28 + high * (row + 0.4) / 4
             canvas.words(left, middle, style.label)
-            self.numbers[name] = canvas.words(left + 232, middle)
+            self.numbers[name] = canvas.words(left + 234, middle)
             canvas.moving += [self.bars[name], self.dots[name], self.arrows[name]]
 
     def show(self, name: str, gain: np.ndarray | str) -> None:
@@ -42,7 +42,8 @@ class Gains:
         values = np.zeros(0) if unknown else gain
         mean = 0.0 if unknown else float(values.mean())
         self.bars[name].set_width(np.clip(mean, -REACH, REACH))
-        self.dots[name].set_data(np.clip(values, -REACH, REACH), np.full(len(values), row + 0.3))
+        seen = values[np.abs(values) <= REACH]  # the others are in the numbers
+        self.dots[name].set_data(seen, np.full(len(seen), row + 0.3))
         far = abs(mean) > REACH
         self.arrows[name].set_data([np.sign(mean) * REACH] * far, [row - 0.1] * far)
         self.arrows[name].set_marker(">" if mean > 0 else "<")

@@ -20,7 +20,7 @@ from PIL import Image
 
 from ..canvas import png_bytes
 from .base import Explorer
-from .control import Control
+from .control import Control, widths
 from .hover import layer, sheet_css
 
 MOST = 160  # pictures on a page
@@ -59,6 +59,7 @@ def explorer_html(explorer: Explorer) -> str:
         explorer.start() | {name: value for name, (_, value) in zip(options, values, strict=True)}
         for values in itertools.product(*options.values())
     ]
+    label, readout = widths(explorer.controls[name] for name in options)
     first, size = states.index(explorer.start()), (explorer.canvas.width, explorer.canvas.height)
     layers = [layer(explorer.mark, explorer.spots(**state), *size) for state in states]
     different = list(dict.fromkeys(layers))  # many states share one
@@ -74,10 +75,12 @@ def explorer_html(explorer: Explorer) -> str:
     }
     parts = [
         f'<div class="sskd-explorer" id="{explorer.mark}" role="group" '
-        f'aria-label="Explorer: {escape(explorer.key)}">',
+        f'aria-label="Explorer: {escape(explorer.key)}" style="--label: {label}ch; --readout: {readout}ch">',
         f"<style>{STYLE}{sheet_css(explorer.mark, explorer.cards)}</style>",
+        "<div class=sskd-controls>",
         *(_control(explorer.controls[name], kept) for name, kept in options.items()),
-        f"<button type=button>Reset</button>{_fixed(explorer, options)}<div class=sskd-stack>",
+        f"<button type=button>Reset</button></div>{_fixed(explorer, options)}",
+        f'<div class="sskd-stack" style="max-width: {explorer.width(40)}">',
         f'<img src="data:image/png;base64,{data["frames"][first]}" alt="{escape(data["words"][first])}">',
         f"<div class=sskd-layer>{layers[first]}</div></div>",
         f'<p role="status" aria-live="polite">{escape(data["words"][first])}</p>',
@@ -112,5 +115,5 @@ def _control(control: Control, options: tuple[tuple[str, Any], ...]) -> str:
 def small(png: bytes) -> str:
     """Return the same picture in few colours, as base64 of a PNG."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    few = picture.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few = picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     return base64.b64encode(png_bytes(few, optimize=True)).decode("ascii")

@@ -20,8 +20,8 @@ from .row_selection import Selection, select, spread
 from .strip import SHOWN, Strip
 from .term_curves import TermCurves, term_by_count
 
-WIDTH, HEIGHT, TALLER = 940, 500, 704  # pixels of the picture; TALLER with the term's curves below
-LEFT, TOP, WIDE, HIGH = 78, 58, 296, 244  # of the ranks
+WIDTH, HEIGHT, TALLER = 932, 424, 592  # pixels of the picture; TALLER with the term's curves below
+LEFT, TOP, WIDE, HIGH, BAR = 78, 52, 296, 196, 330  # of the ranks; top of the bar
 EMPTY = {"facecolor": "white", "edgecolor": DROPPED, "hatch": "....", "linewidth": 1}
 
 
@@ -51,7 +51,7 @@ class SelectionExplorer(Explorer):
         self.headline = self.canvas.words(12, 20, points=13)
         self._draw_ranks()
         self._draw_bar(len(everything.right))
-        self.strips = [Strip(self.canvas, 426, top, 102, self.columns is not None) for top in (64, 294)]
+        self.strips = [Strip(self.canvas, 426, top, 102, self.columns is not None) for top in (58, 252)]
         self.term = None if student is None else self._draw_term(*student, everything)
 
     def _check(self) -> None:
@@ -101,7 +101,7 @@ class SelectionExplorer(Explorer):
 
     def _draw_bar(self, right: int) -> None:
         """Draw one bar over all rows: right, wrong but kept, dropped."""
-        axes = self.canvas.figure.add_axes(self.canvas.place(78, 398, 296, 34))
+        axes = self.canvas.figure.add_axes(self.canvas.place(LEFT, BAR, WIDE, 30))
         rows = len(self.rank)
         axes.set(xlim=(0, rows), ylim=(0, 1), yticks=[], xticks=[])
         axes.set_title(f"all {rows} rows", loc="left", pad=5, **FONT)
@@ -109,7 +109,7 @@ class SelectionExplorer(Explorer):
         dropped = axes.add_patch(Rectangle((right, 0), rows - right, 1, **EMPTY))
         self.kept_bar = axes.add_patch(Rectangle((right, 0), 0, 1, color=WRONG, linewidth=0))
         handles = [first, Rectangle((0, 0), 1, 1, color=WRONG, linewidth=0), dropped]
-        place = {"loc": "upper left", "bbox_to_anchor": self.canvas.place(70, 442)[:2], "ncols": 3}
+        place = {"loc": "upper left", "bbox_to_anchor": self.canvas.place(70, BAR + 38)[:2], "ncols": 3}
         names = ["right", "wrong, kept", "dropped"]
         add_legend(self.canvas.figure, handles, names, handlelength=1.2, columnspacing=1.0, **place)
         self.canvas.moving.append(self.kept_bar)

@@ -21,7 +21,7 @@ from .row_selection import choose_rows
 from .similarity_batch import SimilarityBatch, by_view, make_batch
 from .similarity_maps import LEFT, STEP, TOP, SimilarityMaps, right_map
 
-WIDTH, HEIGHT = 940, 516  # pixels of the picture
+WIDTH, HEIGHT = 932, 516  # pixels of the picture
 TEMPERATURES = (0.1, 0.25, 0.5, 1.0, 2.0)
 LARGEST = 32  # images: with more, a cell of the maps would be under 4 pixels high
 SHOWN = 4  # images ranked first

@@ -11,12 +11,12 @@ from ..softening import percent
 from ..style import HEAT
 
 LEFT, TOP, WIDE, HIGH, STEP = 52, 52, 192, 384, 216  # pixels; STEP from the left map to the right one
-LENS, MARGIN, GAP = 12, 9, 3  # pixels: the row pulled out, white above and below it, white between angles
+LENS, MARGIN, GAP = 12, 9, 3  # pixels: the row pulled out, nothing above and below it, nothing between angles
 SIDE = HIGH + 2 * GAP + LENS + 2 * MARGIN  # of the square that holds both maps
 
 
 def map_lines(row: int, count: int, high: int) -> np.ndarray:
-    """Return the row of the matrix on each line of pixels, -1 for white; `row` is pulled out."""
+    """Return the row of the matrix on each line of pixels, -1 for none; `row` is pulled out."""
     lines: list[int] = []
     for r in range(3 * count):
         if r in (count, 2 * count):
@@ -55,6 +55,7 @@ class SimilarityMaps:
         for x in lefts:
             place = (x + 54, x + 112, 43, 31)
             sheet.imshow(np.linspace(0, 1, 64)[None], cmap=HEAT, extent=place, aspect="auto")
+            canvas.keep(x + 54, 31, 58, 12)
         self.square = canvas.photo(LEFT, TOP, SIDE)
         self.angles = [words(2, 0, f"{angle}°") for angle in (90, 180, 270)]
         self.pointer = words(LEFT - 2, 0, "▶", points=8, anchor="rm")
@@ -69,12 +70,12 @@ class SimilarityMaps:
     def show(self, p: dict[str, np.ndarray], row: int, view: str, first: list[int]) -> None:
         """Draw both maps with this row pulled out; first: the column each network ranks first in it."""
         lines = self.lines(row)
-        square = np.full((SIDE, SIDE, 3), 255, np.uint8)
+        square = np.zeros((SIDE, SIDE, 4), np.uint8)  # transparent
         left = (p["teacher"], *right_map(p, "student")[1:])  # one scale for both
         names = ("teacher", "student" if view == "student" else "student − teacher (points)")
         for i, (values, low, high) in enumerate((left, right_map(p, view))):
-            colours = matplotlib.colormaps[HEAT]((values - low) / (high - low), bytes=True)[..., :3]
-            colours = np.concatenate([colours, np.full_like(colours[:1], 255)])  # the last one is white
+            colours = matplotlib.colormaps[HEAT]((values - low) / (high - low), bytes=True)
+            colours = np.concatenate([colours, np.zeros_like(colours[:1])])  # the last one is transparent
             cells = np.repeat(colours[lines], self.cell[1], axis=1)
             square[: len(lines), STEP * i : STEP * i + cells.shape[1]] = cells
             self.titles[i].text = names[i]

@@ -17,7 +17,7 @@ class Strip:
     """
 
     def __init__(self, canvas: Canvas, left: int, top: int, pitch: int, pairs: bool) -> None:
-        size = 84
+        size = 70
         self.title = canvas.words(left, top - 14)
         starts = [left + i * pitch + (pitch - size) // 2 for i in range(SHOWN)]
         self.photos = [canvas.photo(start, top, size) for start in starts]

@@ -1,4 +1,4 @@
-"""The temperature explorer: a teacher's softened outputs, and the gradient on the student."""
+"""The temperature explorer: a teacher's softened outputs, and their pull on the student."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from matplotlib.patches import Rectangle
 
 from ..canvas import Canvas
 from ..softening import by_name, display_name, entropy_bits, kd_gradient, percent, ranked, soft
-from ..style import FONT, METHOD_STYLES, clean_axes, pixels, short, styles
+from ..style import METHOD_STYLES, clean_axes, pixels, short, styles
 from .base import Explorer
 from .control import Control
 from .presentation import present
-from .temperature_parts import GradientBars
+from .temperature_parts import PullBars, Scale, output_end
 
 TEMPERATURES = (
     *(0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5),
     *(4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0),
 )
-WIDTH, HEIGHT = 940, 500  # pixels of the picture
+WIDTH, HEIGHT = 932, 500  # pixels of the picture
 SHOWN = 10  # classes at most: with more, the teacher's first ten
 
 
@@ -94,7 +94,7 @@ class TemperatureExplorer(Explorer):
                 options = [(display_name(role, name), name) for name in networks]
                 controls[role] = drop_down(role.capitalize(), options, options[0][1])
         steps = tuple((f"{t:g}", t) for t in TEMPERATURES)
-        return controls | {"temperature": Control(label="Temperature T", options=steps, start=1.0)}
+        return controls | {"temperature": Control(label="Temperature τ", options=steps, start=1.0)}
 
     def _name(self, number: int) -> str:
         return "?" if self.labels is None else self.classes[self.labels[number]]
@@ -118,14 +118,15 @@ class TemperatureExplorer(Explorer):
             self.canvas.place(self.left, self.top, self.wide, self.high)
         )
         axes.set(xlim=(0, 1), ylim=(count - 0.5, -0.5), yticks=[])
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
-        axes.set_xlabel("softened output", **FONT)
+        below = self.top + self.high + 7
+        self.scale = Scale(self.canvas, axes, (0, 0.25, 0.5, 0.75, 1), (self.left, self.wide, below))
+        self.scale_words = self.canvas.words(self.left + self.wide / 2, below + 29, anchor="ma")
         black = METHOD_STYLES["teacher"].colour
         self.bars = self._add_bars(axes, -0.22 if pair else 0, 0.36, color=black, linewidth=0)
         if pair:  # hollow against solid: they differ without their colours
             self.bars += self._add_bars(axes, 0.22, 0.3, facecolor="white", linewidth=2)
             self._draw_names(black)
-            self.gradient = GradientBars(self.canvas, axes, self.rows, self.top, self.high)
+            self.pull = PullBars(self.canvas, axes, self.rows, self.top, self.high)
         self.numbers = [self.canvas.words(0, self._pixel_row(b)) for b in self.bars]
         middles = self.top + self.high * (self.rows + 0.5) / count
         self.ticks = [self.canvas.words(self.left - 8, y, anchor="rm") for y in middles]
@@ -168,7 +169,7 @@ class TemperatureExplorer(Explorer):
             colour = self.colours[names["student"]]
             for part in (*self.bars[len(self.rows) :], self.swatch):
                 part.set_edgecolor(colour)
-            self.gradient.settle([kd_gradient(student, teacher, t)[self.shown] for t in TEMPERATURES], colour)
+            self.pull.settle([kd_gradient(student, teacher, t)[self.shown] for t in TEMPERATURES], colour)
         self._drawn = image, names
 
     def update(self, temperature: float, **state: Any) -> None:
@@ -179,20 +180,26 @@ class TemperatureExplorer(Explorer):
         z = {role: self.logits[role][name][image] for role, name in names.items()}
         p = {role: soft(row, temperature) for role, row in z.items()}
         values = np.concatenate([q[self.shown] for q in p.values()])
+        self._fit_scale(output_end(values))
         for bar, number, value in zip(self.bars, self.numbers, values, strict=True):
-            bar.set_width(value)
-            number.x = self.left + self.wide * value + 7
+            bar.set_width(value / self.scale.reach)
+            number.x = self.left + self.wide * value / self.scale.reach + 7
             number.text = percent(value)
         bits = "   ".join(f"{role} {entropy_bits(q):.2f} bits" for role, q in p.items())
-        self.headline.text = f"T = {temperature:g}    {bits}    (even spread: {self._most():.2f} bits)"
+        self.headline.text = f"τ = {temperature:g}    {bits}    (even spread: {self._most():.2f} bits)"
         if self.pair:
-            self.gradient.show(kd_gradient(z["student"], z["teacher"], temperature)[self.shown])
+            self.pull.show(-kd_gradient(z["student"], z["teacher"], temperature)[self.shown])
+
+    def _fit_scale(self, end: float) -> None:
+        longer = "" if end == 1 else f" (axis to {100 * end:g} %: bars {1 / end:g} × as long)"
+        self.scale.fit(end, 100, " %")
+        self.scale_words.text = f"softened output{longer}"
 
     def _most(self) -> float:
         return float(np.log2(len(self.classes)))
 
     def sentences(self, temperature: float, **state: Any) -> list[str]:
-        """Name image, temperature, first classes, entropies and the largest gradient."""
+        """Name image, temperature, first classes, entropies and the largest pull."""
         image, names = self.chosen(state)
         words = [f"Image {image + 1}, {self._name(image)}, at temperature {temperature:g}."]
         z = {role: self.logits[role][name][image] for role, name in names.items()}
@@ -204,11 +211,11 @@ class TemperatureExplorer(Explorer):
                 f"{self._most():.2f} bits."
             )
         if self.pair:
-            gradient = kd_gradient(z["student"], z["teacher"], temperature)
-            k = int(np.abs(gradient).argmax())
-            verb = "lower" if gradient[k] > 0 else "raise"
+            pull = -kd_gradient(z["student"], z["teacher"], temperature)
+            k = int(np.abs(pull).argmax())
+            verb = "raise" if pull[k] > 0 else "lower"
             words.append(
-                f"Largest T² × gradient: {gradient[k]:+.2f} on {self.classes[k]}, so the student is to "
+                f"Largest pull, −τ² × gradient: {pull[k]:+.2f} on {self.classes[k]}, so the student is to "
                 f"{verb} it."
             )
         return words
@@ -225,7 +232,10 @@ def explore_temperature(
     student_name: str = "sskd",
     key: str = "temperature",
 ) -> TemperatureExplorer:
-    """Show how temperature softens outputs: bars, entropy in bits, and the T²-scaled gradient.
+    """Show how temperature softens outputs: bars, entropy in bits, and the pull on the student.
+
+    The pull on a logit is minus the gradient of τ² KL(teacher ‖ student), τ (p_t - p_s): where it is
+    positive, a step of gradient descent raises the logit.
 
     images: uint8 [M, C, H, W]; teacher_logits, student_logits: float [M, K], or a dict of such by name, to
     choose networks from; classes: K names; labels: int [M]; per_class: choose class and image apart, from

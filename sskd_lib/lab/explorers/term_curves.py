@@ -10,7 +10,7 @@ from ...losses import kl_rows, soften
 from ..canvas import Canvas
 from ..style import FONT, INK, WRONG, clean_axes
 
-TOP, HIGH = 556, 92  # pixels of the two small pictures
+TOP, HIGH = 456, 84  # pixels of the two small pictures
 PLACES = ((78, 330), (538, 340))  # left edge and width
 
 

@@ -18,7 +18,7 @@ from .recorded_explorer import Point, RecordedExplorer
 from .time_machine_parts import OutputBars, Plane, separation, softened, spread
 from .training_curves import TERM_STYLES, YOURS, Curve, accuracy_axes, cursor, term_axes
 
-WIDTH, HEIGHT = 940, 522  # pixels of the picture
+WIDTH, HEIGHT = 932, 522  # pixels of the picture
 POINT = ("temperature", "tf_keep", "ss_keep", "labels")
 USUAL = {"temperature": 4.0, "tf_keep": 1.0, "ss_keep": 0.75}  # official-code
 START = USUAL | {"labels": 300, "seed": "mean", "image": 0}

@@ -9,16 +9,16 @@ import numpy as np
 from ..canvas import Canvas
 from ..softening import soft
 from ..style import (
-    CLASS_COLOURS,
-    CLASS_MARKERS,
     FONT,
     METHOD_STYLES,
     add_legend,
+    class_marker,
     clean_axes,
     pixels,
     short,
 )
 from ..time_machine_data import Recording
+from .temperature_parts import Scale, output_end
 from .training_curves import YOURS
 
 
@@ -52,12 +52,12 @@ class Plane:
         axes.set(xlim=(self.low[0], self.high[0]), ylim=(self.low[1], self.high[1]), xticks=[], yticks=[])
         self.dots = []
         for k, name in enumerate(recording.classes):
-            marker, size = CLASS_MARKERS[k % len(CLASS_MARKERS)], {"markersize": 5, "markeredgewidth": 0}
-            axes.plot(*teacher[self.labels == k].T, marker, color="#C9C9C9", zorder=1, **size)
-            colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
-            self.dots += axes.plot([], [], marker, label=short(name, 12), color=colour, **size)
+            mark = class_marker(k, 6) | {"clip_on": False}  # a dot on the edge is whole
+            grey = {"markerfacecolor": "#C9C9C9", "zorder": 1}
+            axes.plot(*teacher[self.labels == k].T, **mark | grey)
+            self.dots += axes.plot([], [], label=short(name, 12), **mark)
         place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "borderpad": 0.4}
-        gaps = {"handletextpad": 0.1, "labelspacing": 0.35, "markerscale": 1.5}
+        gaps = {"handletextpad": 0.1, "labelspacing": 0.18, "markerscale": 1.4}
         add_legend(axes, self.dots, [dots.get_label() for dots in self.dots], **place, **gaps)
         canvas.moving += self.dots
 
@@ -80,35 +80,37 @@ class OutputBars:
     def __init__(self, canvas: Canvas, recording: Recording, left: int, top: int) -> None:
         self.images = pixels(recording.images)
         self.names = [recording.classes[k] for k in recording.labels]
-        self.photo = canvas.photo(left, top + 30, 112)
-        self.caption = canvas.words(left + 56, top + 150, anchor="ma")
-        axes = canvas.figure.add_axes(canvas.place(left + 218, top, 178, 200))
+        self.photo = canvas.photo(left, top + 12, 100)
+        self.caption = canvas.words(left + 50, top + 120, anchor="ma")
+        axes = canvas.figure.add_axes(canvas.place(left + 210, top, 178, 156))
         rows = np.arange(len(recording.classes))
         teacher, student = METHOD_STYLES["teacher"], METHOD_STYLES["sskd"]
-        self.teacher = axes.barh(rows - 0.21, 0.0 * rows, 0.36, color=teacher.colour, linewidth=0)
-        hollow = {"facecolor": "white", "edgecolor": student.colour, "linewidth": 2}
-        self.student = axes.barh(rows + 0.21, 0.0 * rows, 0.3, **hollow)
+        self.teacher = axes.barh(rows - 0.2, 0.0 * rows, 0.36, color=teacher.colour, linewidth=0)
+        hollow = {"facecolor": "white", "edgecolor": student.colour, "linewidth": 1.6}
+        self.student = axes.barh(rows + 0.22, 0.0 * rows, 0.34, **hollow)
         mark = {"color": YOURS.colour, "marker": YOURS.marker, "linestyle": "none", "markersize": 6}
         (self.yours,) = axes.plot([], [], **mark)
         self.rows = rows
         axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
-        axes.set_xticks([0, 0.5, 1], ["0", "50", "100"])
+        self.scale = Scale(canvas, axes, (0, 0.5, 1), (left + 210, 178, top + 163))
         axes.set_yticks(rows, [short(name, 12) for name in recording.classes])
         clean_axes(axes, ("top", "right", "left"), left=False)
         place = {"loc": "lower right", "bbox_to_anchor": (1.05, 0.99), "ncols": 2}
         handles, names = [self.teacher, self.student], ["teacher", "student"]
         add_legend(axes, handles, names, handlelength=1.2, columnspacing=1.0, **place)
-        axes.set_xlabel("softened output (%)", **FONT)
+        axes.set_xlabel("softened output", labelpad=14, **FONT)
         canvas.moving += [*self.teacher, *self.student, self.yours]
 
     def show(self, image: int, teacher: np.ndarray, student: np.ndarray | None, yours: np.ndarray | None):
         """Draw the outputs for one image, each float [K] or None."""
         self.photo.image = self.images[image]
         self.caption.text = f"image {image + 1}\n{self.names[image]}"
-        for bars, values in ((self.teacher, teacher), (self.student, student)):
-            for bar, value in zip(bars, 0 * self.rows if values is None else values, strict=True):
+        outputs = [0.0 * self.rows if values is None else values for values in (teacher, student)]
+        self.scale.fit(output_end(np.concatenate(outputs)), 100, " %")
+        for bars, values in zip((self.teacher, self.student), outputs, strict=True):
+            for bar, value in zip(bars, values / self.scale.reach, strict=True):
                 bar.set_width(value)
-        self.yours.set_data(([], []) if yours is None else (yours, self.rows + 0.21))
+        self.yours.set_data(([], []) if yours is None else (yours / self.scale.reach, self.rows + 0.22))
 
 
 def softened(outputs: np.ndarray, runs: Sequence[int], at: int, image: int, temperature: float):

@@ -53,14 +53,13 @@ def around(epochs: np.ndarray, values: np.ndarray) -> np.ndarray:
 def accuracy_axes(canvas: Canvas, recording: Recording, place: tuple[float, ...]) -> Axes:
     """Add axes of accuracy over epochs, wide enough for every run, with the teacher's line."""
     axes = canvas.figure.add_axes(canvas.place(*place))
-    later = recording.accuracy[:, min(2, len(recording.epochs) - 1) :]
-    low = float(np.nanpercentile(later, 2))
+    low = float(np.nanmin(recording.accuracy))
     high = max(recording.teacher_accuracy, float(np.nanmax(recording.accuracy)))
     room = 0.06 * (high - low)
     axes.set(xlim=_span(recording.epochs), ylim=(low - room, high + room))
     teacher = METHOD_STYLES["teacher"]
     axes.axhline(recording.teacher_accuracy, color=teacher.colour, linestyle=teacher.line, linewidth=1.6)
-    text, place = f"teacher {recording.teacher_accuracy:.1f} %", (0.02, recording.teacher_accuracy)
+    text, place = f"teacher {recording.teacher_accuracy:.1f} %", (0.04, recording.teacher_accuracy)
     systems = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
     axes.annotate(text, place, (0, -3), va="top", **systems, **FONT)
     axes.set_ylabel("test accuracy (%)", **FONT)
@@ -74,7 +73,7 @@ def term_axes(canvas: Canvas, recording: Recording, place: tuple[float, ...]) ->
     values = np.concatenate([term[np.isfinite(term) & (term > 0)] for term in recording.terms.values()])
     low, high = (values.min(), values.max()) if len(values) else (0.1, 1.0)
     axes.set(xlim=_span(recording.epochs), yscale="log", ylim=(low / 1.3, high * 1.3))
-    axes.set_ylabel("mean of the epoch", **FONT)
+    axes.set_ylabel("terms, unweighted", **FONT)
     _finish(axes)
     return axes
 

@@ -18,7 +18,7 @@ from .control import Control
 from .presentation import present
 from .views_data import Match, Matches
 
-WIDTH, HEIGHT = 940, 500  # pixels of the picture
+WIDTH, HEIGHT = 932, 500  # pixels of the picture
 # Of each view's outline. Second cues: the dashes, and the angle written in a corner of the window.
 OUTLINES = ((INK, "-"), ("#0072B2", (0, (4, 1.5))), ("#B5598C", (0, (1, 1))), ("#7A6000", "-."))
 CORNERS = ((0, 0), (1, 0), (1, 1), (0, 1))  # right, low: the corner that the turn brings to the top left
@@ -123,6 +123,7 @@ class ViewsExplorer(Explorer):
         self.canvas.words(left, top + size + 26, caption)
         axes = self.canvas.figure.add_axes(self.canvas.place(left, top, size, size))
         axes.set_axis_off()
+        self.canvas.keep(left, top, size, size)
         whole = self.side + 2 * PADDING
         self.picture = axes.imshow(self.framed[0], extent=(0, whole, whole, 0), interpolation="nearest")
         colours, lines = zip(*OUTLINES, strict=True)
