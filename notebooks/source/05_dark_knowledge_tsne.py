@@ -42,7 +42,7 @@ lab.print_map_table(first, others, teacher, few.labels)
 # Map 2 is the student. Map 3 has the same features as map 1, and another random start.
 #
 # - **moved**: how far a dot is from its place on map 1, in % of the mean distance of a dot from the middle. On the
-#   embedded images the dots of the *same* network moved farther than those of *another* network.
+#   embedded Fashion-MNIST the dots of the *same* network moved farther than those of *another* network.
 # - **neighbours**: of the 10 nearest images in the teacher's features, the share that is also among the 10 nearest on
 #   the map. By this number map 3 is about as good as map 1.
 # - **order of far distances**: rank correlation between distances of class centres on the map and in the features. 1
@@ -87,9 +87,9 @@ tau = torch.tensor([temperature_of(row[r].square()) for row, r in zip(distances,
 lab.print_class_widths(teacher, first, tau, few.labels, few.classes)
 
 # %% [markdown]
-# On the embedded images the ratio is smaller on the map (last line). A wide class gets a higher temperature, because
-# every image must have equally many neighbours. So its width on the map says little. From here on, claims rest on
-# numbers from the features and outputs themselves. Maps only illustrate.
+# On the embedded Fashion-MNIST the ratio is smaller on the map (last line). There a wide class gets a higher temperature,
+# because every image must have equally many neighbours. So its width on the map says little. From here on, claims rest
+# on numbers from the features and outputs themselves. Maps only illustrate.
 #
 # ## 3 · Temperature uncovers dark knowledge
 #
@@ -109,8 +109,9 @@ for temperature in (1, 4, 20):
     print(f"  highest probability above 0.99 on {sure:.0f} % of the images")
 
 # %% [markdown]
-# At $\tau = 1$ one class has nearly all the probability for most embedded images, so outputs of one class hardly differ.
-# At $\tau = 4$ the small probabilities count, and outputs differ. This is the **dark knowledge** that a student copies.
+# On the embedded Fashion-MNIST, at $\tau = 1$ the teacher is nearly certain on most images, so outputs within a class
+# hardly differ. At $\tau = 4$ they differ, because the small probabilities count. This is the **dark knowledge** that a
+# student copies.
 #
 # The atlas shows it image by image. The six neighbours are computed in the outputs or features, not on the map. A solid
 # line means: also near on the map. A dashed line means: the map lost this neighbour.
@@ -131,7 +132,7 @@ lab.explore_atlas(few.images, atlas, labels=few.labels, classes=few.classes)
 lab.print_certainty(atlas, few.labels)
 
 # %% [markdown]
-# On the embedded images it is nearly only the last, and the errors are there, too. In every quarter the map loses some
+# On the embedded Fashion-MNIST it is nearly only the last, and the errors are there, too. In every quarter the map loses some
 # true neighbours.
 #
 # ## 4 · CKA compares networks without a map
@@ -174,7 +175,7 @@ cka = [[sskd.linear_cka(upright[a].features, upright[b].features) for b in names
 lab.show_cka(cka, names)
 
 # %% [markdown]
-# On the embedded images `kd` is nearest to the teacher, not `sskd`. The most similar pair is two students.
+# On the embedded Fashion-MNIST `kd` is nearest to the teacher, not `sskd`. The most similar pair is two students.
 #
 # ## 5 · Does SSKD bring the student nearer?
 #
@@ -203,7 +204,7 @@ lab.print_resemblance(sets, many.labels)
 lab.print_gaps(sets, "sskd", ("kd", "kd+rotations"))
 
 # %% [markdown]
-# On the embedded images:
+# On the embedded Fashion-MNIST:
 #
 # - *Answers.* On turned images `sskd` agrees with the teacher more often than `kd`. So does the control `kd+rotations`,
 #   without $L_{ss}$; between the two no difference is shown.

@@ -18,7 +18,7 @@ from .curves import bars_with_intervals
 from .startup import Lab
 
 ROWS = DATA_FOLDER.parent / "benchmarks" / "results" / "short_schedule.jsonl"
-SETTINGS = {"fashion-mnist-lab": "fashion-300", "fashion-mnist": "fashion-300", "cifar10": "cifar10-1000"}
+SETTINGS = {"fashion-mnist-lab": "fashion-300", "fashion-mnist": "fashion-300"}  # images → recorded setting
 
 
 def train_without_class(kit: Lab, missing: int, labels: int = 300, seed: int = 0) -> dict[str, Tensor]:
@@ -44,7 +44,7 @@ def train_without_class(kit: Lab, missing: int, labels: int = 300, seed: int = 0
 def short_runs(setting: str = "fashion-300") -> dict[str, dict[int, float]]:
     """Read the recorded test runs of the short schedule: method → seed → accuracy of the last epoch (%).
 
-    setting: "fashion-300", "fashion-100" or "cifar10-1000".
+    setting: images and labels, such as "fashion-300".
     Raises FileNotFoundError without the file, ValueError for a setting that was not recorded.
     """
     if not ROWS.is_file():

@@ -22,7 +22,7 @@ from ..runtime.distributed import current, local_device
 class RunOptions:
     """Images, machine and pace: options of every command that trains."""
 
-    # fashion-mnist-lab, fashion-mnist, cifar10, cifar100, folder:PATH or shards:PATH
+    # fashion-mnist-lab, grocery, fashion-mnist, cifar10, cifar100, folder:PATH or shards:PATH
     data: str = "fashion-mnist-lab"
     root: Path | None = None  # folder of the original archives; default: SSKD_DATA, else a download
     device: str = "auto"  # auto, cpu, cuda, mps

@@ -162,11 +162,11 @@ def test_names_of_classes_lie_on_no_dot_and_on_no_other_name() -> None:
     labels = np.arange(400) % 10
     centres = draw.normal(scale=12, size=(10, 2))
     points = centres[labels] + draw.normal(scale=2, size=(400, 2))
-    names = [f"class {k}, a name" for k in range(10)]
+    names = [f"kind {k} or so" for k in range(10)]
     figure = lab.scatter_tsne({"one": points, "two": -points}, labels, names)
     FigureCanvasAgg(figure).draw()
     for axes in figure.axes:
-        boxes = [text.get_window_extent() for text in axes.texts]
+        boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the line
         dots = axes.transData.transform(np.concatenate([line.get_xydata() for line in axes.lines]))
         assert len(boxes) == 10 and len(dots) == 400
         for box in boxes:

@@ -1,0 +1,72 @@
+"""Short trainings of the notebooks: recorded runs, and words that follow the outcome whatever it is."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from scipy import stats
+
+from sskd_lib.lab import demonstrations
+from sskd_lib.lab.transfer_tables import recorded_gaps
+
+
+def live(**accuracies: float) -> dict:
+    return {
+        method: SimpleNamespace(summary={"last": {"test_accuracy": value}})
+        for method, value in accuracies.items()
+    }
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    rows = [
+        {"setting": "fashion-300", "split": "test", "method": method, "seed": seed, "accuracy": accuracy}
+        for method, accuracies in {"kd": (70.0, 71.0, 72.0), "sskd": (73.0, 72.5, 71.5)}.items()
+        for seed, accuracy in enumerate(accuracies, start=100)
+    ]
+    rows.append(rows[0] | {"split": "validation", "accuracy": 1.0})
+    monkeypatch.setattr(demonstrations, "ROWS", tmp_path / "rows.jsonl")
+    demonstrations.ROWS.write_text("\n".join(map(json.dumps, rows)))
+
+
+def test_only_test_runs_are_read_and_paired_by_seed(recorded):
+    runs = demonstrations.short_runs()
+    assert runs == {
+        "kd": {100: 70.0, 101: 71.0, 102: 72.0},
+        "sskd": {100: 73.0, 101: 72.5, 102: 71.5},
+    }
+    assert demonstrations.gaps(runs, "sskd", "kd") == [3.0, 1.5, -0.5]
+    with pytest.raises(ValueError, match=r"no runs of .cifar10-1000. are recorded; .*: fashion-300\."):
+        demonstrations.short_runs("cifar10-1000")
+    demonstrations.ROWS.unlink()
+    with pytest.raises(FileNotFoundError, match="git checkout -- benchmarks/results"):
+        demonstrations.short_runs()
+
+
+@pytest.mark.parametrize(
+    ("sskd", "words"),
+    [
+        (72.0, "Your difference is among the recorded ones."),
+        (65.0, "outside the recorded ones: one seed can"),
+    ],
+)
+def test_the_words_follow_the_outcome(recorded, sskd, words):
+    kit = SimpleNamespace(dataset="fashion-mnist-lab")
+    found = demonstrations.read_outcome(kit, live(kd=70.0, sskd=sskd))
+    half = stats.sem([3.0, 1.5, -0.5]) * stats.t.ppf(0.975, 2)
+    assert f"difference {sskd - 70:+.1f} points" in found and words in found
+    assert f"3 other seeds: +1.3 ± {half:.1f} (95 %), from -0.5 to +3.0; sskd was ahead in 2 of 3" in found
+
+
+def test_images_without_records_say_so(recorded):
+    found = demonstrations.read_outcome(SimpleNamespace(dataset="grocery"), live(kd=70.0, sskd=71.0))
+    assert "No runs of the short schedule are recorded for grocery." in found
+
+
+def test_the_table_of_recorded_gaps_has_the_paired_means():
+    lines = recorded_gaps().splitlines()
+    assert len(lines) == 1 + 1 + 3 + 3
+    pairs = demonstrations.gaps(demonstrations.short_runs(), "sskd", "kd")
+    assert f"{sum(pairs) / len(pairs):+.2f}" in lines[1] and f" {len(pairs)} " in lines[1]
