@@ -97,8 +97,8 @@ s, t = (output.logits[:50].double() for output in (students["ce"], teacher_outpu
 torch.testing.assert_close(kd_loss(s, t, 4.0), sskd.losses.kd_loss(s, t, 4.0))
 log_s, log_t = F.log_softmax(s / 4, 1), F.log_softmax(t / 4, 1)
 print(f"by hand, and by the library  {kd_loss(s, t, 4.0):.4f}")
-print(f'F.kl_div, default reduction  {16 * F.kl_div(log_s, log_t.exp(), reduction="mean"):.4f}')
-print(f'teacher and student swapped  {16 * F.kl_div(log_t, log_s.exp(), reduction="batchmean"):.4f}')
+print(f"F.kl_div, default reduction  {16 * F.kl_div(log_s, log_t.exp(), reduction='mean'):.4f}")
+print(f"teacher and student swapped  {16 * F.kl_div(log_t, log_s.exp(), reduction='batchmean'):.4f}")
 
 # %% [markdown]
 # The last two lines are the two most common mistakes. PyTorch's default divides by $N K$ instead of $N$, so the
@@ -116,9 +116,7 @@ print(f'teacher and student swapped  {16 * F.kl_div(log_t, log_s.exp(), reductio
 # %%
 leaf = s.clone().requires_grad_()
 sskd.losses.kd_loss(leaf, t, 4.0).backward()
-by_hand = torch.stack(
-    [4.0 * (soften(a, 4.0) - soften(b, 4.0)) / len(s) for a, b in zip(s, t, strict=True)]
-)
+by_hand = torch.stack([4.0 * (soften(a, 4.0) - soften(b, 4.0)) / len(s) for a, b in zip(s, t, strict=True)])
 torch.testing.assert_close(by_hand, leaf.grad)
 print("τ (p_s − p_t) / N equals autograd")
 

@@ -111,7 +111,7 @@ names = [sixteen.classes[label] for label in sixteen.labels]
 lab.explore_views(sixteen.images, projections, draws=draws, names=names)
 
 # %%
-lab.print_always_found(projections, batch=16)
+lab.print_always_right(projections, batch=16)
 
 # %% [markdown]
 # Crop and angle decide too, not only the image.

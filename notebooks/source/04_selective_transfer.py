@@ -65,7 +65,9 @@ def kept_rows(scores, right, share):
 
 kept = kept_rows(scores, right, 0.75)
 for i, (row, column) in enumerate(zip(scores, right, strict=True)):
-    print(f"row {i}, right column {column}: rank {error_rank(row, column)}", "kept" if i in kept else "dropped")
+    print(
+        f"row {i}, right column {column}: rank {error_rank(row, column)}", "kept" if i in kept else "dropped"
+    )
 assert sskd.losses.transfer_mask(scores, right, 0.75).nonzero().flatten().tolist() == kept
 
 # %% [markdown]
@@ -107,7 +109,11 @@ print(lab.selection_table("L_ss", A_s, A_t, image_of_row(3 * B, B), 0.5))
 # published code keeps **all** rows here. The appendix of the arXiv version says 75 %.
 
 # %%
-print(lab.selection_table("L_T", student_output.logits[B:], teacher_output.logits[B:], images.labels.repeat(3), 4.0))
+print(
+    lab.selection_table(
+        "L_T", student_output.logits[B:], teacher_output.logits[B:], images.labels.repeat(3), 4.0
+    )
+)
 
 # %% [markdown]
 # Read the column "loss". On the embedded images $L_{ss}$ is larger with all rows than with the right ones alone, and

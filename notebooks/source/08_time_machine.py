@@ -61,9 +61,11 @@ def paired_interval(differences):
 
 
 example = [0.2, 0.9, 0.4]
-print("{:+.2f} ± {:.2f} by hand, {:+.2f} ± {:.2f} by the library".format(
-    *paired_interval(example), *lab.interval(example)
-))
+print(
+    "{:+.2f} ± {:.2f} by hand, {:+.2f} ± {:.2f} by the library".format(
+        *paired_interval(example), *lab.interval(example)
+    )
+)
 
 # %% [markdown]
 # Three differences above zero, and yet the interval contains zero. With $n = 3$ the factor $t_2/\sqrt 3$ is about

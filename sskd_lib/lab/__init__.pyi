@@ -100,7 +100,7 @@ from .plots import similarity_heatmap as similarity_heatmap
 from .plots import soft_targets as soft_targets
 from .plots import teacher_student_heatmaps as teacher_student_heatmaps
 from .plots import views_figure as views_figure
-from .pretext_tables import print_always_found as print_always_found
+from .pretext_tables import print_always_right as print_always_right
 from .pretext_tables import print_rows_right as print_rows_right
 from .pretext_tables import show_batch_sizes as show_batch_sizes
 from .pretext_tables import show_draws as show_draws

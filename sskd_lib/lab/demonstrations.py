@@ -50,14 +50,14 @@ def short_runs(setting: str = "fashion-300") -> dict[str, dict[int, float]]:
     if not ROWS.is_file():
         raise FileNotFoundError(f"{ROWS} is missing; `git checkout -- benchmarks/results` brings it back.")
     rows = [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
-    found: dict[str, dict[int, float]] = {}
+    runs: dict[str, dict[int, float]] = {}
     for row in rows:
         if (row["setting"], row["split"]) == (setting, "test"):
-            found.setdefault(row["method"], {})[row["seed"]] = row["accuracy"]
-    if not found:
+            runs.setdefault(row["method"], {})[row["seed"]] = row["accuracy"]
+    if not runs:
         known = sorted({row["setting"] for row in rows if row["split"] == "test"})
         raise ValueError(f"no runs of {setting!r} are recorded; there are: {', '.join(known)}.")
-    return found
+    return runs
 
 
 def gaps(runs: Mapping[str, Mapping[int, float]], a: str, b: str) -> list[float]:

@@ -72,7 +72,7 @@ def show_draws(image: Tensor, draws: int = 3, seed: int = 2) -> None:
     )
 
 
-def print_always_found(projections: Tensor, batch: int) -> None:
+def print_always_right(projections: Tensor, batch: int) -> None:
     """Print how many images of a batch pick their own image at all angles in every draw, or never.
 
     projections: float [draws, 4B, D] of `project_draws`; batch: B.

@@ -36,12 +36,12 @@ def minus(a: Pairs, b: Pairs) -> list[float]:
 def contrasts(recording: Recording, name: str, labels: float) -> dict[str, list[float]]:
     """Return each value of a setting minus the usual one, seed by seed, all other settings as usual."""
     usual = last(recording, **USUAL, labels=labels)
-    found = {}
+    differences = {}
     for value in recording.values(name):
         if value != USUAL[name]:
             pairs = minus(last(recording, **USUAL | {name: value}, labels=labels), usual)
-            found |= {UNITS[name].format(value): pairs} if pairs else {}
-    return found
+            differences |= {UNITS[name].format(value): pairs} if pairs else {}
+    return differences
 
 
 def verdict(pairs: Sequence[float]) -> str:
@@ -55,16 +55,16 @@ def verdict(pairs: Sequence[float]) -> str:
     return f"{mean:+6.2f} ± {half:.2f}  {words}"
 
 
-def contrast_figure(found: Mapping[str, Sequence[float]], title: str = "") -> Figure:
+def contrast_figure(differences: Mapping[str, Sequence[float]], title: str = "") -> Figure:
     """Draw paired differences: dots for seeds, mean, 95 % interval, and a line at 0."""
-    figure = bars_with_intervals(found, "difference in test accuracy (points)", title)
+    figure = bars_with_intervals(differences, "difference in test accuracy (points)", title)
     figure.axes[0].axvline(0, color="black", linewidth=1)
     return figure
 
 
-def contrast_words(found: Mapping[str, Sequence[float]]) -> str:
+def contrast_words(differences: Mapping[str, Sequence[float]]) -> str:
     """Return paired differences in words, one line each."""
-    return "\n".join(f"{name:>22}: {verdict(pairs)}" for name, pairs in found.items())
+    return "\n".join(f"{name:>22}: {verdict(pairs)}" for name, pairs in differences.items())
 
 
 def way_words(recording: Recording) -> str:

@@ -29,15 +29,18 @@ LENGTHS = {"fashion": (60, 240, 480), "cifar10": (30, 60, 240)}
 def kept_share_words(recording: Recording, labels: int = 300) -> str:
     """Return in words what keeping no wrong row in L_T costs, against all rows, seed by seed."""
     usual = {"temperature": 4.0, "ss_keep": 0.75, "labels": labels}
-    found: dict[float, dict[int, float]] = {0.0: {}, 1.0: {}}
+    accuracies: dict[float, dict[int, float]] = {0.0: {}, 1.0: {}}
     for run, settings in enumerate(recording.settings):
-        if all(settings[name] == value for name, value in usual.items()) and settings["tf_keep"] in found:
-            found[settings["tf_keep"]][int(settings["seed"])] = float(recording.accuracy[run, -1])
-    runs = {"all": found[1.0], "none": found[0.0]}
+        if (
+            all(settings[name] == value for name, value in usual.items())
+            and settings["tf_keep"] in accuracies
+        ):
+            accuracies[settings["tf_keep"]][int(settings["seed"])] = float(recording.accuracy[run, -1])
+    runs = {"all": accuracies[1.0], "none": accuracies[0.0]}
     mean, half = interval(gaps(runs, "all", "none"))
     levels = {name: sum(values.values()) / len(values) for name, values in runs.items()}
     return (
-        f"Recorded, embedded Fashion-MNIST, {labels} labels, {len(found[0.0])} seeds:\n"
+        f"Recorded, embedded Fashion-MNIST, {labels} labels, {len(accuracies[0.0])} seeds:\n"
         f"all rows kept in L_T: {levels['all']:.1f} % right; no wrong row kept: {levels['none']:.1f} %\n"
         f"the teacher's wrong answers are worth {mean:+.1f} ± {half:.1f} points (95 %, seed by seed)"
     )

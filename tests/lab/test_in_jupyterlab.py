@@ -287,7 +287,9 @@ def test_on_a_small_screen_controls_and_picture_are_seen_together(page, name) ->
         high, room = area.evaluate(HIGH)
         assert high <= room
         labels, fields = zip(*area.evaluate(PLACES), strict=True)
-        assert len({tuple(place) for place in labels}) == len({left for left, _ in fields}) == 1
+        assert len({tuple(place) for place in labels}) == 1
+        lefts = [left for left, _ in fields]
+        assert max(lefts) - min(lefts) <= 8  # a slider leaves room for its handle
     finally:
         page.set_viewport_size(size)
 

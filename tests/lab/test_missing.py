@@ -42,7 +42,7 @@ def test_without_a_bias_nothing_is_given_the_class() -> None:
 def test_words_and_picture_follow_the_slider(live) -> None:
     shown = explorer()
     before = shown.live.picture.value, shown.live.words.value
-    shown.live.controls["share"].value = 0.25
+    shown.live.controls["fraction"].value = 0.25
     assert shown.live.picture.value != before[0] and shown.live.words.value != before[1]
     found = shown.naming("kd", 0.25)
     assert f"{found.missing_right:.1f} % of the images of {CLASSES[2]} named right" in shown.live.words.value

@@ -322,7 +322,7 @@ def test_nothing_is_unpickled(packed):
 def test_the_shipped_recording_is_whole(name):
     recording = load_recording(name)
     runs, epochs = len(recording.settings), recording.card["plan"]["schedule"]["epochs"]
-    assert time_machine_data.schedule_of(recording) == make.SCHEDULE == sskd.SHORT
+    assert time_machine_data.schedule_of(recording) == sskd.SHORT
     assert recording.epochs.tolist() == list(range(0, epochs + 1, 2)) and epochs == sskd.SHORT.epochs
     count = len(recording.epochs)
     assert recording.accuracy.shape == (runs, count) and recording.outputs.shape == (runs, count, 12, 10)

@@ -171,5 +171,5 @@ def test_tables_print_the_numbers(
     _, _, itself, ideal = capsys.readouterr().out.splitlines()
     assert "own image 0 %, the teacher's pick 100 %, another 0 %" in itself
     assert "own image 100 %, the teacher's pick 0 %, another 0 %" in ideal
-    lab.print_always_found(perfect.flatten(0, 1)[None].expand(2, -1, -1), IMAGES)
+    lab.print_always_right(perfect.flatten(0, 1)[None].expand(2, -1, -1), IMAGES)
     assert f"found every time: {IMAGES}; never found: 0" in capsys.readouterr().out

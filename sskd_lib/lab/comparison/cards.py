@@ -92,10 +92,10 @@ def compared_output(name: str) -> str:
 
 def map_words(names: Iterable[str] = METHODS) -> str:
     """Return the map of the methods in words: each output, and the methods that compare it."""
-    found: dict[str, list[str]] = {}
+    by_output: dict[str, list[str]] = {}
     for name in names:
-        found.setdefault(compared_output(name), []).append(name)
-    rows = [f"{output}: {', '.join(found[output])}" for output in OUTPUTS if output in found]
+        by_output.setdefault(compared_output(name), []).append(name)
+    rows = [f"{output}: {', '.join(by_output[output])}" for output in OUTPUTS if output in by_output]
     return f"Map of the methods. From above, what they compare: {'; '.join(rows)}."
 
 

@@ -28,14 +28,14 @@ class Naming(NamedTuple):
     named: np.ndarray  # int: images that are given the missing class, the surest first
 
 
-def name_with_bias(logits: np.ndarray, labels: np.ndarray, missing: int, share: float) -> Naming:
+def name_with_bias(logits: np.ndarray, labels: np.ndarray, missing: int, fraction: float) -> Naming:
     """Add one constant to the missing class's logit, so that a share of the images is given this class.
 
-    logits: float [M, K]; labels: int [M]; share: from 0 (no image) to 1.
+    logits: float [M, K]; labels: int [M]; fraction: of the images, 0 to 1.
     """
     others = np.where(np.arange(logits.shape[1]) == missing, -np.inf, logits)
     lead = others.max(1) - logits[:, missing]  # what the missing class lacks to come first
-    order, count = np.argsort(lead, kind="stable"), round(share * len(lead))
+    order, count = np.argsort(lead, kind="stable"), round(fraction * len(lead))
     named, of_missing = np.zeros(len(lead), bool), labels == missing
     named[order[:count]] = True
     right = np.where(named, of_missing, others.argmax(1) == labels)
@@ -99,8 +99,8 @@ class MissingClass(Explorer):
         own = float((self.labels == self.missing).mean())  # the true share of the class
         steps = sorted({*SHARES, round(own, 3)})
         options = tuple((f"{100 * s:g} %", s) for s in steps)
-        self.controls = {"share": Control(label="Images given the class", options=options, start=0.0)}
-        self.film = ({"share": 0.0}, {"share": round(own, 3)})
+        self.controls = {"fraction": Control(label="Images given the class", options=options, start=0.0)}
+        self.film = ({"fraction": 0.0}, {"fraction": round(own, 3)})
         self.canvas = Canvas(WIDTH, TOP + PANEL * len(self.logits))
         self.headline = self.canvas.words(12, 20, points=13)
         named = styles(self.logits)
@@ -113,26 +113,28 @@ class MissingClass(Explorer):
     def _class(self) -> str:
         return self.classes[self.missing]
 
-    def naming(self, name: str, share: float) -> Naming:
+    def naming(self, name: str, fraction: float) -> Naming:
         """Return what a student says when a share of the images is given the missing class."""
-        return name_with_bias(self.logits[name], self.labels, self.missing, share)
+        return name_with_bias(self.logits[name], self.labels, self.missing, fraction)
 
-    def update(self, share: float) -> None:
+    def update(self, fraction: float) -> None:
         """Bring bars and photographs to this bias."""
         names = [self.classes[k] for k in self.labels]
         missing = self._class()
-        self.headline.text = f"No student saw a {missing}. A bias gives it {100 * share:g} % of the images:"
+        self.headline.text = (
+            f"No student saw a {missing}. A bias gives it {100 * fraction:g} % of the images:"
+        )
         for name, panel in self.panels.items():
-            panel.show(self.naming(name, share), self.images, names, missing)
+            panel.show(self.naming(name, fraction), self.images, names, missing)
 
-    def sentences(self, share: float) -> list[str]:
+    def sentences(self, fraction: float) -> list[str]:
         """Name the bias, and what each student gets right with it."""
-        words = [f"{100 * share:g} % of the {len(self.images):,} images are given {self._class()}."]
+        words = [f"{100 * fraction:g} % of the {len(self.images):,} images are given {self._class()}."]
         for name in self.panels:
-            found = self.naming(name, share)
+            named = self.naming(name, fraction)
             words.append(
-                f"Student {name}, bias {found.bias:+.1f}: {found.missing_right:.1f} % of the images of "
-                f"{self._class()} named right, {found.others_right:.1f} % of all others."
+                f"Student {name}, bias {named.bias:+.1f}: {named.missing_right:.1f} % of the images of "
+                f"{self._class()} named right, {named.others_right:.1f} % of all others."
             )
         return words
 
