@@ -142,9 +142,10 @@ def train_on_features(
 def class_groups(images: ImageSet, classes: int = 4, each: int = 3) -> ImageSet:
     """Return the first `each` images of some classes, class after class; the classes are spread over all.
 
-    Classes with fewer images are passed over, and those that follow take their places.
+    Classes with fewer images are passed over. Where every class has fewer, `each` is the size of the largest.
     """
     labels = images.labels.cpu()
+    each = min(each, int(torch.bincount(labels).max()))
     large = [k for k in range(images.num_classes) if (labels == k).sum() >= each]
     chosen = spread(large, classes)
     rows = torch.cat([(labels == k).nonzero()[:each, 0] for k in chosen])

@@ -129,6 +129,7 @@ def test_class_groups_pass_over_small_classes(images: ImageSet) -> None:
     assert groups.labels.tolist() == [0] * 5 + [1] * 5
     assert (groups.images[0] == images.images[0]).all()
     assert set(lab.class_groups(images, classes=9, each=1).labels.tolist()) == {0, 1, 2}
+    assert lab.class_groups(images, classes=4, each=99).labels.tolist() == [0] * 5 + [1] * 5
 
 
 def test_figures_name_what_they_show(static, vectors: torch.Tensor, images: ImageSet) -> None:

@@ -125,6 +125,7 @@ def test_dots_have_the_students_shape_and_the_teachers_middle_and_spread() -> No
 
 
 def test_every_control_changes_picture_and_words(live) -> None:
+    """Also from a setting that was not recorded, to which some of these moves lead."""
     explorer = explore_time_machine(made_recording())
     widgets = explorer.live
     for name, control in explorer.controls.items():
@@ -132,7 +133,6 @@ def test_every_control_changes_picture_and_words(live) -> None:
         widgets.controls[name].value = next(v for _, v in control.options if v != control.start)
         assert (pixels(widgets.picture.value) != before[0]).any(), name
         assert widgets.words.value != before[1], name
-        widgets.controls[name].value = control.start  # not every pair of values is recorded
 
 
 def test_a_missing_record_is_named() -> None:

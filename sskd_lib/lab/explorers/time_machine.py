@@ -71,24 +71,23 @@ class TimeMachine(RecordedExplorer):
         recording = self.recording
         self.canvas = canvas = Canvas(WIDTH, HEIGHT)
         self.headline, self.against = canvas.words(12, 16), canvas.words(12, 38)
-        axes = accuracy_axes(canvas, recording, (76, 60, 394, 184))
+        axes = accuracy_axes(canvas, recording, (76, 80, 394, 164))
         axes.set_xlabel("")  # it is that of the terms below
         grey = Style(label="all others, these labels", colour="#BDBDBD", line="none", marker="")
         self.others = Curve(canvas, axes, grey, alpha=1.0, linewidth=0)
         self.curve = Curve(canvas, axes, METHOD_STYLES["sskd"], alpha=0.45)
         self.your_curve = Curve(canvas, axes, YOURS, markerfacecolor="white")
         handles = [self.curve.line, Patch(color=grey.colour), self.your_curve.line]
-        names = ["this setting", grey.label, YOURS.label]
-        place = {"loc": "lower right", "bbox_to_anchor": (0.955, 0.0)}  # beside the last epoch's cursor
-        add_legend(axes, handles, names, handlelength=2.6, labelspacing=0.3, borderpad=0.3, **place)
+        place = {"loc": "lower right", "bbox_to_anchor": (1.03, 1.0), "ncols": 4}
+        names, gaps = ["this setting", "all others", "yours"], {"handlelength": 2.4, "columnspacing": 1.0}
+        add_legend(axes, handles, names, **place, **gaps)
         below = term_axes(canvas, recording, (76, 298, 394, 172))
         self.terms = {
             name: Curve(canvas, below, style, 0.0, markevery=4) for name, style in TERM_STYLES.items()
         }
         handles = [curve.line for curve in self.terms.values()]
         names = [style.label for style in TERM_STYLES.values()]
-        place = {"loc": "lower right", "bbox_to_anchor": (1.03, 0.99), "ncols": 4}
-        add_legend(below, handles, names, handlelength=2.4, columnspacing=1.0, **place)
+        add_legend(below, handles, names, **place, **gaps)
         self.cursors = [cursor(canvas, axes), cursor(canvas, below)]
         self.plane = Plane(canvas, recording, (520, 78, 270, 190))
         canvas.words(520, 63, f"{len(recording.dots)} test images by their features (grey: teacher's)")
@@ -176,9 +175,9 @@ class TimeMachine(RecordedExplorer):
             self.difference(point, at) + ".",
             f"The teacher has {recording.teacher_accuracy:.1f} %.",
         ]
-        if runs:
-            words += [self._terms(runs, at), self._outputs(runs, at, image, temperature)]
-            words.append(self._separation(runs[0], at))
+        words += [self._terms(runs, at)] if runs else []
+        words.append(self._outputs(runs, at, image, temperature))
+        words += [self._separation(runs[0], at)] if runs else []
         same = self.runs(point, key[-1])
         return [*words, self.rerun.words(key, recording.accuracy[same[0]] if same else None)]
 
@@ -200,9 +199,10 @@ class TimeMachine(RecordedExplorer):
     def _outputs(self, runs: list[int], at: int, image: int, temperature: float) -> str:
         recording = self.recording
         teacher = soft(recording.teacher_outputs[image], temperature)
-        student = softened(recording.outputs, runs, at, image, temperature)
-        words = []
-        for role, p in (("teacher", teacher), ("student", student)):
+        roles, words = [("teacher", teacher)], []
+        if runs:
+            roles.append(("student", softened(recording.outputs, runs, at, image, temperature)))
+        for role, p in roles:
             first = np.argsort(-p, kind="stable")[:2]
             words.append(f"{role} " + ", ".join(f"{recording.classes[k]} {100 * p[k]:.1f} %" for k in first))
         name = recording.classes[recording.labels[image]]
