@@ -171,7 +171,7 @@ class AtlasExplorer(Explorer):
 
     def _caption(self, image: int, predicted: int, both: bool) -> list[str]:
         right = predicted == self.labels[image]
-        verdict = "✓ right" if right else f"✗ {short(self.classes[predicted], 10)}"
+        verdict = "✓ right" if right else f"✗ {short(self.classes[predicted], 11)}"
         return [short(self._class(image), 11), verdict, f"map: {'near' if both else 'far'}"]
 
     def sentences(self, image: int, mapped: Any, model: int, colour: str) -> list[str]:

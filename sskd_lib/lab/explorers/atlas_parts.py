@@ -14,9 +14,9 @@ from ..style import DROPPED, HEAT, INK, QUIET, WRONG, class_marker, short
 LEFT, TOP, SIDE, ROOM = 12, 36, 440, 1.04  # the map's square in pixels, and its half-width in map units
 DOT = 6.4  # points across
 SHOWN = 10  # classes at most: with more, the ten likeliest
-X = 490  # left edge of the card, in pixels
-BARS_LEFT, BARS_TOP, BARS_WIDE, BARS_HIGH = 622, 136, 195, 220
-PHOTO, PLACES = 54, [(X + 150 * i, top) for top in (392, 460) for i in range(3)]
+X = 468  # left edge of the card, in pixels
+BARS_LEFT, BARS_TOP, BARS_WIDE, BARS_HIGH = 600, 136, 195, 220
+PHOTO, PLACES = 46, [(X + 155 * i, top) for top in (392, 460) for i in range(3)]
 
 
 class Dots:
@@ -101,7 +101,7 @@ class Card:
         self.title = canvas.words(X, 376)
         self.photos = [canvas.photo(*place, PHOTO) for place in PLACES]
         lines = [PHOTO / 2 + shift for shift in (-19, 0, 19)]
-        self.captions = [[canvas.words(x + PHOTO + 6, y + line) for line in lines] for x, y in PLACES]
+        self.captions = [[canvas.words(x + PHOTO + 5, y + line) for line in lines] for x, y in PLACES]
 
     def _draw_bars(self, canvas: Canvas) -> None:
         sheet, count = canvas.sheet(), min(SHOWN, len(self.classes))

@@ -73,13 +73,13 @@ class TimeMachine(RecordedExplorer):
         self.headline, self.against = canvas.words(12, 16), canvas.words(12, 38)
         axes = accuracy_axes(canvas, recording, (76, 80, 394, 164))
         axes.set_xlabel("")  # it is that of the terms below
-        grey = Style(label="all others, these labels", colour="#BDBDBD", line="none", marker="")
+        grey = Style(label="all others", colour="#BDBDBD", line="none", marker="")
         self.others = Curve(canvas, axes, grey, alpha=1.0, linewidth=0)
         self.curve = Curve(canvas, axes, METHOD_STYLES["sskd"], alpha=0.45)
         self.your_curve = Curve(canvas, axes, YOURS, markerfacecolor="white")
         handles = [self.curve.line, Patch(color=grey.colour), self.your_curve.line]
         place = {"loc": "lower right", "bbox_to_anchor": (1.03, 1.0), "ncols": 4}
-        names, gaps = ["this setting", "all others", "yours"], {"handlelength": 2.4, "columnspacing": 1.0}
+        names, gaps = ["this setting", grey.label, "yours"], {"handlelength": 2.4, "columnspacing": 1.0}
         add_legend(axes, handles, names, **place, **gaps)
         below = term_axes(canvas, recording, (76, 298, 394, 172))
         self.terms = {
