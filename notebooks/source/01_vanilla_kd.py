@@ -58,7 +58,7 @@ print(f"an even spread over {len(classes)} classes has {math.log2(len(classes)):
 # **Predict.** At a very high temperature all probabilities are nearly equal. Does such a teacher still say
 # anything? (Section 3 answers.)
 #
-# Now take hold of it. Solid bars are the teacher, hollow ones a student. On the right is the **pull** on each of
+# Now move the temperature yourself. Solid bars are the teacher, hollow ones a student. On the right is the **pull** on each of
 # the student's scores: where the loss would move it. A ▸ marks the label.
 #
 # **Try.** Find the temperature at which the *second* class pulls hardest.
@@ -78,7 +78,7 @@ lab.explore_temperature(
 # %% [markdown]
 # ## 2 · The loss
 #
-# The student's softened output $p^s$ shall match the teacher's $p^t$. The Kullback-Leibler divergence measures the
+# The student's softened output $p^s$ should match the teacher's $p^t$. The Kullback-Leibler divergence measures the
 # mismatch, with the teacher first. It is averaged over $N$ images and multiplied by $\tau^2$:
 #
 # $$L_{kd} = \frac{\tau^2}{N} \sum_{i=1}^{N} \sum_{k=1}^{K} p^t_{ik} \log \frac{p^t_{ik}}{p^s_{ik}}$$
@@ -144,10 +144,10 @@ print(words)
 #
 # ## 4 · Dark knowledge on real images
 #
-# Which classes are alike for the teacher? Average its softened outputs ($\tau = 4$) over the test images of each
+# Which classes are similar for the teacher? Average its softened outputs ($\tau = 4$) over the test images of each
 # class. The diagonal is left out.
 #
-# **Predict.** Write down two pairs of classes that you expect to be most alike. Is "a looks like b" always as
+# **Predict.** Write down two pairs of classes that you expect to be most similar. Is "a looks like b" always as
 # strong as "b looks like a"?
 
 # %%
@@ -216,7 +216,7 @@ print(lab.recorded_kd_gain())
 #
 # | The paper says | Measured here | Not tested |
 # |---|---|---|
-# | Softened outputs know which classes are alike (Hinton et al.) | yes (section 4; a hidden class is found in notebook 00) | speech, ensembles |
+# | Softened outputs contain which classes are similar (Hinton et al.) | yes (section 4; a hidden class is found in notebook 00) | speech, ensembles |
 # | $\tau^2$ keeps the size of the gradient | at high temperature; not below about 4 (section 3) | its effect on accuracy |
 # | KD beats training on labels | with few labels yes (section 5) | other pairs of networks |
 #

@@ -233,7 +233,7 @@ print(lab.recorded_gaps())
 # - **The short schedule and the long runs show a gain over KD.** The shortest runs of the published schedule show
 #   none: few steps, at a rate that is made for many.
 # - Nearly all of the gain is there in `kd+rotations`: it comes from turned views with soft targets, $L_T$.
-# - What $L_{ss}$ adds cannot be told from zero in any line. That does not prove that there is no effect. The
+# - What $L_{ss}$ adds cannot be distinguished from zero in any line. That does not prove that there is no effect. The
 #   interval says how large an effect could be hidden.
 #
 # With four times the epochs, plain KD sees as many views as SSKD. At that budget KD is not behind
@@ -260,7 +260,7 @@ print(lab.recorded_gaps())
 # | The paper says | Measured here | Not tested |
 # |---|---|---|
 # | SSKD beats KD | yes, with few labels, in the short schedule and at 240 epochs | CIFAR-100 at full size |
-# | $L_T$ and $L_{ss}$ each help | $L_T$: yes. $L_{ss}$ on top: not to be told from zero | more networks, more classes |
+# | $L_T$ and $L_{ss}$ each help | $L_T$: yes. $L_{ss}$ on top: no difference from zero is shown | more networks, more classes |
 # | Keeping 75 % of the wrong rows is best | for $L_T$ more is better here; for $L_{ss}$ see notebook 08 | long runs |
 #
 # ## Three lines to keep

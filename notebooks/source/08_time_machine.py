@@ -20,7 +20,7 @@ explorer = lab.explore_time_machine(grid)
 # recordings are of these.) Each training was measured every second epoch.
 #
 # **Try.** Move one slider at a time and read the line "Minus the usual setting". Which slider has a consequence?
-# Where the line says that nothing could show, the seeds cannot tell this setting from the usual one.
+# Where the interval contains 0, these seeds show no difference from the usual setting.
 #
 # You need notebook 04 (the four terms, the share kept). Afterwards you can compute a paired difference with its
 # interval, say what a few seeds can show, and say what each term adds. About 40 minutes.
@@ -76,14 +76,14 @@ print(
 # %%
 found = lab.contrasts(grid, "temperature", 300)
 lab.show(
-    lab.contrast_figure(found, "Minus τ = 4, 300 labels"),
+    lab.difference_figure(found, "Minus τ = 4, 300 labels"),
     alt="Paired differences of temperatures. " + lab.contrast_words(found),
 )
 for labels in grid.values("labels"):
     print(f"{labels:g} labels\n{lab.contrast_words(lab.contrasts(grid, 'temperature', labels))}")
 
 # %% [markdown]
-# "Nothing could show" is no proof of no effect. It says how large an effect could be hidden. With 100 labels the
+# An interval that contains 0 is no proof of no effect. It says how large an effect could be hidden. With 100 labels the
 # intervals are wide: 20 epochs are only 140 steps there, and the students are not finished.
 #
 # ## 3 · The share kept
@@ -94,7 +94,7 @@ for labels in grid.values("labels"):
 for name in ("tf_keep", "ss_keep"):
     found = lab.contrasts(grid, name, 300)
     lab.show(
-        lab.contrast_figure(found, "Minus the usual share, 300 labels"),
+        lab.difference_figure(found, "Minus the usual share, 300 labels"),
         alt="Paired differences of shares kept. " + lab.contrast_words(found),
     )
     for labels in grid.values("labels"):
@@ -140,7 +140,7 @@ for labels in grid.values("labels"):
 mixer = lab.explore_mix(mix)
 found = lab.term_gains(mix)
 lab.show(
-    lab.contrast_figure(found, "What each term adds in official-code"),
+    lab.difference_figure(found, "What each term adds in official-code"),
     alt="What each term adds in official-code. " + lab.contrast_words(found),
 )
 print(lab.contrast_words(found))

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from ..data.load import DATA_FOLDER
 from ..models import create_model
@@ -33,21 +34,11 @@ ROWS = {
 def multiply_adds(model: nn.Module, channels: int = 3, side: int = 32) -> int:
     """Return the multiply-adds of a network's convolutions and linear layers for one image.
 
-    Each number that such a layer puts out takes as many multiplications as one of its filters has weights.
+    torch counts a multiplication and an addition as two operations.
     """
-    count = 0
-
-    def hook(layer: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        nonlocal count
-        count += output.numel() * layer.weight[0].numel()
-
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    handles = [layer.register_forward_hook(hook) for layer in layers]
-    with torch.no_grad():
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.eval()(torch.zeros(1, channels, side, side))
-    for handle in handles:
-        handle.remove()
-    return count
+    return counter.get_total_flops() // 2
 
 
 def stage_costs(teacher: int, student: int) -> dict[str, int]:

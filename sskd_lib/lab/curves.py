@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..evaluation import interval
-from .style import GRID, QUIET, WIDTH, Style, new_figure, short, styles
+from .style import GRID, INK, QUIET, WIDTH, Style, new_figure, short, styles
 
 
 def learning_curves(
@@ -99,6 +99,13 @@ def bars_with_intervals(
     axes.set_title(title)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def difference_figure(differences: Mapping[str, Sequence[float]], title: str = "") -> Figure:
+    """Draw paired differences as `bars_with_intervals` does, with a line at 0. name → one number per seed."""
+    figure = bars_with_intervals(differences, "difference in test accuracy (points)", title)
+    figure.axes[0].axvline(0, color=INK, linewidth=1)
     return figure
 
 

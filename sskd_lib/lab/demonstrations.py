@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -14,17 +16,19 @@ from ..evaluation import interval, predict
 from ..recipes import SHORT, Recipe
 from ..training.state import Run
 from ..training.train import create_network, distill
-from .curves import bars_with_intervals
+from .comparison.statistics import minus
+from .curves import difference_figure
 from .startup import Lab
 
-ROWS = DATA_FOLDER.parent / "benchmarks" / "results" / "short_schedule.jsonl"
+RESULTS = DATA_FOLDER.parent / "benchmarks" / "results"
+ROWS, MISSING_ROWS = RESULTS / "short_schedule.jsonl", RESULTS / "missing_class.jsonl"
 SETTINGS = {"fashion-mnist-lab": "fashion-300", "fashion-mnist": "fashion-300"}  # images → recorded setting
 
 
 def train_without_class(kit: Lab, missing: int, labels: int = 300, seed: int = 0) -> dict[str, Tensor]:
     """Train two students on images without one class, by the short schedule. Return their test logits [M, K].
 
-    "ce" learns from the labels that are left, "kd" from the teacher's soft targets alone, with no label.
+    "labels only" learns from the labels that are left, "soft targets only" from the teacher, with no label.
     missing: number of the class; labels: images to draw, ten per class at least, before the class goes.
     """
     classes = kit.train.classes
@@ -37,7 +41,7 @@ def train_without_class(kit: Lab, missing: int, labels: int = 300, seed: int = 0
     runs = distill(students, kit.teacher(), few, method=["ce", "kd"], recipe=recipes, **options)
     return {
         name: predict(run.network, kit.test, kit.runtime).logits
-        for name, run in zip(("ce", "kd"), runs, strict=True)
+        for name, run in zip(("labels only", "soft targets only"), runs, strict=True)
     }
 
 
@@ -47,9 +51,7 @@ def short_runs(setting: str = "fashion-300") -> dict[str, dict[int, float]]:
     setting: images and labels, such as "fashion-300".
     Raises FileNotFoundError without the file, ValueError for a setting that was not recorded.
     """
-    if not ROWS.is_file():
-        raise FileNotFoundError(f"{ROWS} is missing; `git checkout -- benchmarks/results` brings it back.")
-    rows = [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
+    rows = _read(ROWS)
     runs: dict[str, dict[int, float]] = {}
     for row in rows:
         if (row["setting"], row["split"]) == (setting, "test"):
@@ -60,9 +62,23 @@ def short_runs(setting: str = "fashion-300") -> dict[str, dict[int, float]]:
     return runs
 
 
-def gaps(runs: Mapping[str, Mapping[int, float]], a: str, b: str) -> list[float]:
-    """Return method a minus method b in points, one number for each seed that both have."""
-    return [runs[a][seed] - runs[b][seed] for seed in sorted(runs[a]) if seed in runs[b]]
+def missing_class_table() -> str:
+    """Return what benchmarks/missing_class.py recorded: the hidden class's images named right, by class."""
+    rows = _read(MISSING_ROWS)
+    students, classes = ("labels only", "soft targets only"), dict.fromkeys(row["missing"] for row in rows)
+    lines = [f"{'hidden class':14}" + "".join(f"{name:>20}" for name in students)]
+    for name in classes:
+        cells = [[row[student] for row in rows if row["missing"] == name] for student in students]
+        lines.append(f"{name:14}" + "".join(f"{sum(values) / len(values):18.1f} %" for values in cells))
+    means = [sum(row[student] for row in rows) / len(rows) for student in students]
+    lines.append(f"{'mean':14}" + "".join(f"{mean:18.1f} %" for mean in means))
+    return "\n".join([*lines, f"(blind choice: {100 / len(classes):.0f} %)"])
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; `git checkout -- benchmarks/results` brings it back.")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def read_outcome(kit: Lab, live: Mapping[str, Run], a: str = "sskd", b: str = "kd") -> str:
@@ -73,7 +89,8 @@ def read_outcome(kit: Lab, live: Mapping[str, Run], a: str = "sskd", b: str = "k
     setting = SETTINGS.get(kit.dataset)
     if setting is None:
         return " ".join([*words, f"No runs of the short schedule are recorded for {kit.dataset}."])
-    recorded = gaps(short_runs(setting), a, b)
+    runs = short_runs(setting)
+    recorded = minus(runs[a], runs[b])
     mean, half = interval(recorded)
     above = sum(gap > 0 for gap in recorded)
     words.append(
@@ -92,7 +109,4 @@ def gap_figure(setting: str = "fashion-300", title: str = "") -> Figure:
     runs = short_runs(setting)
     pairs = {"SSKD − KD": ("sskd", "kd"), "(KD + rotations) − KD": ("kd+rotations", "kd")}
     pairs["SSKD − (KD + rotations)"] = ("sskd", "kd+rotations")
-    differences = {name: gaps(runs, *pair) for name, pair in pairs.items()}
-    figure = bars_with_intervals(differences, "difference in test accuracy (points)", title)
-    figure.axes[0].axvline(0, color="black", linewidth=1)
-    return figure
+    return difference_figure({name: minus(runs[a], runs[b]) for name, (a, b) in pairs.items()}, title)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
@@ -20,20 +18,6 @@ from .tsne import align, embed
 
 COLOURED = 10  # groups at most; the images of further ones are grey
 PICTURE = 15.0  # points: side of an image on a map
-
-
-def balanced_sample(images: ImageSet, most: int, seed: int = 0) -> ImageSet:
-    """Return at most `most` images, the same number of each class.
-
-    Where a class has too few images for that, they are drawn from all images instead, whatever their class.
-    """
-    if len(images) <= most:
-        return images
-    try:
-        return images.take(most, seed=seed)
-    except ValueError:
-        rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:most].sort().values
-        return replace(images, images=images.images[rows], labels=images.labels[rows])
 
 
 def cached_map(vectors, seed: int = 0, perplexity: float = 30.0, start: str = "pca") -> np.ndarray:
@@ -72,8 +56,7 @@ def colour_groups(images: ImageSet) -> tuple[np.ndarray, tuple[str, ...]]:
     The groups are the coarse classes where the set names one for each class (`coarse`), else the classes. Of
     more than ten groups only the ten with the most images have a number; the other images get -1.
     """
-    coarse = getattr(images, "coarse", None)
-    of_class = images.classes if coarse is None else tuple(coarse)
+    of_class = images.coarse or images.classes
     names = tuple(dict.fromkeys(of_class))
     groups = np.array([names.index(name) for name in of_class])[images.labels.cpu().numpy()]
     by_size = np.argsort(-np.bincount(groups, minlength=len(names)), kind="stable")

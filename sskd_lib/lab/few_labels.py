@@ -8,6 +8,7 @@ from typing import Any
 from ..data.load import DATA_FOLDER
 from ..losses import METHODS
 
+IMAGES = {"fashion": "Fashion-MNIST, 300 labels", "cifar10": "CIFAR-10, 1,000 labels"}  # of a setting
 RESULTS = DATA_FOLDER.parent / "benchmarks" / "results" / "few_labels.jsonl"
 
 History = list[dict[str, Any]]

@@ -14,13 +14,13 @@ from ..evaluation import agreement, calibration_error, interval
 from ..losses import kd_loss, soften
 from ..models.network import Output
 from .curves import line_figure
-from .few_labels import recorded
+from .few_labels import IMAGES, recorded
 from .plots import image_grid, matrix_heatmap
 from .startup import Lab
 
 TEMPERATURES = (0.5, 1, 2, 4, 8, 16, 32, 64)
 MANY = 20  # classes; of more, those with the most similar partners are drawn
-SECOND = 0.15  # probability of a second thought that is worth a look
+SECOND = 0.15  # probability of the second class in the images that are shown
 
 
 def same_label_pair(logits: Tensor, labels: Tensor) -> tuple[int, int]:
@@ -85,13 +85,13 @@ def class_similarities(logits: Tensor, labels: Tensor, images: ImageSet) -> tupl
         reverse=True,
     )
     lines = [
-        f"{what:12} {names[a]} ↔ {names[b]}: {100 * value:.1f} %"
-        for what, part in (("most alike", pairs[:4]), ("least alike", pairs[-2:]))
+        f"{what:13} {names[a]} ↔ {names[b]}: {100 * value:.1f} %"
+        for what, part in (("most similar", pairs[:4]), ("least similar", pairs[-2:]))
         for value, a, b in part
     ]
     a, b = divmod(int((table - table.T).nan_to_num().argmax()), len(names))
     lines.append(
-        f"most lopsided {names[a]} → {names[b]} {100 * table[a, b]:.1f} %, back {100 * table[b, a]:.1f} %"
+        f"most one-sided {names[a]} → {names[b]} {100 * table[a, b]:.1f} %, back {100 * table[b, a]:.1f} %"
     )
     shown = list(range(len(names)))
     if len(names) > MANY:
@@ -137,7 +137,7 @@ def student_table(kit: Lab, students: Mapping[str, Output], teacher: Output) -> 
 def recorded_kd_gain() -> str:
     """Return what recorded runs of 240 epochs say of KD minus CE, seed by seed."""
     lines = []
-    for setting, name in (("fashion", "Fashion-MNIST, 300 labels"), ("cifar10", "CIFAR-10, 1,000 labels")):
+    for setting, name in IMAGES.items():
         runs = recorded(setting, 240)
         last = {method: [run[-1]["test_accuracy"] for run in runs[method]] for method in ("ce", "kd")}
         gain = [b - a for a, b in zip(last["ce"], last["kd"], strict=True)]
@@ -161,7 +161,7 @@ def coarse_knowledge(logits: Tensor, images: ImageSet) -> tuple[Figure, str]:
     names, labels = sorted(set(images.coarse)), images.labels.cpu()
     group = torch.tensor([names.index(name) for name in images.coarse])
     same = group[labels][:, None] == group[None]  # [M, K]
-    same[torch.arange(len(labels)), labels] = False  # the brothers and sisters of the label
+    same[torch.arange(len(labels)), labels] = False  # the other classes of the label's group
     has, even = same.any(1), same.float().sum(1) / (same.shape[1] - 1)
     p = soften(logits, 1.0)
     rest = 1 - p[torch.arange(len(labels)), labels]

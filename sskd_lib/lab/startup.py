@@ -60,12 +60,13 @@ def start() -> Lab:
     """Set the theme, load the images, print a summary of machine and images, and return a `Lab`.
 
     The images are those of SSKD_DATASET (fashion-mnist-lab, grocery, fashion-mnist, cifar10, cifar100,
-    folder:PATH), at most 10,000 to train and 2,500 to test on: of a larger set the same number of each class,
-    or, where a class is too small for that, the same share. Raises what `load_images` raises.
+    folder:PATH), at most 10,000 to train and 2,500 to test on: see `balanced_sample`.
+    Raises what `load_images` raises.
     """
     theme()
     dataset = dataset_name()
-    train, test = _at_most(TRAIN, load_images(dataset)), _at_most(TEST, load_images(dataset, "test"))
+    sets = (load_images(dataset), TRAIN), (load_images(dataset, "test"), TEST)
+    train, test = (balanced_sample(images, most) for images, most in sets)
     reason, runtime = static_reason(), choose_runtime()
     runtime.prepare()
     lab = Lab(dataset=dataset, train=train, test=test, runtime=runtime, static=reason is not None)
@@ -74,13 +75,17 @@ def start() -> Lab:
     return lab
 
 
-def _at_most(most: int, images: ImageSet) -> ImageSet:
+def balanced_sample(images: ImageSet, most: int, seed: int = 0) -> ImageSet:
+    """Return at most `most` images, the same number of each class.
+
+    Where a class has too few images for that, the same fraction of each class.
+    """
     if len(images) <= most:
         return images
-    smallest = int(torch.bincount(images.labels, minlength=images.num_classes).min())
-    if smallest * images.num_classes >= most:
-        return images.take(most)
-    return images.split(1 - most / len(images))[0]
+    fewest = int(torch.bincount(images.labels, minlength=images.num_classes).min())
+    if fewest * images.num_classes >= most:
+        return images.take(most, seed=seed)
+    return images.split(1 - most / len(images), seed=seed)[0]
 
 
 def _summary(lab: Lab, reason: str | None) -> list[tuple[str, str]]:

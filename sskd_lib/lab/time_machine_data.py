@@ -19,6 +19,12 @@ from ..training.train import create_network
 
 FOLDER = DATA_FOLDER / "recordings"
 TERMS = ("ce", "kd", "tf", "ss")
+TERM_NAMES = dict(zip(TERMS, ("L_ce", "L_kd", "L_T", "L_ss"), strict=True))
+USUAL = {  # the settings of official-code, with which the others are compared
+    "temperature": Recipe().tf_temperature,
+    "tf_keep": Recipe().tf_keep_wrong,
+    "ss_keep": Recipe().ss_keep_wrong,
+}
 
 Settings = dict[str, float]
 

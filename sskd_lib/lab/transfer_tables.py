@@ -15,35 +15,15 @@ from ..losses import selected_kl, sskd_terms, transfer_mask
 from ..models.network import Network
 from ..recipes import PRESETS, Recipe
 from ..training.train import create_network
+from .comparison.evidence import last_and_best
+from .comparison.statistics import minus
 from .curves import mark_figure
-from .demonstrations import gaps, short_runs
-from .few_labels import recorded
+from .demonstrations import short_runs
+from .few_labels import IMAGES, recorded
 from .startup import Lab
-from .time_machine_data import Recording
+from .time_machine_data import TERM_NAMES, TERMS
 
-TERMS = {"ce": "L_ce", "kd": "L_kd", "tf": "L_T", "ss": "L_ss"}
-IMAGES = {"fashion": "Fashion-MNIST, 300 labels", "cifar10": "CIFAR-10, 1,000 labels"}
 LENGTHS = {"fashion": (60, 240, 480), "cifar10": (30, 60, 240)}
-
-
-def kept_share_words(recording: Recording, labels: int = 300) -> str:
-    """Return in words what keeping no wrong row in L_T costs, against all rows, seed by seed."""
-    usual = {"temperature": 4.0, "ss_keep": 0.75, "labels": labels}
-    accuracies: dict[float, dict[int, float]] = {0.0: {}, 1.0: {}}
-    for run, settings in enumerate(recording.settings):
-        if (
-            all(settings[name] == value for name, value in usual.items())
-            and settings["tf_keep"] in accuracies
-        ):
-            accuracies[settings["tf_keep"]][int(settings["seed"])] = float(recording.accuracy[run, -1])
-    runs = {"all": accuracies[1.0], "none": accuracies[0.0]}
-    mean, half = interval(gaps(runs, "all", "none"))
-    levels = {name: sum(values.values()) / len(values) for name, values in runs.items()}
-    return (
-        f"Recorded, embedded Fashion-MNIST, {labels} labels, {len(accuracies[0.0])} seeds:\n"
-        f"all rows kept in L_T: {levels['all']:.1f} % right; no wrong row kept: {levels['none']:.1f} %\n"
-        f"the teacher's wrong answers are worth {mean:+.1f} ± {half:.1f} points (95 %, seed by seed)"
-    )
 
 
 def selection_table(
@@ -101,9 +81,10 @@ def pull_shares(kit: Lab, images: ImageSet, recipe: Recipe) -> tuple[Figure, str
     for who, student in (("untrained student", fresh), ("SSKD student", kit.student("sskd"))):
         rows[f"gradient, {who}"] = pulls(kit, student, images, recipe)
     shares = {what: [100 * v / sum(row.values()) for v in row.values()] for what, row in rows.items()}
-    figure = mark_figure(list(TERMS.values()), shares, "share of the sum (%)")
+    figure = mark_figure(list(TERM_NAMES.values()), shares, "share of the sum (%)")
     words = "; ".join(
-        f"{what}: " + ", ".join(f"{TERMS[name]} {v:.0f} %" for name, v in zip(TERMS, values, strict=True))
+        f"{what}: "
+        + ", ".join(f"{TERM_NAMES[name]} {v:.0f} %" for name, v in zip(TERMS, values, strict=True))
         for what, values in shares.items()
     )
     return figure, f"Share of each term in the sum. {words}."
@@ -118,16 +99,12 @@ def recorded_gaps() -> str:
     for setting, lengths in LENGTHS.items():
         name = IMAGES[setting]
         for epochs in lengths:
-            histories = recorded(setting, epochs)
-            runs = {
-                method: {seed: history[-1]["test_accuracy"] for seed, history in enumerate(seeds)}
-                for method, seeds in histories.items()
-            }
+            runs, _best = last_and_best(recorded(setting, epochs))
             table.append((name, f"published, {epochs} epochs", runs))
     head = f"{'images':26} {'schedule':22} {'seeds':>5} {'SSKD − KD':>16} {'SSKD − (KD + rotations)':>25}"
     lines = [head]
     for name, schedule, runs in table:
-        differences = [gaps(runs, "sskd", other) for other in ("kd", "kd+rotations")]
+        differences = [minus(runs["sskd"], runs[other]) for other in ("kd", "kd+rotations")]
         over_kd, over_rotations = ("{:+.2f} ± {:.2f}".format(*interval(d)) for d in differences)
         lines.append(f"{name:26} {schedule:22} {len(differences[0]):5} {over_kd:>16} {over_rotations:>25}")
     return "\n".join(lines)

@@ -64,7 +64,7 @@ def test_a_damaged_or_missing_pack_says_how_to_repair_it(name, tmp_path, monkeyp
 
 
 def test_a_pack_with_python_objects_is_not_unpickled(tmp_path):
-    """The hash alone protects only from accidents: its card lies beside the pack."""
+    """The hash alone protects only from accidents: its card is beside the pack."""
     pack = tmp_path / "trap.npz"
     np.savez(pack, train_images=np.array([Path("a")], dtype=object), train_labels=np.zeros(1, np.uint8))
     card = {"sha256": hashlib.sha256(pack.read_bytes()).hexdigest()}
@@ -135,7 +135,7 @@ def test_a_granny_smith_is_an_apple():
     assert [name for name in images.classes if above[name] == "Apple"] == apples
     assert above["God Morgon Orange Red Grapefruit Juice"] == "Juice"
     assert above["Oatly Oat Milk"] == "Oat Milk" and above["Banana"] == "Banana"
-    # the classes of one coarse class stand side by side, as in the dataset's own table
+    # the classes of one coarse class are side by side, as in the dataset's own table
     changes = sum(a != b for a, b in zip(images.coarse, images.coarse[1:], strict=False))
     assert changes == 42
 

@@ -11,6 +11,7 @@ import pytest
 from scipy import optimize, stats
 
 import few_labels
+import short_schedule
 import zoo_tables
 from helpers.documents import RESULTS, cells, page, words
 from sskd_lib.evaluation import interval
@@ -25,6 +26,28 @@ def test_few_labels_are_the_recorded_tables(capsys):
     printed = [line for line in capsys.readouterr().out.splitlines() if line]
     assert len(printed) > 30
     assert [line for line in printed if line not in page("docs/results.md").splitlines()] == []
+
+
+def test_short_schedules_are_the_recorded_tables(capsys):
+    short_schedule.table()
+    printed = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert len(printed) > 10
+    assert [line for line in printed if line not in page("docs/results.md").splitlines()] == []
+
+
+@pytest.mark.parametrize("setting", short_schedule.CHOSEN)
+def test_the_words_about_the_short_schedule_are_those_of_the_record(setting):
+    """By scipy, from the rows of the fresh seeds."""
+    rows = [r for r in short_schedule.read() if (r["setting"], r["split"]) == (setting, "test")]
+    runs = {m: {r["seed"]: r["accuracy"] for r in rows if r["method"] == m} for m in few_labels.METHODS}
+    seeds = sorted(runs["sskd"])
+    assert len(seeds) >= 10 and min(seeds) >= 100
+    for other in ("kd", "kd+rotations"):
+        differences = [runs["sskd"][seed] - runs[other][seed] for seed in seeds]
+        half = stats.sem(differences) * stats.t.ppf(0.975, len(seeds) - 1)
+        assert f"{statistics.fmean(differences):+.2f} ± {half:.2f}" in words("docs/results.md")
+        if other == "kd":
+            assert min(differences) > 0  # "in all eleven seeds"
 
 
 def accuracies(setting: str, epochs: int) -> dict[str, dict[int, float]]:

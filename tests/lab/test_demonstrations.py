@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from sskd_lib.lab import demonstrations
+from sskd_lib.lab.comparison.statistics import minus
 from sskd_lib.lab.transfer_tables import recorded_gaps
 
 
@@ -37,7 +38,7 @@ def test_only_test_runs_are_read_and_paired_by_seed(recorded):
         "kd": {100: 70.0, 101: 71.0, 102: 72.0},
         "sskd": {100: 73.0, 101: 72.5, 102: 71.5},
     }
-    assert demonstrations.gaps(runs, "sskd", "kd") == [3.0, 1.5, -0.5]
+    assert minus(runs["sskd"], runs["kd"]) == [3.0, 1.5, -0.5]
     with pytest.raises(ValueError, match=r"no runs of .cifar10-1000. are recorded; .*: fashion-300\."):
         demonstrations.short_runs("cifar10-1000")
     demonstrations.ROWS.unlink()
@@ -68,5 +69,25 @@ def test_images_without_records_say_so(recorded):
 def test_the_table_of_recorded_gaps_has_the_paired_means():
     lines = recorded_gaps().splitlines()
     assert len(lines) == 1 + 1 + 3 + 3
-    pairs = demonstrations.gaps(demonstrations.short_runs(), "sskd", "kd")
+    runs = demonstrations.short_runs()
+    pairs = minus(runs["sskd"], runs["kd"])
     assert f"{sum(pairs) / len(pairs):+.2f}" in lines[1] and f" {len(pairs)} " in lines[1]
+
+
+def test_the_table_of_hidden_classes_has_their_means(tmp_path, monkeypatch):
+    values = {
+        ("Bag", 0): (1.0, 60.0),
+        ("Bag", 1): (3.0, 70.0),
+        ("Coat", 0): (0.0, 20.0),
+        ("Coat", 1): (2.0, 31.0),
+    }
+    rows = [
+        {"missing": name, "seed": seed, "labels only": ce, "soft targets only": kd}
+        for (name, seed), (ce, kd) in values.items()
+    ]
+    monkeypatch.setattr(demonstrations, "MISSING_ROWS", tmp_path / "rows.jsonl")
+    demonstrations.MISSING_ROWS.write_text("\n".join(map(json.dumps, rows)))
+    lines = [line.split() for line in demonstrations.missing_class_table().splitlines()]
+    assert lines[1] == ["Bag", "2.0", "%", "65.0", "%"]
+    assert lines[2] == ["Coat", "1.0", "%", "25.5", "%"]
+    assert lines[3] == ["mean", "1.5", "%", "45.2", "%"]  # 45.25

@@ -10,7 +10,7 @@ from scipy import stats
 
 from helpers.recordings import TERMS, USUAL, made_recording, mixed_recording
 from sskd_lib.lab import recorded_tables as tables
-from sskd_lib.lab.transfer_tables import kept_share_words
+from sskd_lib.lab.comparison.statistics import verdict
 
 
 def ends(recording, **wanted) -> dict[int, float]:
@@ -35,12 +35,11 @@ def test_contrasts_are_paired_by_seed_with_all_else_as_usual() -> None:
 def test_a_verdict_says_what_the_seeds_could_have_shown() -> None:
     pairs = [0.2, 0.9, 0.4]
     half = stats.sem(pairs) * stats.t.ppf(0.975, 2)
-    assert (
-        tables.verdict(pairs) == f"{sum(pairs) / 3:+6.2f} ± {half:.2f}  under {half:.2f} nothing could show"
-    )
-    assert tables.verdict([1.0, 1.1, 1.2]).endswith("above 0")
-    assert tables.verdict([-1.0, -1.1, -1.2]).endswith("below 0")
-    assert "one seed: no verdict" in tables.verdict([3.0])
+    words = f"{sum(pairs) / 3:+6.2f} ± {half:.2f}  contains 0; less than {half:.2f} cannot show"
+    assert verdict(pairs) == words
+    assert verdict([1.0, 1.1, 1.2]).endswith("above 0")
+    assert verdict([-1.0, -1.1, -1.2]).endswith("below 0")
+    assert "one seed: no verdict" in verdict([3.0])
 
 
 def test_the_best_of_many_is_measured_on_the_seed_left_out() -> None:
@@ -85,7 +84,7 @@ def test_the_worth_of_wrong_answers_in_words() -> None:
     every, none = (ends(recording, **usual, tf_keep=share) for share in (1.0, 0.0))
     gain = [every[seed] - none[seed] for seed in (0, 1, 2)]
     half = stats.sem(gain) * stats.t.ppf(0.975, 2)
-    words = kept_share_words(recording, 20)
+    words = tables.kept_share_words(recording, 20)
     assert f"worth {sum(gain) / 3:+.1f} ± {half:.1f} points" in words and "3 seeds" in words
     assert (
         f"{sum(every.values()) / 3:.1f} % right; no wrong row kept: {sum(none.values()) / 3:.1f} %" in words

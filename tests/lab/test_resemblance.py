@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import sskd_lib as sskd
+from sskd_lib import lab
 from sskd_lib.lab import feature_maps, neighbourhoods, resemblance
 from sskd_lib.lab.atlas_data import Atlas
 
@@ -142,9 +143,9 @@ def test_cka_names_the_nearest_and_the_most_similar_pair(capsys) -> None:
 
 def test_samples_are_balanced_where_the_classes_allow_it() -> None:
     data = image_set((10, 10, 10))
-    assert feature_maps.balanced_sample(data, 30) is data
-    assert feature_maps.balanced_sample(data, 6).labels.bincount().tolist() == [2, 2, 2]
-    uneven = feature_maps.balanced_sample(image_set((1, 20, 20)), 9)
+    assert lab.balanced_sample(data, 30) is data
+    assert lab.balanced_sample(data, 6).labels.bincount().tolist() == [2, 2, 2]
+    uneven = lab.balanced_sample(image_set((1, 20, 20)), 9)
     assert len(uneven) == 9
     assert uneven.classes == data.classes
 

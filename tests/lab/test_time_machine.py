@@ -64,10 +64,12 @@ def test_the_difference_from_the_usual_setting_is_paired_by_seed() -> None:
     mean = sum(gaps) / 3
     half = 4.302653 * math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / 2 / 3)
     words = explorer.describe(**POINT, epoch=2)
-    assert f"Minus the usual setting: {mean:+.1f} ± {half:.1f} points (3 paired seeds" in words
-    assert (f"under {half:.1f} points nothing could show" in words) == (abs(mean) <= half)
+    words_of_it = f"Minus the usual setting, paired by seed: {mean:+.2f} ± {half:.2f}  "
+    assert words_of_it in words
+    side = "above 0." if mean > half else "below 0." if mean < -half else f"contains 0; less than {half:.2f}"
+    assert words.split(words_of_it)[1].startswith(side)
     assert "This is the usual setting" in explorer.describe(**POINT | {"tf_keep": 1.0})
-    assert "Not recorded: L_ss was varied" in explorer.describe(**POINT | {"ss_keep": 0.25})
+    assert "Not recorded: some shares were varied" in explorer.describe(**POINT | {"ss_keep": 0.25})
 
 
 def test_one_seed_shows_one_run_and_its_terms() -> None:

@@ -49,10 +49,10 @@ def describe_runs(runs: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for pair in dict.fromkeys(run["pair"] for run in runs):
         mine = [run for run in runs if run["pair"] == pair]
-        told = {key: ", ".join(dict.fromkeys(str(run[key]) for run in mine)) for key in mine[0]}
+        values = {key: ", ".join(dict.fromkeys(str(run[key]) for run in mine)) for key in mine[0]}
         lines.append(
-            f"{pair}: {len(by_method(runs, pair))} methods, seeds {told['seed']}; {told['condition']} of "
-            f"{told['data']}, {told['epochs']} epochs"
+            f"{pair}: {len(by_method(runs, pair))} methods, seeds {values['seed']}; {values['condition']} of "
+            f"{values['data']}, {values['epochs']} epochs"
         )
     return "\n".join(lines)
 

@@ -5,6 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from ...evaluation import interval
+
+
+def minus(a: Mapping[int, float], b: Mapping[int, float]) -> list[float]:
+    """Return a minus b for each seed that both have. a, b: seed → points."""
+    return [a[seed] - b[seed] for seed in sorted(a) if seed in b]
+
+
+def verdict(differences: Sequence[float]) -> str:
+    """Return paired differences in words: mean, 95 % interval, and which side of 0 it is on.
+
+    Where the interval contains 0, a mean smaller than its half width could not have shown with these seeds.
+    """
+    mean, half = interval(differences)
+    if math.isnan(half):
+        return f"{mean:+6.2f}          one seed: no verdict"
+    side = "above 0" if mean > half else "below 0" if mean < -half else ""
+    return f"{mean:+6.2f} ± {half:.2f}  {side or f'contains 0; less than {half:.2f} cannot show'}"
+
 
 def paired(values: Mapping[str, Mapping[int, float]], against: str = "kd") -> dict[str, list[float]]:
     """Return differences to one method, seed by seed: method → one number for each seed that both have.
@@ -15,11 +34,7 @@ def paired(values: Mapping[str, Mapping[int, float]], against: str = "kd") -> di
     if against not in values:
         raise ValueError(f"there are no runs of {against!r} to compare with; there are: {', '.join(values)}.")
     base = values[against]
-    differences = {
-        name: [runs[seed] - base[seed] for seed in sorted(runs) if seed in base]
-        for name, runs in values.items()
-        if name != against
-    }
+    differences = {name: minus(runs, base) for name, runs in values.items() if name != against}
     return {name: numbers for name, numbers in differences.items() if numbers}
 
 

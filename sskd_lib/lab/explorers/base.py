@@ -82,7 +82,7 @@ class Explorer:
 
     def width(self, around: int) -> str:
         """Return a CSS width at which the screen has room for controls, picture and so many pixels more."""
-        rows, canvas = len(self.controls) // 2 + 1, self.canvas  # two to a row, and the buttons
+        rows, canvas = len(self.controls) // 2 + 1, self.canvas  # two controls per row, and the buttons
         shape = canvas.width / canvas.height
         return f"calc(max(28rem, 100vh - {around + 30 * rows}px) * {shape:.3f})"
 

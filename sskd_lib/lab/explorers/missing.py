@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from ..canvas import Canvas
-from ..style import FAINT, METHOD_STYLES, clean_axes, pixels, short, styles
+from ..style import FAINT, clean_axes, pixels, short, styles
 from .base import Explorer
 from .control import Control
 from .presentation import present
 
-WIDTH, PANEL = 940, 214  # pixels of the picture, and of each student's part in its height
-TOP, PHOTO, COLUMNS = 44, 58, 8  # height of the headline; size of a photograph, and how many are in a row
-SHARES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3)
+WIDTH, PANEL = 932, 214  # pixels of the picture, and of each student's part in its height
+TOP, PHOTO, COLUMNS = 44, 58, 8  # height of the headline; size of a photograph; photographs per row
+FRACTIONS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3)
 
 
 class Naming(NamedTuple):
@@ -29,7 +29,7 @@ class Naming(NamedTuple):
 
 
 def name_with_bias(logits: np.ndarray, labels: np.ndarray, missing: int, fraction: float) -> Naming:
-    """Add one constant to the missing class's logit, so that a share of the images is given this class.
+    """Add one constant to the missing class's logit, so that a fraction of the images is given this class.
 
     logits: float [M, K]; labels: int [M]; fraction: of the images, 0 to 1.
     """
@@ -96,42 +96,40 @@ class MissingClass(Explorer):
                     f"the logits of {name!r} are {list(z.shape)}, but {len(self.images)} images and "
                     f"{len(self.classes)} classes need finite ones {[len(self.images), len(self.classes)]}."
                 )
-        own = float((self.labels == self.missing).mean())  # the true share of the class
-        steps = sorted({*SHARES, round(own, 3)})
+        self.names = [self.classes[k] for k in self.labels]
+        own = round(float((self.labels == self.missing).mean()), 3)  # the true fraction of the class
+        steps = sorted({*FRACTIONS, own})
         options = tuple((f"{100 * s:g} %", s) for s in steps)
+        self.namings = {  # what each student says at each step of the slider
+            name: {s: name_with_bias(z, self.labels, self.missing, s) for s in steps}
+            for name, z in self.logits.items()
+        }
         self.controls = {"fraction": Control(label="Images given the class", options=options, start=0.0)}
-        self.film = ({"fraction": 0.0}, {"fraction": round(own, 3)})
+        self.film = ({"fraction": 0.0}, {"fraction": own})
         self.canvas = Canvas(WIDTH, TOP + PANEL * len(self.logits))
         self.headline = self.canvas.words(12, 20, points=13)
-        named = styles(self.logits)
         self.panels = {}
-        for row, name in enumerate(self.logits):
-            style, hatch = METHOD_STYLES.get(name, named[name]), ("", "///")[row % 2]
-            top, label = TOP + PANEL * row, {"ce": "Labels only", "kd": "Soft targets only"}.get(name, name)
-            self.panels[name] = Panel(self.canvas, top, label, self._class(), style.colour, hatch)
+        for row, (name, style) in enumerate(styles(self.logits).items()):
+            top, hatch = TOP + PANEL * row, ("", "///")[row % 2]
+            self.panels[name] = Panel(self.canvas, top, style.label, self._class(), style.colour, hatch)
 
     def _class(self) -> str:
         return self.classes[self.missing]
 
-    def naming(self, name: str, fraction: float) -> Naming:
-        """Return what a student says when a share of the images is given the missing class."""
-        return name_with_bias(self.logits[name], self.labels, self.missing, fraction)
-
     def update(self, fraction: float) -> None:
         """Bring bars and photographs to this bias."""
-        names = [self.classes[k] for k in self.labels]
         missing = self._class()
         self.headline.text = (
             f"No student saw a {missing}. A bias gives it {100 * fraction:g} % of the images:"
         )
         for name, panel in self.panels.items():
-            panel.show(self.naming(name, fraction), self.images, names, missing)
+            panel.show(self.namings[name][fraction], self.images, self.names, missing)
 
     def sentences(self, fraction: float) -> list[str]:
         """Name the bias, and what each student gets right with it."""
         words = [f"{100 * fraction:g} % of the {len(self.images):,} images are given {self._class()}."]
         for name in self.panels:
-            named = self.naming(name, fraction)
+            named = self.namings[name][fraction]
             words.append(
                 f"Student {name}, bias {named.bias:+.1f}: {named.missing_right:.1f} % of the images of "
                 f"{self._class()} named right, {named.others_right:.1f} % of all others."

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from matplotlib.patches import Patch
 
-from ...evaluation import interval
 from ..canvas import Canvas
+from ..comparison.statistics import minus, verdict
 from ..softening import soft
 from ..style import METHOD_STYLES, Style, add_legend
-from ..time_machine_data import Recording, load_recording
+from ..time_machine_data import USUAL, Recording, load_recording
 from .control import Control
 from .presentation import present
 from .recorded_explorer import Point, RecordedExplorer
@@ -20,7 +20,6 @@ from .training_curves import TERM_STYLES, YOURS, Curve, accuracy_axes, cursor, t
 
 WIDTH, HEIGHT = 932, 522  # pixels of the picture
 POINT = ("temperature", "tf_keep", "ss_keep", "labels")
-USUAL = {"temperature": 4.0, "tf_keep": 1.0, "ss_keep": 0.75}  # official-code
 START = USUAL | {"labels": 300, "seed": "mean", "image": 0}
 LABELS = {
     "tf_keep": "Wrong rows kept, L_T",
@@ -134,18 +133,15 @@ class TimeMachine(RecordedExplorer):
 
     def difference(self, point: Point, at: int) -> str:
         """Return in words the paired difference from the usual setting, and the least that would show."""
-        usual, mine = self.index.get((*USUAL.values(), point[-1]), {}), self.index.get(point, {})
-        if not mine:
-            return "Not recorded: L_ss was varied at τ = 4 with all rows of L_T, 1,000 labels in few settings"
-        if point == (*USUAL.values(), point[-1]):
+        accuracy, usual = self.recording.accuracy[:, at], (*USUAL.values(), point[-1])
+        if not {point, usual} <= self.index.keys():
+            return "Not recorded: some shares were varied only with the usual values of all other sliders"
+        if point == usual:
             return "This is the usual setting, with which the others are compared"
-        accuracy, seeds = self.recording.accuracy[:, at], sorted(usual.keys() & mine.keys())
-        gaps = [float(accuracy[mine[seed]] - accuracy[usual[seed]]) for seed in seeds]
-        if len(gaps) < 2:
-            return "One seed says nothing about a difference from the usual setting"
-        mean, half = interval(gaps)
-        seen = "" if abs(mean) > half else f"; under {half:.1f} points nothing could show"
-        return f"Minus the usual setting: {mean:+.1f} ± {half:.1f} points ({len(gaps)} paired seeds{seen})"
+        mine, base = (
+            {seed: float(accuracy[run]) for seed, run in self.index[p].items()} for p in (point, usual)
+        )
+        return f"Minus the usual setting, paired by seed: {verdict(minus(mine, base)).strip()}"
 
     def _times(self, points: np.ndarray) -> str:
         return f"{spread(points) / spread(self.recording.teacher_features):.2f}"
