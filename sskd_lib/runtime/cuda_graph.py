@@ -71,8 +71,9 @@ class GraphedStep:
                 self.results = self.step(self.batch)
         except RuntimeError as error:
             self.failed = True
+            reason = str(error.__context__ or error).splitlines()[0]  # the first of the two errors
             warnings.warn(
-                f"this step cannot be captured as a CUDA graph ({error}); it goes on step by step, slower. "
+                f"this step cannot be captured as a CUDA graph ({reason}); it goes on step by step, slower. "
                 "exact=True, or a Runtime with cuda_graph=False, avoids the attempt.",
                 stacklevel=2,
             )
