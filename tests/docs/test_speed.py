@@ -64,8 +64,27 @@ def test_the_ratios_in_the_text():
     assert (
         f"float32 gains {float32:.2f}, bfloat16 {bfloat16:.2f}, and the cached teacher {cached:.2f}" in text
     )
-    eager = record("step_cuda")["pairs"][FIRST]["ratios"]["share of views and losses in kit, directly"]
-    assert f"views and losses were {100 * eager['median']:.0f} % of the step" in text
+
+
+def test_the_figures_of_the_gpu():
+    pair, second = record("step_cuda")["pairs"][FIRST], record("step_cuda_more")["pairs"][SECOND]["ratios"]
+    text = words("docs/speed.md")
+    gain, floor = (pair["ratios"][f"{name}"] for name in ("published / kit", "kit / networks, kit"))
+    assert f"{gain['median']:.1f} times as fast as the published procedure" in text
+    assert f"({gain['low']:.1f} to {gain['high']:.1f} in five rounds" in text
+    assert f"{floor['median']:.2f} times as long as the bare networks in the same format" in text
+    assert f"({floor['low']:.2f} to {floor['high']:.2f}), with the second pair" in text
+    assert f"the second pair {second['kit / networks, kit']['median']:.2f} times" in text
+    epochs = pair["seconds an epoch of 50,000 images"]
+    assert f"An epoch of 50,000 images takes {epochs['kit']['median']:.2f} s" in text
+    assert f"with a cached teacher {epochs['kit, table']['median']:.2f} s" in text
+    bare = 50_000 / 64 * pair["seconds a step"]["networks, kit"]["median"]
+    assert f"the bare networks alone take {bare:.2f} s" in text
+    (race,) = record("format_rule_cuda")["races"].values()
+    eager = race["over the rule"]["bfloat16, channels_last"]["median"]
+    assert f"Without the graph the same format takes {eager:.2f} times as long" in text
+    for name in ("step_cuda", "step_cuda_more", "format_rule_cuda"):
+        assert (record(name).get("runtime") or record(name)["rule"])["cuda_graph"]
 
 
 def test_what_limits_the_ratio():
