@@ -5,15 +5,16 @@
     python data/pack_recordings.py              # data/recordings/*.npz, from what is complete
 
 A resnet8 student and the shipped wrn_16_2 teacher on a few labelled images of the embedded pack, SSKD with
-the short schedule. Two sets of runs, see `wanted`: "grid" changes the temperature and the share of wrong rows
-kept in L_T or in L_ss, "mix" the four weights; all else is the preset "official-code". Every second epoch the
-2,000 test images are classified.
+a short schedule. Two sets of runs, see `wanted`: "grid" changes the temperature and the share of wrong rows
+kept in L_T or in L_ss, "mix" the four weights; all else is the preset "official-code". After every tenth of a
+training the 2,000 test images are classified. Everything runs on the CPU in float32.
 All students of one number of labels and one seed are trained together; each such group becomes one file in
 runs/recordings. Widen the numbers below, and the runs that are missing are trained.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -36,8 +37,9 @@ from sskd_lib.lab.time_machine_data import Settings, recipe_of
 DATA = Path(__file__).resolve().parent
 PARTS = DATA.parent / "runs" / "recordings"
 TEACHER = DATA / "weights" / "fashion-mnist" / "teacher_wrn_16_2.safetensors"
-SCHEDULE = sskd.SHORT
-EVERY = 2  # epochs
+FEWER = dataclasses.replace(sskd.SHORT, epochs=54, batch_size=8)  # chosen by benchmarks/short_schedule.py
+SCHEDULES = {100: FEWER, 300: sskd.SHORT}  # of each number of labels
+PERCENT = tuple(range(0, 101, 10))  # of a training, when the test images are classified
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
 BROAD, FINE = (0.0, 0.5, 1.0), (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of wrong rows kept
 # labels: (seeds, temperatures, shares kept in L_T at each of them; at the usual one the FINE shares as well)
@@ -119,16 +121,19 @@ class Group:
         key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
         self.work = folder / f"labels-{labels}-seed-{seed}-{key}"
         self.file = self.work.with_suffix(".npz")
+        self.schedule = SCHEDULES[labels]
+        self.epochs = time_machine_data.measured_epochs(self.schedule.epochs, PERCENT)
 
     def train(self, teacher: sskd.Network, train: sskd.ImageSet, test: sskd.ImageSet) -> None:
         """Train the students, or go on where that was cut off, and write the group's file."""
-        runtime, started = sskd.choose_runtime("cpu"), time.time()
+        runtime = dataclasses.replace(sskd.choose_runtime("cpu"), dtype=torch.float32)
+        started = time.time()
         truth = test.labels.numpy()
 
         def watch(epoch: int, students: list[sskd.Network]) -> None:
             file = self.work / f"epoch-{epoch:03}.npz"
-            if epoch % EVERY or file.exists():  # students that catch up after a kill have been looked at
-                return
+            if epoch not in self.epochs or file.exists():
+                return  # students that catch up after a kill have been measured here
             outputs = [sskd.predict(student, test, runtime) for student in students]
             logits = np.stack([output.logits.numpy() for output in outputs])
             features = np.stack([output.features.numpy()[dots(truth)] for output in outputs])
@@ -146,7 +151,7 @@ class Group:
             teacher,
             train.take(self.labels, seed=self.seed),
             recipe=[recipe_of(settings) for settings in self.settings],
-            schedule=SCHEDULE,
+            schedule=self.schedule,
             seed=self.seed,
             out=self.work,
             runtime=runtime,
@@ -158,7 +163,7 @@ class Group:
 
     def write(self, runs: list[sskd.Run]) -> None:
         """Put the measured epochs together with the histories into one file; the working folder goes."""
-        epochs = list(range(0, SCHEDULE.epochs + 1, EVERY))
+        epochs = self.epochs.tolist()
         files = [self.work / f"epoch-{epoch:03}.npz" for epoch in epochs]
         measured = [time_machine_data.read_npz(file) for file in files]
         arrays = {name: np.stack([part[name] for part in measured], 1) for name in measured[0]}
@@ -214,7 +219,7 @@ def train(
     hours = 0.0
     groups = missing(labels, seeds, folder, parts)
     for group in groups:
-        seconds = len(group.settings) * group.labels * SCHEDULE.epochs * 0.0027
+        seconds = len(group.settings) * group.labels * group.schedule.epochs * 0.0027
         hours += seconds / 3600
         print(f"{group.work.name}: {len(group.settings)} runs, about {seconds / 60:.0f} minutes", flush=True)
     print(f"{len(groups)} groups are left, about {hours:.1f} hours", flush=True)

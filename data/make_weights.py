@@ -6,6 +6,7 @@
     python data/make_weights.py cifar10 students --folder …   # 1,000 labels, as in benchmarks/few_labels.py
     python data/make_weights.py grocery teacher       # all 2,936 images, one-cycle schedule
     python data/make_weights.py grocery students      # 810 labels, ten of each class; the short schedule
+    python data/make_weights.py cifar10 cards         # write the classes into older cards; weights stay
 
 `--model wrn_40_2` trains and uses another teacher; sskd_lib/lab/shipped.py says which one the notebooks load.
 Runs live in runs/weights and resume where they were cut off. What is shipped goes to data/weights/<set>/ in
@@ -21,6 +22,7 @@ import torch
 import tyro
 
 import sskd_lib as sskd
+from sskd_lib.files import read_tensors, write_tensors
 
 DATA = Path(__file__).resolve().parent
 TEACHER = {  # batch 128 at twice the rate: as good as 64 at 0.05 here, and half the steps
@@ -41,6 +43,7 @@ STUDENT = {
     "cifar10": sskd.Schedule(epochs=240),
     "grocery": sskd.SHORT,
 }
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 LABELS = {"cifar10": 1000, "grocery": 810}  # of the students; fashion-mnist: all
 
 
@@ -73,9 +76,22 @@ def ship(network: sskd.Network, card: dict, test: sskd.ImageSet, path: Path) -> 
     print(path.name, shipped, flush=True)
 
 
+def name_classes(name: str) -> None:
+    """Write the names of the classes, and that heads are trained, into cards that lack them.
+
+    The tensors stay as they are, bit for bit.
+    """
+    pack = {"fashion-mnist": "fashion-mnist-lab"}.get(name, name)
+    classes = CIFAR10 if name == "cifar10" else sskd.load_images(pack).classes
+    for path in sorted((DATA / "weights" / name).glob("*.safetensors")):
+        tensors, card = read_tensors(path)
+        facts = {"classes": classes, "head_trained": card["network"]["projection"] is True}
+        write_tensors(path, tensors, card | facts)
+
+
 def main(
     name: tyro.conf.Positional[Literal["fashion-mnist", "cifar10", "grocery"]],
-    part: tyro.conf.Positional[Literal["teacher", "students"]],
+    part: tyro.conf.Positional[Literal["teacher", "students", "cards"]],
     /,
     folder: str = "",
     device: str = "auto",
@@ -83,7 +99,10 @@ def main(
     model: str = "wrn_16_2",  # the teacher's
     progress: bool = True,
 ) -> None:
-    """Train one part of the shipped weights."""
+    """Train one part of the shipped weights, or complete their cards."""
+    if part == "cards":
+        name_classes(name)
+        return
     train, test = images(name, folder)
     runs, shelf = DATA.parent / "runs" / "weights" / name / model, DATA / "weights" / name
     teacher_file = shelf / f"teacher_{model}.safetensors"

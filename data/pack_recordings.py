@@ -8,6 +8,7 @@ plane, the same one for all runs: that of the teacher's two principal axes.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import sys
@@ -95,9 +96,7 @@ def gather(
     """The arrays of some runs, as they are stored, and the facts of their groups."""
     groups = {file: time_machine_data.read_npz(file) for _, file, _ in rows}
     facts = [json.loads(str(group["facts"])) for group in groups.values()]
-    if any(group["plan"] != facts[0]["plan"] for group in facts):
-        names = ", ".join(file.name for file in groups)
-        raise ValueError(f"these were not trained to one plan: {names}. Move the older ones away.")
+    check_plans(facts, [file.name for file in groups])
     truth = test.labels.numpy()
     shown, kept = list(make.SHOWN), make.dots(truth)
     teacher_features = principal_plane(teacher_output.features.numpy()[kept])
@@ -108,7 +107,7 @@ def gather(
     places = [in_plane(groups[file]["features"][row], teacher_features) for _, file, row in rows]
     arrays = {
         "settings": np.array([list(settings.values()) for settings, *_ in rows]),
-        "epochs": np.array(facts[0]["epochs"]),
+        "percent": np.array(make.PERCENT),
         "accuracy": columns["accuracy"].astype(np.float32),
         "terms": np.stack([columns[term] for term in time_machine_data.TERMS]),
         "outputs": columns["outputs"].astype(np.float16),
@@ -120,6 +119,17 @@ def gather(
         "teacher_features": teacher_features.astype(np.float32),
     }
     return arrays, facts
+
+
+def check_plans(facts: list[dict], names: list[str]) -> None:
+    """Raise ValueError unless all groups have one plan, with the schedule of their number of labels."""
+    for group, name in zip(facts, names, strict=True):
+        labels = int(name.split("-")[1])
+        plan = facts[0]["plan"] | {"schedule": dataclasses.asdict(make.SCHEDULES[labels])}
+        plan["schedule"]["milestones"] = list(plan["schedule"]["milestones"])
+        epochs = time_machine_data.measured_epochs(make.SCHEDULES[labels].epochs, make.PERCENT).tolist()
+        if group["plan"] != plan or group["epochs"] != epochs:
+            raise ValueError(f"{name} was not trained by the plan of make_recordings.py. Move it away.")
 
 
 def principal_plane(features: np.ndarray) -> np.ndarray:
@@ -158,7 +168,11 @@ def describe(part: str, chosen: list[Settings], left_out: list[str], facts: list
         "teacher": make.TEACHER.relative_to(make.DATA).as_posix(),
         "labelled_images": 'load_images("fashion-mnist-lab").take(labels, seed=seed)',
         "test": "the pack's 2,000 test images",
-        "plan": facts[0]["plan"],
+        "plan": {name: value for name, value in facts[0]["plan"].items() if name != "schedule"},
+        "schedules": {
+            f"{labels:g}": dataclasses.asdict(make.SCHEDULES[int(labels)])
+            for labels in sorted({one.get("labels", make.MIXED) for one in chosen})
+        },
         "students_trained_together": [len(group["settings"]) for group in facts],
         "seconds": round(sum(group["seconds"] for group in facts)),
         "machines": [m for i, m in enumerate(machines) if m not in machines[:i]],

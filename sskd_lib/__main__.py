@@ -14,7 +14,7 @@ from .data.folder import estimate_shards, make_shards
 from .data.load import load_images
 from .evaluation import evaluate, pretext_figures
 from .files import CheckpointError
-from .losses import create_method
+from .losses import create_method, create_task
 from .models.checkpoint import load_checkpoint, read_card
 from .recipes import HEAD, STUDENT, make_recipe
 from .reproduce.cells import cost, train_cells
@@ -22,9 +22,10 @@ from .reproduce.plan import Plan, describe_plan
 from .reproduce.results import read_diverged, read_results, write_results
 from .runtime.device import choose_runtime
 from .runtime.distributed import current, processes
+from .training.command_line import run_command
 from .training.estimate import estimate
 from .training.head import train_head
-from .training.options import DistillOptions, RunOptions, ScheduleOptions, TrainingOptions
+from .training.options import DistillOptions, RunOptions, ScheduleOptions, SubsetOptions, TrainingOptions
 from .training.state import Run, TrainingError
 from .training.teacher_cache import cache_teacher
 from .training.train import create_network, distill, train_teacher
@@ -49,10 +50,10 @@ def teacher_command(
         out: folder of the result; an interrupted training resumes there.
         model: name of the backbone.
     """
+    schedule = pace.chosen(STUDENT)
     with processes(options.device):
         train, test = options.images()
         network = create_network(model, train, projection=True, seed=options.seed)
-        schedule = pace.chosen(STUDENT)
         report(train_teacher(network, train, test, schedule=schedule, out=out, **options.keywords()), out)
 
 
@@ -73,10 +74,12 @@ def head_command(
         out: folder of the teacher with its head; an interrupted training resumes there.
         task: contrastive, exemplar, jigsaw, rotation (methods sskd, sskd-exemplar, …) or joint (hsakd).
     """
+    create_task(task)  # raises for an unknown name, before images and teacher are read
+    schedule = pace.chosen(HEAD)
     with processes(options.device):
-        train, test = options.images()
         network = load_checkpoint(teacher)
-        keywords = options.keywords() | {"schedule": pace.chosen(HEAD), "task": task}
+        train, test = options.images()
+        keywords = options.keywords() | {"schedule": schedule, "task": task}
         report(train_head(network, train, test, out=out, **keywords), out)
 
 
@@ -85,6 +88,7 @@ def distill_command(
 ) -> None:
     """Train a student, or several that share their teacher's forward passes."""
     recipe, rows = make_recipe(options.preset, options.override), options.students()
+    schedule = pace.chosen(STUDENT)
     methods = [create_method(name, recipe) for _, name, _ in rows]
     teacher = options.load_teacher(methods)
     with processes(options.device):
@@ -94,7 +98,7 @@ def distill_command(
             for (name, _, seed), method in zip(rows, methods, strict=True)
         ]
         keywords = options.keywords() | {"recipe": recipe, "table": options.table}
-        keywords["schedule"] = pace.chosen(STUDENT)
+        keywords["schedule"] = schedule
         keywords["method"] = [method.name for method in methods]
         if options.dry_run and current().world_size > 1:
             raise ValueError("a dry run times one process; call it without torchrun.")
@@ -110,28 +114,23 @@ def distill_command(
 
 
 def table_command(
-    options: Annotated[TrainingOptions, Flat],
-    pace: Annotated[ScheduleOptions, Flat] = USUAL,
+    options: Annotated[SubsetOptions, Flat],
     *,
     teacher: Path,
     out: Path,
-    draws: str = "8",
+    draws: int = 8,
 ) -> None:
     """Write a teacher's outputs for a number of random views to disk, for `distill --table`.
 
     Args:
         options: images and machine.
-        pace: without effect; taken so that the options of `distill` can be given here as well.
         teacher: checkpoint of a teacher (with a trained head, for sskd).
         out: folder of the table; the same command continues one that was interrupted.
         draws: random draws of each image, each of four views.
     """
-    if not draws.isdecimal():
-        gone = " A table of all views (14.8 GB for CIFAR-100) is no longer made." if draws == "all" else ""
-        raise ValueError(f"--draws is a number of draws of each image, for example 8, not {draws!r}.{gone}")
-    train, _ = options.images()
     network, runtime = load_checkpoint(teacher), options.runtime()
-    table = cache_teacher(network, train, out, draws=int(draws), seed=options.seed, runtime=runtime)
+    train, _ = options.images()
+    table = cache_teacher(network, train, out, draws=draws, seed=options.seed, runtime=runtime)
     print(f"{table}; written to {out}")
 
 
@@ -140,7 +139,6 @@ def shards_command(
     folder: Path,
     out: Path,
     side: int = 256,
-    images_a_shard: int = 1024,
     skip_unreadable: bool = False,
     dry_run: bool = False,
 ) -> None:
@@ -150,7 +148,6 @@ def shards_command(
         folder: a sub-folder of images for each class, below train/ and val/ or test/ if there are splits.
         out: folder of the result; the same command continues one that was interrupted.
         side: pixels of the square that is kept of each image; views show 7/8 of it (256: 224).
-        images_a_shard: without effect; each split is one file now.
         skip_unreadable: leave out images that cannot be read, instead of stopping at them.
         dry_run: only print how long it would take and how much disk.
     """
@@ -172,7 +169,15 @@ def evaluate_command(
     split: str = "test",
     device: str = "auto",
 ) -> None:
-    """Measure a checkpoint on a set of images (train or test) and print its card."""
+    """Measure a checkpoint on a set of images and print its card.
+
+    Args:
+        checkpoint: file of a teacher or a student.
+        data: fashion-mnist-lab, grocery, fashion-mnist, cifar10, cifar100, folder:PATH or shards:PATH
+        root: folder of the original archives; default: SSKD_DATA, else a download
+        split: train or test.
+        device: auto, cpu, cuda, mps
+    """
     network, card = load_checkpoint(checkpoint), read_card(checkpoint)
     images, runtime = load_images(data, split, root), choose_runtime(device)
     facts = {"model": card["network"]["model"], **card.get("plan", {}), **card}
@@ -200,8 +205,8 @@ def reproduce_command(
             teacher from elsewhere goes to OUT/teachers/NAME/head/teacher.safetensors.
         dry_run: print the plan and its cost, timed on this machine; train and write nothing.
     """
+    print(describe_plan(plan.cells(), out))  # first: a wrong name is refused before any download
     train, test = (load_images(options.data, split, options.root) for split in ("train", "test"))
-    print(describe_plan(plan.cells(), out))
     if dry_run:
         cost(plan.cells(), train, out, plan.epochs, runtime=options.runtime())
         return
@@ -248,12 +253,12 @@ def main() -> None:
         "doctor": doctor_command,
     }
     try:
-        tyro.extras.subcommand_cli_from_dict(commands, prog="python -m sskd_lib", description=__doc__)
+        run_command(commands, sys.argv[1:])
     except (ValueError, OSError, CheckpointError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\nstopped; the same command continues from the last saved state", file=sys.stderr)
+        print("\nstopped; the same command goes on from what is saved, or starts anew", file=sys.stderr)
         sys.exit(130)
 
 

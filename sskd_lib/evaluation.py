@@ -16,20 +16,23 @@ from .data.views import four_views, one_view
 from .losses import Batch, create_task
 from .losses.pretext import JIGSAWS
 from .models.network import Network, Output
+from .runtime.arguments import checked
 from .runtime.device import Runtime
 
 BATCH = 500  # images in one forward pass of `predict`
 
 
+@checked
 @torch.no_grad()
 def predict(network: Network, images: Tensor | ImageSet, runtime: Runtime | None = None) -> Output:
     """Run a network in eval mode over upright images without augmentation.
 
     images: uint8 [M, C, H, W], or an ImageSet; if that has a window, its middle is taken. Returns Output with
     float32 CPU tensors of M rows: logits, projection (None without a head) and features.
+    Raises TypeError for other than images, ValueError if they have another number of channels.
     """
-    runtime = runtime or Runtime()
     images, window = (images.images, images.window) if isinstance(images, ImageSet) else (images, None)
+    runtime = runtime or Runtime()
     with eval_mode(runtime.place(network)):
         outputs = [
             runtime.run(network, one_view(chunk.to(runtime.device), None, False, window))
@@ -58,17 +61,19 @@ def _joined(parts: Iterable[Tensor | None]) -> Tensor | None:
     return torch.cat(tensors).cpu() if tensors else None
 
 
+@checked
 def evaluate(network: Network, data: ImageSet, runtime: Runtime | None = None) -> dict[str, float]:
     """Measure accuracy, mean cross-entropy ("loss") and calibration error of a network on labelled images.
 
     The first and the last are in percent.
-    Raises ValueError if the network has another number of classes than the images.
+    Raises ValueError if the network has other classes than the images, by number or by name.
     """
+    check_classes(network, data, "network")
     logits, labels = predict(network, data, runtime).logits, data.labels.cpu()
     if logits.shape[1] != data.num_classes:
         raise ValueError(
             f"the network has {logits.shape[1]} classes, but {data.name} has {data.num_classes}. "
-            "Use a network trained on the same classes."
+            "Use a network trained on the same classes, or other images (command: --data)."
         )
     return {
         "accuracy": 100 * (logits.argmax(1) == labels).float().mean().item(),
@@ -77,17 +82,57 @@ def evaluate(network: Network, data: ImageSet, runtime: Runtime | None = None) -
     }
 
 
+def check_classes(network: Network, data: ImageSet, who: str) -> None:
+    """Raise ValueError if images have other channels or other classes than a network, or another order.
+
+    Classes are compared by their names.
+
+    A network that does not know them passes here: it was made by hand, published by others or saved by a
+    version before 0.2, and only the number of its classes can be checked.
+    """
+    channels = network.backbone.in_channels
+    if channels != data.in_channels:
+        kinds = {1: "grey images (1 channel)", 3: "colour images (3 channels)"}
+        raise ValueError(
+            f"the {who} is for {kinds.get(channels, f'{channels} channels')}, but {data.name} has "
+            f"{kinds[data.in_channels]}. Use a {who} trained on such images, or other images (command: "
+            "--data)."
+        )
+    names = network.classes
+    if names is None or len(names) != data.num_classes or names == data.classes:
+        return
+    if sorted(names) == sorted(data.classes):
+        place = next(i for i, pair in enumerate(zip(names, data.classes, strict=True)) if len(set(pair)) > 1)
+        raise ValueError(
+            f"the {who} has the classes of {data.name} in another order: class {place} of the {who} is "
+            f"{names[place]!r}, of the images {data.classes[place]!r}. Give the images the order of "
+            f"{who}.classes."
+        )
+    lost = [name for name in names if name not in data.classes]
+    new = [name for name in data.classes if name not in names]
+    raise ValueError(
+        f"the {who} is for other classes than those of {data.name}: it knows {_few(lost)}, and the images "
+        f"show {_few(new)}. Use a {who} of these classes. If only the names differ, rename the "
+        f"folders, or set {who}.classes = images.classes."
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:3])) + " …" * (len(names) > 3)
+
+
 def calibration_error(logits: Tensor, labels: Tensor) -> float:
     """Return the gap between confidence and accuracy in percent, Σ_b (n_b / M) |accuracy_b - confidence_b|.
 
     logits: float [M, K]; labels: int [M]; b: 15 equal bins of confidence. Source: Guo et al. 2017.
     """
     confidence, guess = F.softmax(logits, 1).max(1)
-    bins = (confidence * 15).long().clamp(max=14)
+    bins = (confidence * 15).long().clamp(0, 14)  # NaN gives NaN
     gap = torch.zeros(15).index_add_(0, bins, (guess == labels).float() - confidence)
     return 100 * gap.abs().sum().item() / len(labels)
 
 
+@checked
 def contrastive_accuracy(
     network: Network, data: ImageSet, batch_size: int = 64, runtime: Runtime | None = None
 ) -> float:
@@ -103,6 +148,7 @@ def contrastive_accuracy(
     return pretext_accuracy(network, data, batch_size, runtime)
 
 
+@checked
 @torch.no_grad()
 def pretext_accuracy(
     network: Network, data: ImageSet, batch_size: int = 64, runtime: Runtime | None = None
@@ -121,6 +167,11 @@ def pretext_accuracy(
         raise ValueError(
             f"the classes of the task {task.name!r} are the images its head was trained on, so it cannot be "
             "measured on others. Its accuracy on those is in the history of train_head."
+        )
+    if batch_size < task.fewest_images:
+        raise ValueError(
+            f"batch_size is {batch_size}, but the task {task.name!r} needs batches of at least "
+            f"{task.fewest_images} image(s): among one, every answer is right."
         )
     if len(data) < batch_size:
         raise ValueError(
@@ -147,10 +198,14 @@ def pretext_accuracy(
 def pretext_figures(network: Network, data: ImageSet, runtime: Runtime | None = None) -> dict[str, float]:
     """Return "TASK_accuracy" of a network's head, in percent, beside that of a guess ("by_chance").
 
-    {} for a network without a head, and for a task that can only be measured on the head's training set.
+    {} for a network without a head, for a task that can only be measured on the head's training set, and for
+    the contrastive task on a single image, which has nothing to choose from.
     Batches have 64 images, or all if there are fewer.
     """
-    if network.head is None or create_task(network.task).only_training_images:
+    if network.head is None:
+        return {}
+    task = create_task(network.task)
+    if task.only_training_images or len(data) < task.fewest_images:
         return {}
     size, head = min(64, len(data)), network.spec["projection"]
     classes = head["outputs"] if isinstance(head, Mapping) else size  # or one image of a batch

@@ -1,4 +1,4 @@
-"""Atomic writes, tensors with a card and a hash, locks, and the user's cache folder.
+"""Atomic writes, tensors with a card and a hash, locks, the user's cache folder, and names that are near.
 
 A file of tensors is a safetensors file whose metadata has one JSON text, "card". The card contains a sha256
 of itself and the tensors. Nothing here is ever unpickled.
@@ -6,12 +6,16 @@ of itself and the tensors. Nothing here is ever unpickled.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import itertools
 import json
 import os
+import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,27 +79,11 @@ def read_tensors(path: str | Path, only_card: bool = False) -> tuple[dict[str, T
         if not only_card and written not in (None, tensors_hash(tensors, card)):
             raise ValueError("its content is not what was written: the sha256 differs")
     except (safetensors.SafetensorError, ValueError, OSError) as error:
-        raise CheckpointError(_unreadable(path, error)) from error
+        raise CheckpointError(
+            f"{path} is damaged, cut short, or not a safetensors file ({error}). Nothing was loaded. "
+            "Delete it and train or fetch it again."
+        ) from error
     return tensors, card
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    """Say why a file cannot be read, and what to do."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(4)
-    except OSError:
-        start = b""
-    if start == b"PK\x03\x04" or start[:1] == b"\x80":  # torch.save, new and old
-        return (
-            f"{path} is a pickle, as torch.save writes them (.pth, .pt). A pickle can run any code, so the "
-            "kit opens none: it reads the .safetensors files of its own trainings. Nothing was loaded. Of a "
-            'published teacher, load_checkpoint(path, format="repdistiller") takes the tensors and no more.'
-        )
-    return (
-        f"{path} is damaged, cut short, or not a safetensors file ({error}). Nothing was loaded. "
-        "Delete it and train or fetch it again."
-    )
 
 
 @contextmanager
@@ -103,11 +91,23 @@ def explained(path: Path) -> Iterator[None]:
     """Turn an OSError of a block that writes at `path` into one that says what to do."""
     try:
         yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OSError(f"cannot write {path}: {_in_the_way(Path(path))}. Choose another folder.") from error
     except OSError as error:
         raise OSError(
             f"cannot write {path}: {error.strerror or error}. Free some space or choose another folder. What "
             "was there before is as it was; a training goes on from there when it is started again."
         ) from error
+
+
+def _in_the_way(path: Path) -> str:
+    """Say what is in the place of a folder that a path needs."""
+    for place in (path, *path.parents):
+        if place.is_symlink() and not place.exists():
+            return f"{place} is a link to {os.readlink(place)}, which is not there"
+        if place.is_file():
+            return f"{place} is a file, where a folder is needed"
+    return f"{path} is in the way"
 
 
 def write_atomically(path: str | Path, data: bytes) -> Path:
@@ -132,11 +132,18 @@ def write_atomically(path: str | Path, data: bytes) -> Path:
     return path
 
 
+def remove_leftovers(folder: Path, *names: str) -> None:
+    """Remove what a process that was killed while it wrote files of these names has left in a folder."""
+    for name in names:
+        for leftover in folder.glob(f".{name}.*{TEMPORARY}"):
+            leftover.unlink(missing_ok=True)
+
+
 @contextmanager
 def locked(path: str | Path, wait: bool = False) -> Iterator[None]:
     """Keep the lock file `path` locked during a block, so that one process at a time is in it.
 
-    wait: wait for the process that has the lock, instead of an error.
+    wait: wait for the process that has the lock, instead of an error. A killed process frees its lock.
     Raises OSError, which names that process, if the lock is taken, or if the file cannot be written.
     """
     import filelock
@@ -146,20 +153,62 @@ def locked(path: str | Path, wait: bool = False) -> Iterator[None]:
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(path)
+    for attempt in itertools.count(1):
+        if _acquired(lock, wait):
+            break
+        name = _text(holder)
+        if name or attempt == 100:  # without a name, the other process is about to write it, or to end
+            raise OSError(
+                f"{path.parent} is in use by {name or 'another process'}; wait for its end, stop it, or "
+                "choose another folder. Nothing was changed."
+            )
+        time.sleep(0.02)
     try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except filelock.Timeout as error:
-        name = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
-        raise OSError(f"{path.parent} is in use by {name}; wait for its end, or stop it.") from error
-    except NotImplementedError:  # a file system that knows no locks
-        pass
-    try:
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
         with explained(path):
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            text = f"process {os.getpid()} on {socket.gethostname()} since {since}"
+            holder.write_text(text, encoding="utf-8")
         yield
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _acquired(lock: Any, wait: bool) -> bool:
+    import filelock
+
+    with explained(Path(lock.lock_file)):
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except filelock.Timeout:
+            return False
+        except NotImplementedError:  # a file system that knows no locks
+            pass
+    return True
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file that may have gone; "" then."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def check_space(folder: Path, need: int, what: str, remedy: str = "") -> None:
+    """Raise OSError, before anything is written, if the disk has no room for `need` more bytes in a folder.
+
+    what: the things that need the room, and their verb; remedy: further advice.
+    """
+    free = shutil.disk_usage(
+        next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    ).free
+    if need > free:
+        raise OSError(
+            f"{what} {need / 1e6:,.1f} MB, and the disk has {free / 1e6:,.1f} MB free: "
+            f"{(need - free) / 1e6:,.1f} MB are missing. Nothing was written. Free some space or choose a "
+            f"folder on another disk{remedy}."
+        )
 
 
 def differences(saved: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
@@ -173,3 +222,17 @@ def differences(saved: dict[str, Any], wanted: dict[str, Any], prefix: str = "")
             values = f" ({old} there, {new} wanted)"
             names.append(prefix + name + (values if len(values) < 80 else ""))
     return names
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return a question that suggests the nearest of some names, after a space; "" if none is near.
+
+    Capitals do not count, and the beginning of just one name is near.
+
+    >>> did_you_mean("SSKD", ["kd", "sskd"]) + did_you_mean("temp", ["image", "temperature"])
+    " Did you mean 'sskd'? Did you mean 'temperature'?"
+    """
+    spelled, wrong = {each.casefold(): each for each in known}, str(name).casefold()
+    near = difflib.get_close_matches(wrong, spelled, n=1)
+    near = near or [each for each in spelled if wrong and each.startswith(wrong)]
+    return f" Did you mean {spelled[near[0]]!r}?" if len(near) == 1 else ""

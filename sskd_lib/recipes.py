@@ -7,9 +7,38 @@ the weights of the last two terms. Each version is one entry of PRESETS.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from difflib import get_close_matches
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any, Literal
+
+COLDEST, HOTTEST = 0.001, 100_000  # temperatures; above, float64 too would round softened classes to one
+
+
+def check_number(name: str, value: Any, of: str = "") -> None:
+    """Raise ValueError unless a number of a recipe, or of a term (`of`), can be what its name says.
+
+    A temperature is from 0.001 to 100,000, a "…_keep_wrong" from 0 to 1, every other number finite, a weight
+    not negative.
+    """
+    label = f"{name} of {of!r}" if of else name
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{label} is a number, not {value!r}.")
+    number = float(value)
+    if name.endswith("temperature") and not number > 0:
+        raise ValueError(f"{label} must be above 0, not {value}: logits are divided by it.")
+    if name.endswith("temperature") and not COLDEST <= number <= HOTTEST:
+        raise ValueError(f"{label} must be from {COLDEST} to {HOTTEST:,}, not {value:g}.")
+    if name.endswith("keep_wrong") and not 0 <= number <= 1:
+        percent = f" {value:g} % is {value / 100:g}." if 1 < number <= 100 else ""
+        raise ValueError(f"{label} is a share of the wrong rows, between 0 and 1, not {value}.{percent}")
+    if name in ("ce", "kd", "tf", "ss", "weight") and not 0 <= number < math.inf:
+        raise ValueError(f"the {label if of else f'weight {name}'} must be 0 or above, not {value}.")
+    if not math.isfinite(number):
+        raise ValueError(f"{label} is a finite number, not {value}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +64,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
-            if name.endswith("temperature") and not value > 0:
-                raise ValueError(f"{name} must be above 0, not {value}: logits are divided by it.")
-            if name.endswith("keep_wrong") and not 0 <= value <= 1:
-                raise ValueError(f"{name} is a share of the wrong rows, between 0 and 1, not {value}.")
-            if name in ("ce", "kd", "tf", "ss") and not value >= 0:
-                raise ValueError(f"the weight {name} must be 0 or above, not {value}.")
+            check_number(name, value)
         if self.ce == self.kd == self.tf == self.ss == 0:
             raise ValueError(
                 "all four weights are 0, so there is nothing to learn. Give at least one a value."
@@ -63,12 +87,52 @@ def make_recipe(preset: str = "official-code", changes: Mapping[str, float] | No
     5.0
     """
     if preset not in PRESETS:
-        raise ValueError(f"there is no preset {preset!r}; the presets are: {', '.join(PRESETS)}.")
+        raise ValueError(
+            f"there is no preset {preset!r}; the presets are: {', '.join(PRESETS)}.{_hint(preset, PRESETS)}"
+        )
     changes = changes or {}
     names = [field.name for field in dataclasses.fields(Recipe)]
     if unknown := [name for name in changes if name not in names]:
-        raise ValueError(f"a recipe has no number {', '.join(unknown)}; it has: {', '.join(names)}.")
+        raise ValueError(
+            f"a recipe has no number {', '.join(unknown)}; it has: {', '.join(names)}."
+            f"{_hint(unknown[0], names)}"
+        )
     return dataclasses.replace(PRESETS[preset], **changes)
+
+
+def _hint(name: object, names: Any) -> str:
+    """Return a sentence with the nearest of some names, or ""."""
+    near = get_close_matches(str(name), names, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+# what fits each of a schedule's numbers, and what it is, in words
+_RULES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "lr": (lambda v: 0 < v < math.inf, "the learning rate lr is a number above 0"),
+    "momentum": (lambda v: 0 <= v < 1, "momentum is a number from 0 to below 1"),
+    "weight_decay": (lambda v: 0 <= v < math.inf, "weight_decay is a number, 0 or above"),
+    "decay": (lambda v: 0 < v <= 1, "decay is the factor of lr at each milestone, above 0 and at most 1"),
+    "warmup": (lambda v: 0 <= v <= 1, "warmup is a fraction of the epochs, from 0 to 1"),
+}
+
+
+def _as_milestones(given: Any, epochs: int) -> tuple[float, ...]:
+    """Return milestones as a tuple. Raises ValueError unless they are ascending fractions of the epochs."""
+    values = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    numbers = all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
+    if numbers and isinstance(given, (tuple, list)):
+        bounds = (0, *map(float, values), 1)
+        if all(low < high for low, high in pairwise(bounds)):
+            return values
+    hint = f" A single one is ({given},)." if given in values and numbers else ""
+    if numbers and all(0 < value < epochs for value in values) and max(values) > 1:
+        numbers_in_epochs = ", ".join(f"{value:g}" for value in values)
+        fractions = ", ".join(f"{value / epochs:.4g}" for value in values)
+        hint = f" Of {epochs} epochs, {numbers_in_epochs} are the fractions {fractions}."
+    raise ValueError(
+        "milestones are fractions of the epochs, each between 0 and 1 and above the one before, not "
+        f"{given!r}.{hint}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +144,7 @@ class Schedule:
     shape "one-cycle": the rate rises in a line to lr during the first `warmup` of the epochs, then falls in a
     line to 0; an epoch takes the rate of its middle (a linear form of Smith and Topin 2017,
     arXiv 1708.07120).
-    Raises ValueError for epochs or batch_size below 1, an unknown shape, or a warmup outside 0 to 1.
+    Raises ValueError for a number out of its range, and for an unknown shape.
     """
 
     epochs: int = 240  # passes over the training images
@@ -94,14 +158,19 @@ class Schedule:
     warmup: float = 0.2  # one-cycle: fraction of the epochs in which the rate rises
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError(
-                f"epochs and batch_size must be at least 1, not {self.epochs} and {self.batch_size}."
-            )
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+                raise ValueError(
+                    f"epochs and batch_size must be at least 1, and whole numbers; {name} is {value!r}."
+                )
+        for name, (fits, meaning) in _RULES.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real) or not fits(float(value)):
+                raise ValueError(f"{meaning}, not {value!r}.")
         if self.shape not in ("steps", "one-cycle"):
             raise ValueError(f"there is no shape {self.shape!r}; the shapes are 'steps' and 'one-cycle'.")
-        if not 0 <= self.warmup <= 1:
-            raise ValueError(f"warmup is a fraction of the epochs, from 0 to 1, not {self.warmup}.")
+        object.__setattr__(self, "milestones", _as_milestones(self.milestones, self.epochs))
 
     def lr_at(self, epoch: int) -> float:
         """Return the learning rate in `epoch` (counted from 0)."""

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import json
+import os
 import pickle
 import re
 import subprocess
@@ -93,7 +94,7 @@ def test_every_stage_writes_its_files(trained):
     for name, file in (("teacher", "teacher"), ("head", "teacher"), ("sskd", "student")):
         folder = trained / name
         files = {f"{file}.safetensors", "metrics.jsonl", "summary.json", "resume.pt"}
-        assert {path.name for path in folder.iterdir()} == files
+        assert {path.name for path in folder.iterdir() if path.name != ".lock"} == files
         assert [record["epoch"] for record in metrics(folder)] == [1, 2]
         summary, card = (
             json.loads((folder / "summary.json").read_text()),
@@ -205,8 +206,8 @@ def test_every_option_reaches_the_training(trained, command, tmp_path):
 def test_help_lists_the_commands(command):
     status, out, _ = command("--help")
     assert status == 0
-    for name in ("teacher", "head", "distill", "evaluate", "doctor"):
-        assert re.search(rf"• {name} +[A-Z]", out)
+    for name in (*OPTIONS, "doctor"):
+        assert re.search(rf"^  {name} +[A-Z]", out, flags=re.MULTILINE)
         status, text, _ = command(name, "--help")
         assert status == 0
         assert len(text) > 200
@@ -222,8 +223,8 @@ OPTIONS = {
     "teacher": TRAINING + "model",
     "head": TRAINING + "teacher task",
     "distill": TRAINING + "teacher table student method first-weights preset override dry-run",
-    "table": TRAINING + "teacher draws",
-    "shards": "folder out side images-a-shard skip-unreadable dry-run",
+    "table": "data device exact held-out labels out root seed teacher draws",
+    "shards": "folder out side skip-unreadable dry-run",
     "evaluate": "data root split device",
     "reproduce": """
         data device dry-run epochs evaluate-every exact labels methods out pairs root save-seconds seeds shard
@@ -232,10 +233,62 @@ OPTIONS = {
 }
 
 
+def described(page: str) -> dict[str, str]:
+    """The options of a page of help, with their descriptions."""
+    lines = [line.strip("│ ") for line in page.splitlines()]
+    text = " ".join(line for line in lines if line and not line.startswith(("usage:", "╭", "╰")))
+    parts = re.split(r" (?=--[a-z-]+,? (?:[A-Z{]|--no-))", text)[1:]
+    names = [part.split()[0].strip(",") for part in parts]
+    words = [re.sub(r"^\S+|--no-\S+|\((required|default:[^)]*)\)", "", part) for part in parts]
+    return dict(zip(names, words, strict=True))
+
+
 @pytest.mark.parametrize("name", OPTIONS)
-def test_the_names_of_the_options_stay(command, name):
-    names = set(re.findall(r"--([a-z-]+)", command(name, "--help")[1]))
-    assert names >= set(OPTIONS[name].split())
+def test_the_options_are_these_and_each_is_described(command, name):
+    options = described(command(name, "--help")[1])
+    assert set(options) >= {f"--{option}" for option in OPTIONS[name].split()}
+    for option, words in options.items():
+        assert len(re.findall(r"[a-z]{2,}", words)) >= 2, (option, words)
+
+
+def test_a_table_takes_no_options_of_a_training(command):
+    page = command("table", "--help")[1]
+    for option in ("--epochs", "--lr", "--label-noise", "--evaluate-every", "--save-seconds"):
+        assert option not in page
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+@pytest.mark.parametrize("name", ["", "distill"])
+def test_help_is_printed_in_any_terminal(encoding, name):
+    done = subprocess.run(
+        [sys.executable, "-m", "sskd_lib", *name.split(), "--help"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        encoding=encoding,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage: python -m sskd_lib" in done.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("colours", [True, False])
+def test_a_terminal_has_colours_unless_no_color_is_set(colours):
+    import pty
+
+    main_end, terminal = pty.openpty()
+    variables = os.environ | {"COLUMNS": "80", "TERM": "xterm-256color", "NO_COLOR": "" if colours else "1"}
+    words = [sys.executable, "-m", "sskd_lib", "evaluate", "--help"]
+    process = subprocess.Popen(words, cwd=ROOT, env=variables, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a pseudo-terminal
+        while part := os.read(main_end, 65536):
+            shown += part
+    os.close(main_end)
+    assert process.wait() == 0
+    assert b"usage:" in shown
+    assert (b"\x1b[" in shown) == colours
 
 
 def test_the_head_has_a_schedule_of_its_own(command):
@@ -258,7 +311,7 @@ def test_the_head_has_a_schedule_of_its_own(command):
         ("teacher --device tpu-9000", "choose auto, cpu, cuda or mps"),
         ("teacher --evaluate-every 0", "at least 1"),
         ("teacher --lr 1e36 --milestones 0.9", "stopped being a finite number"),
-        ("teacher --out TEACHER/teacher.safetensors", "choose another folder"),
+        ("teacher --out TEACHER/teacher.safetensors", "is a file, where a folder is needed"),
         ("teacher --out TEACHER --seed 7", "seed (0 there, 7 wanted)"),
         ("head --teacher nowhere.safetensors", "there is no checkpoint"),
         ("head --teacher PICKLE", "is a pickle"),
@@ -268,11 +321,17 @@ def test_the_head_has_a_schedule_of_its_own(command):
         ("distill --override sss 3", "a recipe has no number sss; it has: ce"),
         ("distill --override kd_temperature 0", "must be above 0"),
         ("distill --teacher TEACHER/teacher.safetensors", "is not trained yet. Run `python -m sskd_lib head"),
-        ("distill --teacher HEAD/teacher.safetensors --data fashion-mnist-lab", "has 1 and 10"),
+        (
+            "distill --teacher HEAD/teacher.safetensors --data fashion-mnist-lab",
+            "has grey images (1 channel)",
+        ),
         ("evaluate TEACHER/wrong.safetensors", "That folder has: teacher.safetensors"),
-        ("evaluate TEACHER/teacher.safetensors --data fashion-mnist-lab", "made for 3 channel(s), but the"),
+        (
+            "evaluate TEACHER/teacher.safetensors --data fashion-mnist-lab",
+            "is for colour images (3 channels)",
+        ),
         ("evaluate TEACHER/teacher.safetensors --split valid", "the splits are"),
-        ("evaluate TEACHER/summary.json", "not a safetensors file"),
+        ("evaluate TEACHER/summary.json", "is a text file"),
     ],
 )
 def test_a_foreseen_error_is_one_line_and_status_2(trained, command, tmp_path, words, message):
@@ -314,7 +373,7 @@ def test_an_interruption_says_how_to_go_on(command, monkeypatch):
     monkeypatch.setattr(cli, "load_checkpoint", interrupt)
     status, _, err = command("evaluate", "x.safetensors")
     assert status == 130
-    assert "the same command continues" in err
+    assert "the same command goes on" in err
     assert "Traceback" not in err
 
 
@@ -376,7 +435,8 @@ def test_students_of_one_command_share_their_teacher(trained, command, tmp_path)
     together, alone = (tmp_path / place / "student.safetensors" for place in ("all/2", "kd"))
     assert same(state(load_checkpoint(together)), state(load_checkpoint(alone)))
 
-    status, out, err = command("table", *teacher, *words, "--draws", "2", "--out", tmp_path / "table")
+    of_a_table = ["--data", f"folder:{trained / 'images'}", "--device", "cpu", "--exact"]
+    status, out, err = command("table", *teacher, *of_a_table, "--draws", "2", "--out", tmp_path / "table")
     assert status == 0, err
     assert "38 images x 8 views" in out
     status, out, err = command(
@@ -403,11 +463,9 @@ def test_students_of_one_command_share_their_teacher(trained, command, tmp_path)
     )
     assert status == 2
     assert "--student has 2 entries for 3 students" in err
-    for draws, message in (("many", "for example 8, not 'many'."), ("all", "is no longer made")):
-        status, _, err = command("table", *teacher, *words, "--draws", draws, "--out", tmp_path / "x")
-        assert status == 2
-        assert "--draws is a number of draws of each image" in err
-        assert message in err
+    status, _, err = command("table", *teacher, *of_a_table, "--draws", "all", "--out", tmp_path / "x")
+    assert status == 2
+    assert "Error parsing --draws: 'all' is not a whole number" in err
     assert not (tmp_path / "x").exists()
 
 

@@ -184,7 +184,7 @@ def loop_contrastive_accuracy(images: np.ndarray, batch: int) -> float:
     return 100 * sum(hits) / len(hits)
 
 
-@pytest.mark.parametrize(("count", "batch"), [(12, 4), (13, 4), (15, 4), (9, 9), (7, 1)])
+@pytest.mark.parametrize(("count", "batch"), [(12, 4), (13, 4), (15, 4), (9, 9), (7, 2)])
 def test_contrastive_accuracy_equals_the_loop_and_leaves_a_short_batch_out(count, batch):
     generator = torch.Generator().manual_seed(count)
     images = torch.randint(1, 256, (count, 1, 5, 5), dtype=torch.uint8, generator=generator)

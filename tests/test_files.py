@@ -70,9 +70,9 @@ def refused(path: Path, *words: str) -> str:
 @unix
 @pytest.mark.kill
 def test_killed_at_random_moments_a_file_is_whole(tmp_path):
-    """A process writes a file without pause and is killed; twenty times, each into what the last one left."""
+    """A process writes a file without pause and is killed; fifty times, each into what the last one left."""
     path, size, rng = tmp_path / "file", 1_000_000, random.Random(0)
-    for _ in range(20):
+    for _ in range(50):
         before = path.stat().st_mtime_ns if path.exists() else 0
         process = in_own_process(write_for_ever, str(path), size)
         while not path.exists() or path.stat().st_mtime_ns == before:
@@ -154,7 +154,7 @@ def test_a_disk_that_is_full_halfway_keeps_the_old_file(tmp_path):
 
 
 def test_a_file_where_a_folder_should_be(path):
-    with pytest.raises(OSError, match=r"cannot write .*choose another folder"):
+    with pytest.raises(OSError, match=r"cannot write .*a file, where a folder is needed.*Choose another"):
         write_atomically(path / "net.safetensors", b"")
 
 
@@ -277,7 +277,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path, form):
         path.write_bytes(pickle.dumps(Bomb(place)))
     else:
         torch.save({"state": Bomb(place)}, path, _use_new_zipfile_serialization=form == "zip")
-    assert "pickle" in refused(path, "safetensors")
+    refused(path, "not a safetensors file")
     assert not place.exists()
 
 
@@ -339,7 +339,7 @@ def test_an_error_inside_a_lock_comes_out_as_it_is_and_frees_it(tmp_path):
         pass
     (tmp_path / "file").touch()
     with (
-        pytest.raises(OSError, match=r"cannot write .*choose another folder"),
+        pytest.raises(OSError, match=r"cannot write .*a file, where a folder is needed.*Choose another"),
         locked(tmp_path / "file" / "lock"),
     ):
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from dataclasses import fields, replace
 from typing import get_args, get_type_hints
@@ -81,6 +82,10 @@ def test_short_schedules_keep_the_shape():
         ({"ss_keep_wrong": math.nan}, "ss_keep_wrong is a share"),
         ({"ce": -0.1}, "weight ce must be 0 or above, not -0.1"),
         ({"ss": math.nan}, "weight ss must be 0 or above, not nan"),
+        ({"tf": math.inf}, "weight tf must be 0 or above, not inf"),
+        ({"kd": "0.9"}, "kd is a number, not '0.9'"),
+        ({"kd_temperature": 1e7}, "must be from 0.001 to 100,000, not 1e.07"),
+        ({"kd_temperature": 1e-40}, "must be from 0.001 to 100,000, not 1e-40"),
         ({"ce": 0, "kd": 0, "tf": 0, "ss": 0}, "all four weights are 0.*Give at least one"),
     ],
 )
@@ -89,10 +94,42 @@ def test_wrong_recipes_are_refused(wrong, message):
         Recipe(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}])
-def test_wrong_schedules_are_refused(wrong):
-    with pytest.raises(ValueError, match="epochs and batch_size must be at least 1"):
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"batch_size": 16.0}, {"epochs": True}])
+def test_wrong_counts_are_refused(wrong):
+    with pytest.raises(ValueError, match="epochs and batch_size must be at least 1, and whole numbers"):
         Schedule(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"lr": lr} for lr in (0, -0.1, math.nan, math.inf, "0.1")),
+        *({"momentum": momentum} for momentum in (-0.1, 1.0, math.nan)),
+        *({"weight_decay": decay} for decay in (-1e-4, math.inf)),
+        *({"decay": decay} for decay in (0, -0.1, 10)),
+    ],
+)
+def test_numbers_out_of_their_range_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=rf"{name} is .*, not {wrong[name]!r}"):
+        Schedule(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [(150, 180, 210), (0.0, 0.5), (0.5, 1.0), (0.75, 0.5), (0.5, 0.5), (math.nan,), 0.5, "0.5", (300,)],
+)
+def test_milestones_that_never_cut_the_rate_are_refused(wrong):
+    with pytest.raises(ValueError, match="fractions of the epochs, each between 0 and 1") as error:
+        Schedule(milestones=wrong)
+    suggested = "150, 180, 210 are the fractions 0.625, 0.75, 0.875" in str(error.value)
+    assert suggested == (wrong == (150, 180, 210))
+    with pytest.raises(ValueError, match="Of 20 epochs, 10, 15 are the fractions 0.5, 0.75"):
+        Schedule(epochs=20, milestones=(10, 15))
+
+
+def test_a_schedule_may_come_from_json():
+    assert Schedule(**json.loads(json.dumps(dataclasses.asdict(HEAD)))) == HEAD
 
 
 def test_a_recipe_is_a_preset_with_changes():
@@ -102,7 +139,7 @@ def test_a_recipe_is_a_preset_with_changes():
     )
     with pytest.raises(ValueError, match="the presets are: official-code, arxiv, eccv-supp"):
         make_recipe("paper")
-    with pytest.raises(ValueError, match="a recipe has no number sss; it has: ce, kd"):
+    with pytest.raises(ValueError, match="a recipe has no number sss; it has: ce, kd.*Did you mean 'ss'"):
         make_recipe(changes={"sss": 1.0})
     with pytest.raises(ValueError, match="must be above 0"):
         make_recipe(changes={"kd_temperature": 0.0})

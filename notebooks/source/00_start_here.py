@@ -30,24 +30,23 @@ explorer = lab.explore_missing_class(
 print(explorer.describe(**explorer.film[-1]))  # as many images as really show the class
 
 # %% [markdown]
-# On the embedded images, the student without labels finds the hidden class far more often than blind choice does,
-# though it never saw one image of it. The student with labels hardly ever finds it. Where did the knowledge come
-# from? From small numbers. For each image the teacher gives *every* class a probability: "this is a sandal, but a
+# With the embedded images and sneakers hidden, the student without labels finds them far more often than blind
+# choice does, though it never saw one. The student with labels hardly finds any. Where did the knowledge come from?
+# From small numbers. For each image the teacher gives *every* class a probability: "this is a sandal, but a
 # little like a sneaker". Hinton, Vinyals and Dean called this **dark knowledge**. Handing it to a small network is
 # **knowledge distillation** (KD).
 #
 # **Try.** Move the slider. At which setting does the first wrong kind of image appear? Then change `missing`
 # above and run both cells again.
 #
-# One class and one seed show little. Recorded, for every class of the embedded images and three seeds:
+# One class and one seed show little. Recorded, for every class of the embedded images:
 
 # %%
 print(lab.missing_class_table())
 
 # %% [markdown]
-# It does not work equally well for every class. Keep the table in mind: notebook 01 shows which classes are
-# similar for the teacher.
-#
+# It does not work equally well for every class. Labels alone find some images, too: what fits no known class may get
+# the hidden one. Keep the table in mind: notebook 01 shows which classes are similar for the teacher.
 #
 # ## 2 · The idea of SSKD in one figure
 #

@@ -15,9 +15,9 @@ grid, mix = lab.load_recording("grid"), lab.load_recording("mix")
 explorer = lab.explore_time_machine(grid)
 
 # %% [markdown]
-# This is a recording of real trainings: a `resnet8` student and the shipped teacher, with the short schedule, on
-# a few labelled images of the embedded Fashion-MNIST. (Whatever images this notebook started with, the
-# recordings are of these.) Each training was measured every second epoch.
+# This is a recording of real trainings: a `resnet8` student and the shipped teacher, with a short schedule, on a few
+# labelled images of the embedded Fashion-MNIST. (Whatever images this notebook started with, the recordings are
+# of these.) With 100 labels there are 54 epochs, with 300 there are 20. Each tenth of a training was measured.
 #
 # **Try.** Move one slider at a time and read the line "Minus the usual setting". Which slider has a consequence?
 # Where the interval contains 0, these seeds show no difference from the usual setting.
@@ -30,15 +30,15 @@ explorer = lab.explore_time_machine(grid)
 # A **seed** draws three things: which images have labels, the first weights, and the order and views of the
 # images. Runs of one seed share all three.
 #
-# **Predict.** The learning rate rises for 4 epochs and falls for 16. After how many epochs is 90 % of the way to
+# **Predict.** The learning rate rises for a fifth of the epochs, and then falls. After how many epochs is 90 % of the way to
 # the final accuracy gone?
 
 # %%
 print(lab.way_words(grid))
 
 # %% [markdown]
-# Set the seed to a single one and move the epoch. The last epochs, with a small learning rate, bring the last
-# points. So an unfinished training of 20 epochs is not a training of 10.
+# Set the seed to a single one and move *Trained, %*. The last epochs, with a small learning rate, bring the last
+# points. So the first half of a training is not a training of half the length.
 #
 # ## 2 · Does it matter? Paired differences
 #
@@ -83,8 +83,7 @@ for labels in grid.values("labels"):
     print(f"{labels:g} labels\n{lab.contrast_words(lab.contrasts(grid, 'temperature', labels))}")
 
 # %% [markdown]
-# An interval that contains 0 is no proof of no effect. It says how large an effect could be hidden. With 100 labels the
-# intervals are wide: 20 epochs are only 140 steps there, and the students are not finished.
+# An interval that contains 0 is no proof of no effect. It says how large an effect could be hidden.
 #
 # ## 3 · The share kept
 #

@@ -178,7 +178,8 @@ def _unpickle(content: bytes, md5: str, path: Path) -> dict[str, Any]:
     if (digest := hashlib.md5(content, usedforsecurity=False).hexdigest()) != md5:
         raise ValueError(
             f"{path} is damaged: its md5 is {digest}, but {md5} was expected. It was not opened. "
-            f"Delete {path.parent}; then it is looked for elsewhere or downloaded again."
+            f"Delete {path.parent if path.parent.is_file() else path}; then it is looked for elsewhere or "
+            "downloaded again."
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy, at the dtypes that it wrote itself in 2009

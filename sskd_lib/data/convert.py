@@ -17,8 +17,10 @@ from numpy.lib.format import open_memmap
 
 from ..files import TEMPORARY, differences, explained
 from . import memmap
-from .image_files import decode_image, list_images
+from .checks import as_path
+from .image_files import UnreadableImage, decode_image
 from .images import split_rows
+from .layout import list_images
 from .memmap import Card
 
 SPLITS = ("train", "test")
@@ -49,8 +51,11 @@ def make_plan(path: str | Path, side: int, shuffle: bool) -> Plan:
     Raises FileNotFoundError or ValueError as `list_images` does, and ValueError for a wrong side.
     """
     if not isinstance(side, int) or side < 1:
-        raise ValueError(f"size={side!r}: the side of the images is a whole number of pixels, at least 1.")
-    folder = Path(path).expanduser().resolve()
+        raise ValueError(
+            f"size={side!r} (command shards: --side): the side of the images is a whole number of pixels, at "
+            "least 1."
+        )
+    folder = as_path(path).resolve()
     classes, listed, labels, is_test = list_images(folder)
     if not is_test.any():
         is_test[split_rows(torch.from_numpy(labels), len(classes), 0.2, seed=0)[1].numpy()] = True
@@ -102,19 +107,20 @@ def convert(
     card: Card,
     *,
     workers: int | None = None,
-    skip_unreadable: bool | None = None,
+    skip_unreadable: bool = False,
     progress: bool = False,
 ) -> Card:
     """Decode and write what the card lacks. Returns the finished card.
 
-    skip_unreadable: leave broken images out; None: do not offer to do so in the error.
-    Raises ValueError for an image that cannot be read, OSError if the disk is full.
+    skip_unreadable: leave broken images out, and list them in the card.
+    Raises ValueError for an image that cannot be read or has the wrong scale, OSError if the disk is full.
     """
     from tqdm import tqdm
 
     total, done = (sum(card[split][name] for split in SPLITS) for name in ("images", "done"))
-    for leftover in out.glob(f".*{TEMPORARY}"):  # of a killed writer
-        leftover.unlink(missing_ok=True)
+    for name in ("card.json", *(f"{split}-labels.npy" for split in SPLITS)):
+        for leftover in out.glob(f".{name}.*{TEMPORARY}"):  # of a killed writer
+            leftover.unlink(missing_ok=True)
     memmap.write_card(out, card)
     with (
         decoder(plan.files["train"], workers) as run,
@@ -130,7 +136,7 @@ def convert(
 
 
 def _convert_split(
-    plan: Plan, out: Path, part: Card, split: str, run: Map, skip_unreadable: bool | None, bar: Any
+    plan: Plan, out: Path, part: Card, split: str, run: Map, skip_unreadable: bool, bar: Any
 ) -> Iterator[Card]:
     """Write what a split lacks, and yield its part of the card whenever more rows are on disk."""
     files, side, path = plan.files[split], plan.card["side"], out / f"{split}.npy"
@@ -163,14 +169,12 @@ def _convert_split(
         yield part
 
 
-def _decode(file: Path, side: int, out: Path, skip_unreadable: bool | None) -> np.ndarray | None:
+def _decode(file: Path, side: int, out: Path, skip_unreadable: bool) -> np.ndarray | None:
     try:
         return decode_image(file, side)
-    except ValueError as error:
+    except UnreadableImage as error:
         if skip_unreadable:
             return None
-        if skip_unreadable is None:
-            raise
         raise ValueError(
             f"cannot read the image {file} ({error.__cause__}). Put a readable copy in its place, or leave "
             "such images out with skip_unreadable=True (--skip-unreadable), and start again: what is done in "
@@ -181,7 +185,7 @@ def _decode(file: Path, side: int, out: Path, skip_unreadable: bool | None) -> n
 @contextmanager
 def decoder(files: list[Path], workers: int | None) -> Iterator[Map]:
     """Yield a function like `map`; it uses threads where that is faster for files of this size."""
-    sizes = [file.stat().st_size for file in files[:32]]
+    sizes = [_stat(file).st_size for file in files[:32]]
     if workers is None and sum(sizes) <= SMALL * len(sizes):
         yield map
     else:
@@ -193,11 +197,20 @@ def _name(plan: Plan, file: Path) -> str:
     return str(file)[len(str(plan.folder)) + 1 :].replace(os.sep, "/")  # relative_to is slow for a million
 
 
+def _stat(file: Path) -> os.stat_result:
+    try:
+        return file.stat()
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{file} is a link to a file that does not exist, or was deleted now. Delete or mend the link."
+        ) from error
+
+
 def _source(plan: Plan, files: list[Path], sha256: Any = None) -> Any:
     """Hash names, sizes and times of files; goes on with the hash that is given."""
     sha256 = sha256 or hashlib.sha256()
     for file in files:
-        state = file.stat()
+        state = _stat(file)
         line = f"{_name(plan, file)}|{state.st_size}|{state.st_mtime_ns}\n"
         sha256.update(line.encode("utf-8", "surrogateescape"))
     return sha256

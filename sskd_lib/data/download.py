@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import cache_folder, locked
+from .checks import as_path
 
 
 class DownloadError(OSError):
@@ -72,14 +73,18 @@ def data_folders(root: str | Path | None = None) -> list[Path]:
 
     Raises FileNotFoundError if `root` or $SSKD_DATA is given and is not a folder.
     """
-    named = {"root": root, "the environment variable SSKD_DATA": os.environ.get("SSKD_DATA")}
+    named = {
+        "root (command: --root)": root,
+        "the environment variable SSKD_DATA": os.environ.get("SSKD_DATA"),
+    }
     folders = []
     for origin, value in named.items():
         if value:
-            folder = Path(value).expanduser()
+            folder = as_path(value)
             if not folder.is_dir():
+                what = "is a file, not a folder" if folder.exists() else "does not exist"
                 raise FileNotFoundError(
-                    f"{origin} names {folder}, which is no folder; create it or correct the name."
+                    f"{origin} names {folder}, which {what}; create it or correct the name."
                 )
             folders.append(folder)
     return [*folders, cache_folder()]

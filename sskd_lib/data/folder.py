@@ -11,18 +11,21 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from ..files import cache_folder, locked
+from .checks import as_path, check_memory
 from .convert import SPLITS, Plan, convert, decoder, make_plan, read_progress
 from .image_files import decode_image
-from .images import check_memory
 from .memmap import Card, chain_sha256, open_images
 
+RULES = 2  # version of the rules by which images are decoded: a cache made by earlier ones is not read
 LARGE = 5000  # images from which a progress bar is shown
 SAMPLE = 32  # images decoded to estimate the time
 
@@ -50,13 +53,14 @@ def read_folder(path: str | Path, split: str, size: int = 32) -> tuple[Tensor, T
 
     The shorter side is resized to `size`, and the middle is cut out. C = 1 if every image of the folder is
     grey, else 3. Without test/ or val/, "test" is a fixed, stratified fifth. The result is kept in the cache
-    folder and read from there while no file's name, size or time changes.
-    Raises FileNotFoundError if there is no such folder; ValueError if the layout does not fit, an image
-    cannot be read or memory is short.
+    folder and read from there while no file's name, size or time changes. Broken images are left out, with a
+    warning that names them.
+    Raises FileNotFoundError if there is no such folder; ValueError if the layout does not fit, more than a
+    tenth of the images are broken, one has the wrong scale, or memory is short.
     """
     plan = make_plan(path, size, shuffle=False)
     check_memory(3 * size * size * len(plan.files[split]), f"{plan.folder} at {size} x {size} pixels")
-    key = hashlib.sha256(f"{plan.folder}:{size}".encode()).hexdigest()[:12]
+    key = hashlib.sha256(f"{plan.folder}:{size}:{RULES}".encode()).hexdigest()[:12]
     try:
         return _read_cached(plan, split, cache_folder() / f"{plan.folder.name}-{size}-{key}")
     except OSError:  # a cache that cannot be written only costs time
@@ -71,12 +75,36 @@ def _read_cached(plan: Plan, split: str, out: Path) -> tuple[Tensor, Tensor, tup
         except ValueError:  # of other images, or damaged
             card = plan.card
         for start in (card, plan.card):
-            card = convert(plan, out, start, progress=plan.count() >= LARGE)
+            card = convert(plan, out, start, skip_unreadable=True, progress=plan.count() >= LARGE)
             images, labels, classes, sha256 = open_images(out, split)
             if chain_sha256("", images.numpy()) == sha256:  # else damaged: once more from the start
                 break
+        _check_left_out(plan, card)
         grey = all(card[name]["grey"] for name in SPLITS)
         return images[:, :1].contiguous() if grey else images.clone(), labels, classes
+
+
+def _check_left_out(plan: Plan, card: Card) -> None:
+    """Warn of images that could not be read. Raises ValueError for more than a tenth, or all of a class."""
+    left_out = {split: [row for row, _ in card[split]["left_out"]] for split in SPLITS}
+    names = [name for split in SPLITS for _, name in card[split]["left_out"]]
+    if not names:
+        return
+    some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    what = f"{len(names)} of {plan.count()} images, which cannot be read ({some})"
+    if 10 * len(names) > plan.count():
+        raise ValueError(
+            f"{plan.folder} has {what}: more than a tenth. Copy or unpack the folder again, or delete those "
+            "files."
+        )
+    for split, rows in left_out.items():
+        kept = set(np.delete(plan.labels[split], rows).tolist())
+        if empty := [name for label, name in enumerate(card["classes"]) if label not in kept]:
+            raise ValueError(
+                f"{plan.folder} has {what}, and the class {empty[0]!r} has no other {split} image. Replace "
+                "them."
+            )
+    warnings.warn(f"left out of {plan.folder}: {what}. Replace or delete such files.", stacklevel=2)
 
 
 def make_shards(
@@ -124,9 +152,11 @@ def estimate_shards(
 
 
 def _check_outside(folder: str | Path, out: str | Path) -> Path:
-    folder, out = (Path(path).expanduser().resolve() for path in (folder, out))
+    folder, out = (as_path(path).resolve() for path in (folder, out))
     if out.is_relative_to(folder):
-        raise ValueError(f"{out} is inside the folder of images; choose an output folder outside it.")
+        raise ValueError(
+            f"{out} is inside the folder of images; choose an output folder outside it (command: --out)."
+        )
     return out
 
 

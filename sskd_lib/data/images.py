@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import operator
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from .checks import check_fraction, check_labels, check_memory, check_pixels, whole_number
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,8 +23,9 @@ class ImageSet:
     window: side of the square that a view shows, where that is less than H. None: a view shows the whole
     image, shifted over black.
     sha256: hash of images that are mapped from a file (`on_disk`), kept beside it; None: images in memory.
+    noise: what each call of `with_label_noise` did: its rate, and how many of how many labels it changed.
     Every seeded method draws from a private generator and gives the same images on every device.
-    Raises ValueError where shapes, dtypes, devices or labels do not fit.
+    Raises ValueError where shapes, dtypes, devices or labels do not fit, TypeError for other than tensors.
     """
 
     images: Tensor
@@ -32,36 +35,21 @@ class ImageSet:
     window: int | None = None
     sha256: str | None = None
     coarse: tuple[str, ...] | None = None
+    noise: tuple[dict[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         x, y = self.images, self.labels
-        if x.dtype != torch.uint8 or x.dim() != 4:
-            raise ValueError(f"images must be uint8 [M, C, H, W]; these are {x.dtype} {list(x.shape)}.")
-        if x.shape[1] not in (1, 3) or x.shape[2] != x.shape[3]:
-            raise ValueError(
-                f"images must be square, with 1 or 3 channels; these are [M, C, H, W] = {list(x.shape)}."
-            )
-        if y.dtype != torch.int64 or y.shape != x.shape[:1]:
-            raise ValueError(
-                f"labels must be int64 [{len(x)}], one for each image; these are {y.dtype} {list(y.shape)}."
-            )
+        check_pixels(x)
+        if isinstance(y, Tensor) and x.device != y.device:
+            raise ValueError(f"images are on {x.device} and labels on {y.device}; put both on one device.")
+        check_labels(y, len(x), self.classes)
         if self.window is not None and not 1 <= self.window <= x.shape[2]:
             raise ValueError(
                 f"window={self.window}: a view is cut from images of {x.shape[2]} pixels a side."
             )
-        if len(x) == 0:
-            raise ValueError(f"the image set {self.name!r} is empty; it needs at least one image.")
-        if x.device != y.device:
-            raise ValueError(f"images are on {x.device} and labels on {y.device}; put both on one device.")
-        if not isinstance(self.classes, tuple) or not all(isinstance(c, str) for c in self.classes):
-            raise ValueError(f"classes must be a tuple of names; this is {self.classes!r}.")
-        low, high, k = int(y.min()), int(y.max()), len(self.classes)
-        if self.coarse is not None and (not isinstance(self.coarse, tuple) or len(self.coarse) != k):
-            raise ValueError(f"coarse must be a tuple of {k} names, one for each class; not {self.coarse!r}.")
-        if low < 0 or high >= k:
-            raise ValueError(
-                f"labels run from {low} to {high}, but {k} classes have the labels 0 to {k - 1}."
-            )
+        k, coarse = len(self.classes), self.coarse
+        if coarse is not None and (not isinstance(coarse, tuple) or len(coarse) != k):
+            raise ValueError(f"coarse must be a tuple of {k} names, one for each class; not {coarse!r}.")
 
     def __repr__(self) -> str:
         shape = "x".join(str(s) for s in self.images.shape[1:])
@@ -85,6 +73,11 @@ class ImageSet:
         """C: 1 for grey images, 3 for colour."""
         return self.images.shape[1]
 
+    def without_images(self) -> tuple[str, ...]:
+        """Return the names of the classes that have no image."""
+        counts = torch.bincount(self.labels, minlength=self.num_classes).tolist()
+        return tuple(name for name, count in zip(self.classes, counts, strict=True) if count == 0)
+
     def to(self, device: torch.device | str) -> ImageSet:
         """Return the same set on `device`; a set on disk stays as it is."""
         if self.on_disk:
@@ -98,9 +91,9 @@ class ImageSet:
         are read into memory.
         Raises ValueError if n is below 1, a class has too few images or memory is short.
         """
-        n = operator.index(n)
+        n = whole_number("n", n)
         if n < 1:
-            raise ValueError(f"take(n={n}): n must be at least 1.")
+            raise ValueError(f"take(n={n}) (command: --labels): n must be at least 1.")
         generator = _generator("take", seed)
         groups = _shuffled_by_class(self.labels.cpu(), self.num_classes, generator)
         counts = torch.full((self.num_classes,), n // self.num_classes)
@@ -109,7 +102,7 @@ class ImageSet:
             if len(group) < count:
                 most = self.num_classes * min(len(g) for g in groups)
                 raise ValueError(
-                    f"take(n={n}) needs {count} images of the class {label!r}, "
+                    f"take(n={n}) (command: --labels) needs {count} images of the class {label!r}, "
                     f"but {self.name} has {len(group)}; a balanced subset of it has at most {most} images."
                 )
         chosen = [group[:count] for group, count in zip(groups, counts.tolist(), strict=True)]
@@ -118,10 +111,15 @@ class ImageSet:
     def with_label_noise(self, rate: float, seed: int = 0) -> ImageSet:
         """Return the set with round(rate * M) labels turned into one of the K - 1 others, all as likely.
 
-        Raises ValueError if rate is outside [0, 1] or there is only one class.
+        Raises ValueError if rate is outside [0, 1], if it is so small that no label would change, or if there
+        is only one class.
         """
-        if not 0.0 <= rate <= 1.0:
-            raise ValueError(f"with_label_noise(rate={rate}): the rate is a fraction from 0 to 1.")
+        check_fraction(f"with_label_noise(rate={rate!r}) (command: --label-noise)", rate)
+        if rate and round(rate * len(self)) == 0:
+            raise ValueError(
+                f"with_label_noise(rate={rate}) (command: --label-noise) changes none of {len(self)} labels. "
+                f"One label is a rate of {1 / len(self):.2g}: choose at least that, or 0."
+            )
         if self.num_classes < 2:
             raise ValueError("label noise needs at least two classes: with one there is no wrong label.")
         generator = _generator("label noise", seed)
@@ -129,7 +127,9 @@ class ImageSet:
         shift = torch.randint(1, self.num_classes, (len(hit),), generator=generator)
         labels = self.labels.cpu().clone()
         labels[hit] = (labels[hit] + shift) % self.num_classes
-        return replace(self, labels=labels.to(self.labels.device))
+        fact = {"rate": rate, "changed": len(hit), "of": len(self)}
+        noise = (*self.noise, fact) if rate else self.noise
+        return replace(self, labels=labels.to(self.labels.device), noise=noise)
 
     def split(self, fraction: float, seed: int = 0) -> tuple[ImageSet, ImageSet]:
         """Return (kept, held_out), two disjoint sets stratified by class.
@@ -148,7 +148,7 @@ class ImageSet:
         The last batch may be short. The generator (of any device) shuffles; without one the images come in
         their order. Raises ValueError if batch_size is below 1.
         """
-        if operator.index(batch_size) < 1:
+        if whole_number("batch_size", batch_size) < 1:
             raise ValueError(f"batches(batch_size={batch_size}): a batch has at least one image.")
         if generator is None:
             return zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True)
@@ -173,16 +173,24 @@ class ImageSet:
 
         Of images on disk, which are in random order, the first 4,096 are counted.
         std is at least one grey level, 1/255, so that images of a single shade can be normalised.
+        Warns if no pixel is above 1 of 255, as in floats from 0 to 1 that were cut to uint8.
         """
         values = torch.arange(256, dtype=torch.float64) / 255
-        means, stds = [], []
+        means, stds, highest = [], [], 0
         images = self.images[:4096] if self.on_disk else self.images
         for channel in range(self.in_channels):
             histogram = torch.bincount(images[:, channel].flatten(), minlength=256).cpu().double()
+            highest = max(highest, int(histogram.nonzero().max()))
             weights = histogram / histogram.sum()
             mean = (weights * values).sum()
             means.append(mean.item())
             stds.append(max((weights * (values - mean) ** 2).sum().sqrt().item(), 1 / 255))
+        if highest == 1:
+            warnings.warn(
+                f"the pixels of {self.name} are 0 or 1, so all images are black (white is 255). Were they "
+                "floats from 0 to 1? Convert those with (255 * images).round().to(torch.uint8).",
+                stacklevel=2,
+            )
         return tuple(means), tuple(stds)
 
     def _select(self, rows: Tensor) -> ImageSet:
@@ -200,13 +208,12 @@ def split_rows(labels: Tensor, num_classes: int, fraction: float, seed: int) -> 
     Each class gives fraction * (its count), rounded down, or one more (largest remainders).
     Raises ValueError if fraction is outside (0, 1) or one of the two would be empty.
     """
-    if not 0.0 < fraction < 1.0:
-        raise ValueError(f"split(fraction={fraction}): the held-out fraction is between 0 and 1.")
+    check_fraction(f"split(fraction={fraction!r}) (command: --held-out)", fraction, ends=False)
     total = round(fraction * len(labels))
     if total in (0, len(labels)):
         raise ValueError(
-            f"split(fraction={fraction}) of {len(labels)} images leaves one side empty; "
-            "load more images or choose a fraction nearer to a half."
+            f"split(fraction={fraction}) (command: --held-out) of {len(labels)} images leaves one side "
+            "empty; load more images or choose a fraction nearer to a half."
         )
     groups = _shuffled_by_class(labels, num_classes, _generator("split", seed))
     exact = torch.tensor([fraction * len(group) for group in groups], dtype=torch.float64)
@@ -218,18 +225,6 @@ def split_rows(labels: Tensor, num_classes: int, fraction: float, seed: int) -> 
     return kept, torch.cat([group[:count] for group, count in pairs])
 
 
-def check_memory(needed: int, purpose: str) -> None:
-    """Raise ValueError if this many bytes are more than half of the free memory."""
-    import psutil
-
-    free = psutil.virtual_memory().available
-    if needed > free / 2:
-        raise ValueError(
-            f"{purpose} needs {needed / 1e9:.3g} GB of memory, more than half of the {free / 1e9:.3g} GB "
-            "that is free. Use fewer or smaller images. A set made by the command `shards` stays on disk."
-        )
-
-
 def _shuffled_by_class(labels: Tensor, num_classes: int, generator: torch.Generator) -> list[Tensor]:
     counts = torch.bincount(labels, minlength=num_classes).tolist()
     groups = torch.argsort(labels, stable=True).split(counts)
@@ -238,5 +233,5 @@ def _shuffled_by_class(labels: Tensor, num_classes: int, generator: torch.Genera
 
 def _generator(purpose: str, seed: int) -> torch.Generator:
     """Return a private generator; the purpose is mixed in, so that take(seed=0) and split(seed=0) differ."""
-    digest = hashlib.sha256(f"{purpose}:{operator.index(seed)}".encode()).digest()
+    digest = hashlib.sha256(f"{purpose}:{whole_number('seed', seed)}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

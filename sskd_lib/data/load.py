@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ..files import did_you_mean
 from .archives import CIFAR, read_cifar, read_fashion_mnist
+from .checks import as_path, describe
 from .images import ImageSet
 from .memmap import open_images
 from .packs import read_pack
@@ -35,12 +36,17 @@ def load_images(
     resized to `size` x `size` (default 32); grey if all are grey, else RGB; kept in the cache folder.
     shards:PATH: a folder of large images that the command `shards` (make_shards) has resized; they stay on
     disk and are read batch by batch. Views show a window of 7/8 of their side (of 256 pixels 224).
+    Warns of files in a folder that are left out, because they are broken or of a kind that cannot be read.
     Raises ValueError (wrong name or split, damaged file, too few images), FileNotFoundError (missing folder)
     or DownloadError, an OSError (no network).
     """
+    if not isinstance(name, str):
+        raise TypeError(_not_a_name(name))
     kind, colon, path = name.partition(":")
     if split not in SPLITS:
         raise ValueError(f"there is no split {split!r}; the splits are 'train' and 'test'.")
+    if kind in ("folder", "shards") and colon and not path.strip():
+        raise ValueError(f"{name!r} names no folder: write {kind}:PATH, and {kind}:. for the current folder.")
     if kind == "folder" and colon:
         return _load_folder(path, split, 32 if size is None else size)
     on_disk = kind == "shards" and bool(colon)
@@ -72,20 +78,25 @@ def _load_folder(path: str, split: str, size: int) -> ImageSet:
     from .folder import read_folder
 
     images, labels, classes = read_folder(path, split, size)
-    name = f"folder:{Path(path).expanduser().resolve().name}"
+    name = f"folder:{as_path(path).resolve().name}"
     return ImageSet(images=images, labels=labels, classes=classes, name=name)
 
 
 def _map_folder(path: str, split: str) -> ImageSet:
     images, labels, classes, sha256 = open_images(path, split)
-    name, window = f"shards:{Path(path).expanduser().resolve().name}", 7 * images.shape[-1] // 8
+    name, window = f"shards:{as_path(path).resolve().name}", 7 * images.shape[-1] // 8
     return ImageSet(images=images, labels=labels, classes=classes, name=name, window=window, sha256=sha256)
 
 
+def _not_a_name(value: object) -> str:
+    if isinstance(value, Path):
+        return f"the name of a data set is a text; to load the images in a folder write 'folder:{value}'."
+    return f"the name of a data set is a text, for example {PACKS[0]!r}; this is {describe(value)}."
+
+
 def _wrong_name(name: str) -> str:
-    if Path(name).is_dir():
-        return f"{name!r} is a folder; to load the images in it write 'folder:{name}'."
+    if name.strip() and as_path(name).is_dir():
+        kind = "shards" if (as_path(name) / "card.json").is_file() else "folder"
+        return f"{name!r} is a folder; to load the images in it write '{kind}:{name}'."
     known = (*NAMES, "folder:PATH", "shards:PATH")
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"there is no data set {name!r}.{hint} The names are: {', '.join(known)}."
+    return f"there is no data set {name!r}.{did_you_mean(name, known)} The names are: {', '.join(known)}."

@@ -19,12 +19,17 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from ..files import write_atomically
+from .checks import as_path
 
 FORMAT, FORMER = "sskd-kit-folder-1", "sskd-kit-shards-1"
 AGAIN = "Run `python -m sskd_lib shards` again with the same folders: it makes what is missing."
-ELSEWHERE = "Choose another output folder, or delete this one to have it made again."
+ELSEWHERE = (
+    "Choose another output folder, or delete card.json and the .npy files of this one to make them anew."
+)
 
 Card = dict[str, Any]
+CARD = {"side": int, "classes": list, "train": dict, "test": dict}
+PART = {"images": int, "done": int, "source": str, "sha256": str, "grey": bool, "left_out": list}
 
 
 def open_images(out: str | Path, split: str) -> tuple[Tensor, Tensor, tuple[str, ...], str]:
@@ -34,12 +39,13 @@ def open_images(out: str | Path, split: str) -> tuple[Tensor, Tensor, tuple[str,
     Raises FileNotFoundError if there is no such set or a file of it is missing, and ValueError if the set is
     unfinished, damaged, or of an earlier version.
     """
-    out = Path(out).expanduser()
+    out = as_path(out)
     card = read_card(out)
     if card is None:
+        what = "it has no card.json" if out.is_dir() else "there is no such folder"
         raise FileNotFoundError(
-            f"{out} is no set of images on disk: it has no card.json. Make one first: "
-            f"python -m sskd_lib shards --folder FOLDER --out {out}"
+            f"{out} is no set of images on disk: {what}. Make one first: python -m sskd_lib shards --folder "
+            f"FOLDER --out {out}. A folder of images itself is 'folder:PATH'."
         )
     part = card[split]
     if part["done"] < part["images"]:
@@ -87,6 +93,10 @@ def read_card(out: Path) -> Card | None:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         name = card["format"]
+        for part in (card, card["train"], card["test"]) if name == FORMAT else ():
+            for entry, kind in (CARD if part is card else PART).items():
+                if not isinstance(part[entry], kind):
+                    raise TypeError(f"{entry} is {part[entry]!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the card of a set of images ({error!r}). {ELSEWHERE}") from error
     if name == FORMER:

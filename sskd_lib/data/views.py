@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import describe
+
 PADDING = 4  # pixels of black on each side before a crop, as in the CIFAR literature
 
 
@@ -145,7 +147,7 @@ def four_views(
     Returns float32 [4B, C, H, H] in [0, 1]. Raises ValueError for images that are not square or not uint8.
     Source: Xu et al. 2020, section 3.2; flip and crop as in the published code.
     """
-    if images.dim() == 4 and images.shape[-1] != images.shape[-2]:
+    if isinstance(images, Tensor) and images.dim() == 4 and images.shape[-1] != images.shape[-2]:
         raise ValueError(
             f"four_views needs square images, but these are {images.shape[-2]} x {images.shape[-1]} pixels: "
             "a quarter turn would change their shape. Crop or resize them to a square first."
@@ -161,11 +163,11 @@ def _views(
     views: int,
     permutation: Tensor | None = None,
 ) -> Tensor:
-    if images.dtype != torch.uint8 or images.dim() != 4:
-        raise ValueError(
+    if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.dim() != 4:
+        error = ValueError if isinstance(images, Tensor) else TypeError
+        raise error(
             "views are made from uint8 images [B, C, H, W] (0 = black, 255 = white), but these are "
-            f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}. "
-            "Pass ImageSet.images, or convert with (255 * x).to(torch.uint8)."
+            f"{describe(images)}. Pass ImageSet.images, or convert with (255 * x).round().to(torch.uint8)."
         )
     framed = frame(images, window)
     size = (window, window) if window else (images.shape[2], images.shape[3])

@@ -72,7 +72,8 @@ def missing_class_table() -> str:
         lines.append(f"{name:14}" + "".join(f"{sum(values) / len(values):18.1f} %" for values in cells))
     means = [sum(row[student] for row in rows) / len(rows) for student in students]
     lines.append(f"{'mean':14}" + "".join(f"{mean:18.1f} %" for mean in means))
-    return "\n".join([*lines, f"(blind choice: {100 / len(classes):.0f} %)"])
+    seeds = len({row["seed"] for row in rows})
+    return "\n".join([*lines, f"(seeds: {seeds}; blind choice: {100 / len(classes):.0f} %)"])
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

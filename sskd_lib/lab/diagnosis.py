@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -57,6 +58,7 @@ def checks() -> Iterator[Check]:
     remedy = "" if recent else f"{ENVIRONMENT} (torch 2.6 or newer)."
     yield Check(name="torch", result=torch.__version__, remedy=remedy)
     yield from map(_check_package, PACKAGES)
+    yield from _check_sliders()
     runtime = choose_runtime()
     yield Check(name="device", result=f"{device_line(runtime)}; {runtime.why}")
     free = shutil.disk_usage(DATA_FOLDER if DATA_FOLDER.exists() else Path.cwd()).free / 2**30
@@ -99,6 +101,19 @@ def _check_package(package: str) -> Check:
         result = f"not usable: {type(error).__name__}: {error}"
         return Check(name=package, result=result, remedy=f"{ENVIRONMENT}.")
     return Check(name=name, result=importlib.metadata.version(name))
+
+
+def _check_sliders() -> Iterator[Check]:
+    """Find widgets that are too old for JupyterLab 4. Colab has a front end of its own for them."""
+    try:
+        jupyterlab, widgets = (importlib.metadata.version(name) for name in ("jupyterlab", "ipywidgets"))
+    except importlib.metadata.PackageNotFoundError:
+        return  # its own check says so
+    lab, major = (int(version.partition(".")[0]) for version in (jupyterlab, widgets))
+    if lab >= 4 and major < 8 and "COLAB_RELEASE_TAG" not in os.environ:
+        result = f"ipywidgets {widgets} shows none in JupyterLab {jupyterlab}, which needs ipywidgets 8"
+        remedy = f"Run `{sys.executable} -m pip install --upgrade ipywidgets`, then restart JupyterLab."
+        yield Check(name="sliders", result=result, remedy=remedy)
 
 
 def _check_images(dataset: str) -> Check:

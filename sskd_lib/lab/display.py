@@ -7,7 +7,7 @@ import importlib.util
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,6 +40,25 @@ def show_png(png: bytes, alt: str) -> None:
         return
     data = {"image/png": base64.b64encode(png).decode("ascii"), "text/plain": alt}
     display(data, metadata={"image/png": {"alt": alt}}, raw=True)
+
+
+class Cell(NamedTuple):
+    """A running cell: its number from the front end, None where that sends none, and that of this request."""
+
+    number: str | None
+    request: str | None
+
+    def repeats(self, earlier: Cell) -> bool:
+        """Return whether this is a later run of the same cell."""
+        return self.number is not None and self.number == earlier.number and self.request != earlier.request
+
+
+def running_cell() -> Cell:
+    """Return the cell that the kernel is running, by what the front end sent with it."""
+    from IPython.core.getipython import get_ipython
+
+    parent = getattr(get_ipython(), "get_parent", dict)() or {}
+    return Cell(parent.get("metadata", {}).get("cellId"), parent.get("header", {}).get("msg_id"))
 
 
 def static_reason() -> str | None:

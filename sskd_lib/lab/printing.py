@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
-import textwrap
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from ..files import write_atomically
 from .canvas import DPI, Canvas, font
 from .style import INK
 
 SCALE = 3  # 100 dots an inch on the screen, 300 on paper
-MARGIN, POINTS, LETTERS = 40, 10, 132  # pixels on paper; size and length of a line of words
+MARGIN, POINTS = 40, 10  # pixels on paper; size of the words
 FORMATS = {".png": "PNG", ".pdf": "PDF"}
 
 
@@ -26,7 +25,8 @@ def save_print(path: Path, canvas: Canvas, words: str) -> Path:
     if kind is None:
         raise ValueError(f"{path.name!r} must end in {' or '.join(FORMATS)}: the ending is the format.")
     picture = canvas.enlarged(SCALE)
-    text, letters = "\n".join(textwrap.wrap(words, LETTERS)), font(POINTS, SCALE)
+    letters = font(POINTS, SCALE)
+    text = wrap(words, letters, picture.width - 2 * MARGIN)
     box = ImageDraw.Draw(picture).multiline_textbbox((0, 0), text, font=letters)
     page = Image.new("RGB", (picture.width, int(picture.height + box[3] + 2 * MARGIN)), "white")
     page.paste(picture)
@@ -35,3 +35,14 @@ def save_print(path: Path, canvas: Canvas, words: str) -> Path:
     page.save(out, kind, dpi=(SCALE * DPI,) * 2, resolution=SCALE * DPI)
     write_atomically(path, out.getvalue())
     return path
+
+
+def wrap(words: str, letters: ImageFont.FreeTypeFont, width: float) -> str:
+    """Return words in lines of at most so many pixels; a longer word has a line of its own."""
+    lines: list[str] = []
+    for word in words.split():
+        if lines and letters.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return "\n".join(lines)

@@ -59,9 +59,10 @@ def way_words(recording: Recording) -> str:
         runs = [i for i, one in enumerate(recording.settings) if wanted.items() <= one.items()]
         mean = recording.accuracy[runs].mean(0)
         there = int(np.argmax((mean - mean[0]) / (mean[-1] - mean[0]) >= 0.9))
+        epochs = recording.epochs(int(labels))
         lines.append(
-            f"{labels:5g} labels: 90 % of the way after epoch {recording.epochs[there]} of "
-            f"{recording.epochs[-1]}, at {mean[there]:.1f} %; the rest brings {mean[-1] - mean[there]:+.1f}"
+            f"{labels:5g} labels: 90 % of the way after epoch {epochs[there]} of {epochs[-1]}, at "
+            f"{mean[there]:.1f} %; the rest brings {mean[-1] - mean[there]:+.1f}"
         )
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import as_numbers
 from .style import styles
 
 
@@ -49,11 +50,11 @@ def even_above(value: float) -> float:
 
 
 def by_name(role: str, logits: Any) -> dict[str, np.ndarray]:
-    """Return the logits of one network or several, in float64, by name."""
+    """Return the logits of one network or several, in float64, by name. Raises as `as_numbers` does."""
     if logits is None:
         return {}
     several = logits if isinstance(logits, Mapping) else {role: logits}
-    return {name: np.asarray(z, dtype=np.float64) for name, z in several.items()}
+    return {name: as_numbers(f"{role}_logits", z) for name, z in several.items()}
 
 
 def display_name(role: str, name: str) -> str:

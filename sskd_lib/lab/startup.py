@@ -9,6 +9,7 @@ import torch
 
 from ..data.images import ImageSet
 from ..data.load import load_images
+from ..files import did_you_mean
 from ..models.checkpoint import load_checkpoint
 from ..models.network import Network
 from ..runtime.device import Runtime, choose_runtime
@@ -46,7 +47,10 @@ class Lab:
     def student(self, method: str) -> Network:
         """Load the shipped resnet8 student of a method. Raises ValueError for an unknown one."""
         if method not in STUDENTS:
-            raise ValueError(f"no student was trained by {method!r}; the methods are: {', '.join(STUDENTS)}.")
+            hint = did_you_mean(method, STUDENTS)
+            raise ValueError(
+                f"no student was trained by {method!r}.{hint} The methods are: {', '.join(STUDENTS)}."
+            )
         return self._load(student_file(method))
 
     def _load(self, file: str) -> Network:

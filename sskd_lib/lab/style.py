@@ -105,15 +105,30 @@ def pixels(images) -> np.ndarray:
     """Return images in the form that matplotlib draws: uint8 [M, H, W, 3], grey ones repeated three times.
 
     images: uint8 or float in [0, 1], torch or numpy, [M, C, H, W] with C = 1 or 3.
-    Raises ValueError for another shape.
+    Raises ValueError for another shape, for other numbers and for NaN.
     """
-    array = np.asarray(images)
+    array = np.asarray(images.detach().cpu() if hasattr(images, "detach") else images)
     if array.ndim != 4 or array.shape[1] not in (1, 3):
-        raise ValueError(f"images to draw are [M, C, H, W] with C = 1 or 3, not {list(array.shape)}.")
+        given = list(array.shape) if array.ndim else repr(images)
+        raise ValueError(f"images to draw are [M, C, H, W] with C = 1 or 3, not {given}.")
     if array.dtype != np.uint8:
+        _check_range(array)
         array = (array.clip(0, 1) * 255).round().astype(np.uint8)
     array = np.moveaxis(array, 1, -1)
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:3], 3)))
+
+
+def _check_range(array: np.ndarray) -> None:
+    """Raise ValueError unless these are floats from 0 to 1; resizing may leave a hundredth outside."""
+    if array.dtype.kind != "f":
+        raise ValueError(f"images to draw are uint8, or float from 0 to 1, not {array.dtype}.")
+    if np.isnan(array).any():
+        raise ValueError("images to draw are uint8, or float from 0 to 1, but these have NaN.")
+    if array.size and not -0.01 <= array.min() <= array.max() <= 1.01:
+        raise ValueError(
+            f"images to draw are uint8, or float from 0 to 1, but these floats run from {array.min():.3g} to "
+            f"{array.max():.3g}. Pass them as they were before they were normalised."
+        )
 
 
 def short(name: str, letters: int = 14) -> str:

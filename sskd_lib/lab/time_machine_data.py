@@ -31,16 +31,17 @@ Settings = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """N trainings that differ in a few settings, measured in E epochs from 0 (before training) to the last.
+    """N trainings that differ in a few settings, measured E times, from before the first epoch to the end.
 
     "grid": settings temperature, tf_keep, ss_keep, labels, seed; "mix": ce, kd, tf, ss, seed. Of P test
     images the outputs are recorded, and of Q others the places of their features in one plane for all runs.
     """
 
     settings: tuple[Settings, ...]  # N
-    epochs: np.ndarray  # int [E]
+    percent: np.ndarray  # int [E], of the training: 0 to 100
+    schedules: dict[int, Schedule]  # of each number of labels
     accuracy: np.ndarray  # float32 [N, E], percent of all test images
-    terms: dict[str, np.ndarray]  # float32 [N, E], unweighted means of an epoch; nan at 0 and at weight 0
+    terms: dict[str, np.ndarray]  # float32 [N, E], unweighted means of an epoch; nan at 0 % and at weight 0
     outputs: np.ndarray  # float32 [N, E, P, K] logits
     features: np.ndarray  # float32 [N, E, Q, 2] places
     images: np.ndarray  # uint8 [P, C, H, W]
@@ -63,6 +64,10 @@ class Recording:
         raise ValueError(
             f"no run with {wanted or 'no settings'} is recorded. Give every setting: {recorded}."
         )
+
+    def epochs(self, labels: int) -> np.ndarray:
+        """Return the epochs after which runs with so many labels were measured: int [E]."""
+        return measured_epochs(self.schedules[labels].epochs, self.percent)
 
     def values(self, name: str) -> tuple[float, ...]:
         """Return a setting's values, the smallest first. Raises ValueError for another name."""
@@ -99,7 +104,7 @@ def load_recording(name: str = "grid", folder: str | Path | None = None) -> Reco
 def _unpack(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Recording:
     """Make a recording of the arrays that `save_recording` wrote."""
     plain = ("accuracy", "images", "teacher_outputs", "teacher_features")
-    whole = ("epochs", "labels", "dots")
+    whole = ("percent", "labels", "dots")
     return Recording(
         settings=tuple(dict(zip(card["settings"], row, strict=True)) for row in arrays["settings"].tolist()),
         terms=dict(zip(TERMS, arrays["terms"], strict=True)),
@@ -107,10 +112,19 @@ def _unpack(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Recording:
         features=arrays["features"] * arrays["feature_scale"][:, :, None, None],
         teacher_accuracy=card["teacher_accuracy"],
         classes=tuple(card["classes"]),
+        schedules={
+            int(labels): Schedule(**numbers | {"milestones": tuple(numbers["milestones"])})
+            for labels, numbers in card["schedules"].items()
+        },
         card=card,
         **{key: arrays[key] for key in plain},
         **{key: arrays[key].astype(np.int64) for key in whole},
     )
+
+
+def measured_epochs(epochs: int, percent: np.ndarray) -> np.ndarray:
+    """Return the whole epochs that are nearest to these percentages of a training: int [E]."""
+    return np.rint(epochs * np.asarray(percent) / 100).astype(int)
 
 
 def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
@@ -144,12 +158,6 @@ def recipe_of(settings: Settings) -> Recipe:
         if all(getattr(preset, name) == weight for name, weight in weights.items()):
             return preset
     return Recipe(**weights)
-
-
-def schedule_of(recording: Recording) -> Schedule:
-    """Return the schedule that the recorded runs were trained by."""
-    numbers = recording.card["plan"]["schedule"]
-    return Schedule(**numbers | {"milestones": tuple(numbers["milestones"])})
 
 
 def fresh_student(train: ImageSet, seed: int) -> Network:

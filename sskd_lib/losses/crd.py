@@ -62,10 +62,12 @@ class CRD(Term):
 
     def __init__(self, weight: float = 0.8, negatives: int = 16384, temperature: float = 0.07) -> None:
         super().__init__(weight)
-        if negatives < 1 or not temperature >= 0.02:
+        if negatives < 1:
+            raise ValueError(f"CRD needs at least 1 negative, not {negatives}; the paper has 16384.")
+        if not temperature >= 0.02:
             raise ValueError(
-                f"CRD needs at least 1 negative (not {negatives}) and a temperature of at least 0.02 (not "
-                f"{temperature}: its exponentials overflow)."
+                f"the temperature of CRD must be at least 0.02, not {temperature}: its exponentials would "
+                "overflow. The paper has 0.07."
             )
         self.negatives, self.temperature = negatives, temperature
 

@@ -25,9 +25,11 @@ def dist_loss(
     student, teacher: float logits [N, K]. Returns a scalar, at least float32. Adding a constant to a row of
     logits changes nothing; an affine change of the predictions Y does not either, one of the logits does,
     because of the softmax. In a batch of one no column varies and L_intra is 1, without gradient.
-    Raises ValueError if shapes differ or τ ≤ 0.
+    Raises ValueError if shapes differ, for fewer than two classes, or for a τ out of its range.
     """
     student, teacher = matched_logits(student, teacher, temperature)
+    if student.shape[1] < 2:
+        raise ValueError("DIST compares classes with each other, so it needs at least two; there is one.")
     y_s, y_t = (student / temperature).softmax(1), (teacher / temperature).softmax(1)
     inter, intra = pearson_distance(y_s, y_t).mean(), pearson_distance(y_s.T, y_t.T).mean()
     return temperature**2 * (beta * inter + gamma * intra)

@@ -23,12 +23,13 @@ def standardised(logits: Tensor) -> Tensor:
     σ divides by K - 1, as the published code does; its 10⁻⁷ in the denominator is left out, so that scale and
     shift cancel exactly. A row that varies no more than its rounding becomes 0, without gradient.
 
-    logits: float [N, K]. Returns float [N, K], at least float32. Raises ValueError for fewer than two
-    classes.
+    logits: float [N, K]. Returns float [N, K], at least float32. Raises ValueError for fewer than three
+    classes: with two, every row becomes (0.71, -0.71) or (-0.71, 0.71), and nothing is left to learn.
     """
-    if logits.dim() != 2 or logits.shape[1] < 2:
+    if logits.dim() != 2 or logits.shape[1] < 3:
         raise ValueError(
-            f"standardising needs logits [N, K] with at least two classes, not {list(logits.shape)}."
+            f"standardising needs logits [N, K] of at least three classes, not {list(logits.shape)}: of two, "
+            "only the sign would be left, without a gradient. Use kd, or dkd."
         )
     rest = centred(precise(logits))
     variance = rest.square().sum(1, keepdim=True) / (logits.shape[1] - 1)
@@ -55,6 +56,10 @@ class StandardisedKD(Term):
         super().__init__(weight)
         self.temperature = temperature
 
+    def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
+        """Raise ValueError for fewer than three classes."""
+        standardised(student_output.logits)
+
     def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
         """Compare the logits."""
         return standardised_kd_loss(student_output.logits, teacher_output.logits, self.temperature)
@@ -69,6 +74,10 @@ class StandardisedDKD(DKD):
         self, weight: float = 9, alpha: float = 1.0, beta: float = 8.0, temperature: float = 2.0
     ) -> None:
         super().__init__(weight, alpha, beta, temperature)
+
+    def setup(self, student_output: Output, teacher_output: Output, labels: Tensor) -> None:
+        """Raise ValueError for fewer than three classes."""
+        standardised(student_output.logits)
 
     def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Tensor:
         """Compare the logits."""

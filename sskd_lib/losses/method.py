@@ -102,6 +102,8 @@ class Method(nn.Module):
     needs_teacher: ClassVar[bool] = True
     task: str | None = None  # the pretext task of the teacher's head that it compares (pretext.TASKS)
     needs_projection = False  # whether it compares the projections of both networks
+    trains_head = False  # whether the network's own head is trained by it
+    fewest_images = 1  # of a batch: with fewer there is nothing to learn
 
     def __init__(self, name: str, recipe: Recipe | None, needs: Needs, terms: Sequence[Term] = ()) -> None:
         super().__init__()
@@ -156,7 +158,8 @@ class Sum(Method):
         needs = base.needs._replace(maps=maps, teacher_maps=teacher_maps)
         super().__init__(name, base.recipe, needs, terms)
         self.base = base
-        self.needs_projection = base.needs_projection
+        self.needs_projection, self.trains_head = base.needs_projection, base.trains_head
+        self.fewest_images = base.fewest_images
         self.task = task or base.task
         self.first_stage = False
         self.weights: dict[str, float] = {}

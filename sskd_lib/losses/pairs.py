@@ -9,6 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..recipes import COLDEST, check_number
+
+HOT = 20.0  # softened classes differ so little above it that float32 would round the differences away
+
 
 def same_images(student: Tensor, teacher: Tensor) -> None:
     """Raise ValueError unless student and teacher have the same, positive number of rows."""
@@ -51,7 +55,8 @@ def matched_rows(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 def matched_logits(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
     """Return two sets of logits [N, K], at least float32, the teacher's without gradient.
 
-    Raises ValueError if a shape is not [N, K], the two differ, N is 0 or the temperature is not positive.
+    Raises ValueError if a shape is not [N, K], the two differ, N is 0 or the temperature is out of its range
+    (`recipes.check_number`).
     """
     if student.shape != teacher.shape or student.dim() != 2 or not len(student):
         raise ValueError(
@@ -59,14 +64,26 @@ def matched_logits(student: Tensor, teacher: Tensor, temperature: float = 1.0) -
             "need one row per image, at least one, and one column per class. Were they trained on the same "
             "classes?"
         )
-    if not temperature > 0:
-        raise ValueError(f"a temperature must be above 0, not {temperature}: logits are divided by it.")
-    return precise(student), precise(teacher.detach())
+    if not COLDEST <= temperature <= HOT:
+        check_number("a temperature", temperature)
+    return precise(student, temperature), precise(teacher.detach(), temperature)
 
 
-def precise(x: Tensor) -> Tensor:
-    """Convert to float32 at least: float64 stays."""
-    return x if x.dtype == torch.float64 else x.float()
+def precise(x: Tensor, temperature: float = 1.0) -> Tensor:
+    """Convert to float32 at least; to float64 what is divided by a temperature above 20.
+
+    Raises ValueError for such a temperature on Apple's GPU, which has no float64.
+    """
+    if x.dtype == torch.float64:
+        return x
+    if temperature <= HOT:
+        return x.float()
+    if x.device.type == "mps":
+        raise ValueError(
+            f"a temperature of {temperature:g} needs float64, which Apple's GPU does not have. Choose one of "
+            f"at most {HOT:g}, or the device cpu."
+        )
+    return x.double()
 
 
 def unit(x: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.batch import Batch
+from ..files import did_you_mean
 from ..models.heads import two_layers
 from ..models.network import Output
 from .kd import kl_rows
@@ -37,6 +38,7 @@ class PretextTask(Method):
     """
 
     needs_teacher = False
+    trains_head = True
     name: str
     question: ClassVar[str]  # in words, for people
     needs = Needs(views=4)
@@ -81,7 +83,7 @@ class Contrastive(PretextTask):
     """SSKD's task: find the image of a rotated view among B upright ones (`contrastive_loss`)."""
 
     name, question = "contrastive", "which of the B upright views shows its image (SSKD's own task)"
-    rows_per_image = 3
+    rows_per_image, fewest_images = 3, 2
 
     def head(self, images: int, classes: int, stages: Sequence[Sequence[int]]) -> bool:
         """Describe the projection head, which has no classes."""
@@ -168,7 +170,10 @@ TASKS: dict[str, type[PretextTask]] = {
 def create_task(name: str) -> PretextTask:
     """Make a pretext task by name. Raises ValueError for an unknown one."""
     if name not in TASKS:
-        raise ValueError(f"there is no pretext task {name!r}; the tasks are: {', '.join(TASKS)}.")
+        raise ValueError(
+            f"there is no pretext task {name!r}; the tasks are: {', '.join(TASKS)}."
+            f"{did_you_mean(name, TASKS)}"
+        )
     return TASKS[name]()
 
 

@@ -9,13 +9,14 @@ that differ from the defaults here, as far as they were found. Stages are counte
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ..recipes import Recipe
+from ..files import did_you_mean
+from ..recipes import Recipe, check_number
+from ..runtime.arguments import checked
 from .ab import AB
 from .at import AT
 from .cc import CC
@@ -81,6 +82,7 @@ PRETEXTS: dict[str, Callable[[Recipe], Method]] = {
 METHODS: tuple[str, ...] = (*BASES, *TERMS, *PRETEXTS)
 
 
+@checked
 def create_method(name: str, recipe: Recipe | None = None, **numbers: Mapping[str, Any]) -> Method:
     """Make a method by name, or by several names joined with "+": terms add up.
 
@@ -131,6 +133,9 @@ def _with_numbers(term: Term, given: Mapping[str, Any]) -> Term:
         raise ValueError(
             f"the term {term.name!r} has no number {', '.join(unknown)}; it has: {', '.join(known)}."
         )
+    for name, value in given.items():
+        if not isinstance(known[name], bool):  # a switch
+            check_number(name, value, term.name)
     return type(term)(**{**known, **given})
 
 
@@ -140,14 +145,16 @@ def _parse(name: str, bases: Mapping[str, Any]) -> tuple[str | None, list[str]]:
     base = next((known for known in longest_first if (name + "+").startswith(known + "+")), None)
     names = [] if name == base else name[len(base) + 1 if base else 0 :].split("+")
     for part in names:
+        if part in bases:
+            raise ValueError(
+                f"{name!r}: {part!r} can only come first, and once, since it gives views and recipe: "
+                f"for example '{part}+at'."
+            )
         if part not in TERMS:
-            near = difflib.get_close_matches(part, METHODS, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            hint = f" {part!r} can only come first." if part in bases else hint
             within = "" if part == name else f", part of {name!r}"
             raise ValueError(
-                f"there is no method {part!r}{within}.{hint} The methods are: {', '.join(METHODS)}; "
-                "joined with + their terms add up."
+                f"there is no method {part!r}{within}.{did_you_mean(part, METHODS)} The methods are: "
+                f"{', '.join(METHODS)}; joined with + their terms add up."
             )
     return base, names
 

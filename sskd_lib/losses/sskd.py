@@ -133,7 +133,8 @@ class SSKD(Method):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__("sskd", recipe, Needs(views=4))
-        self.needs_projection = recipe.ss > 0
+        self.needs_projection = self.trains_head = recipe.ss > 0
+        self.fewest_images = 2 if self.needs_projection else 1
         self.task = "contrastive" if self.needs_projection else None
 
     def forward(self, student_output: Output, teacher_output: Output, batch: Batch) -> Terms:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -25,14 +26,21 @@ def explain_images(x: Tensor, in_channels: int, min_pixels: int) -> str:
             "A single image [C, H, W] goes in as image[None]."
         )
     if x.shape[1] != in_channels:
+        to_colour, to_grey = ": images.expand(-1, 3, -1, -1)", ": images.float().mean(1, keepdim=True)"
+        convert = {(1, 3): to_colour, (3, 1): to_grey}.get((x.shape[1], in_channels), "")
         return (
             f"This backbone was made for {in_channels} channel(s), but the images have {x.shape[1]} "
-            f"(shape {shape}). Make it with in_channels={x.shape[1]}, or convert the images."
+            f"(shape {shape}). Make it with in_channels={x.shape[1]}, or convert the images{convert}."
         )
     if min(x.shape[2:]) < min_pixels:
         return (
             f"Images must be at least {min_pixels} x {min_pixels} pixels, but these are "
             f"{x.shape[2]} x {x.shape[3]} (shape {shape}). Enlarge them first."
+        )
+    if x.is_floating_point():
+        return (
+            f"A network expects pixels from 0 (black) to 1 (white), but these go up to {x[0].max():.6g}. "
+            "Divide them by 255: network(x / 255)."
         )
     return (
         f"A backbone expects floating-point images, but got {x.dtype}. "
@@ -111,6 +119,12 @@ class Backbone(nn.Module):
         ):
             raise ValueError(explain_images(x, self.in_channels, self.min_pixels))
         return self.classify(self.features(x))
+
+    def check_side(self, side: int) -> None:
+        """Raise ValueError if images of this height and width are too small."""
+        if side < self.min_pixels:
+            blank = torch.zeros(1, self.in_channels, side, side)
+            raise ValueError(explain_images(blank, self.in_channels, self.min_pixels))
 
     def stages(self, x: Tensor) -> list[Stage]:
         """Return the maps at the end of the stem and of each stage, of images [N, C, H, W]."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..files import did_you_mean
 from .backbone import Backbone
 from .external import SOURCES, ExternalBackbone
 from .mobilenetv2 import MobileNetV2
@@ -70,9 +70,7 @@ def create_model(name: str, num_classes: int = 100, in_channels: int = 3) -> Bac
         return MODELS[name](num_classes=num_classes, in_channels=in_channels)
     if str(name).partition("/")[0] in SOURCES:
         return ExternalBackbone(num_classes, in_channels, name=name)
-    spelled = {known.lower(): known for known in MODELS}
-    close = get_close_matches(str(name).lower().replace("-", "_"), spelled, n=1)
-    hint = f" Did you mean '{spelled[close[0]]}'?" if close else ""
+    hint = did_you_mean(str(name).replace("-", "_"), MODELS)
     raise ValueError(
         f"There is no model '{name}'.{hint} The models are: {', '.join(MODELS)}; and torchvision/NAME and "
         "timm/NAME for theirs."
@@ -111,4 +109,17 @@ def explain_misfit(expected: dict[str, Tensor], given: dict[str, Tensor]) -> str
         for name in expected.keys() & given.keys()
         if expected[name].shape != given[name].shape
     ]
+    problems += [
+        f"{name} is {given[name].dtype}, expected a floating-point type"
+        for name in expected.keys() & given.keys()
+        if expected[name].is_floating_point() and not given[name].is_floating_point()
+    ]
+    problems = problems or [problem for problem in [explain_numbers(given)] if problem]
     return "; ".join(sorted(problems)[:3]) + " …" * (len(problems) > 3)
+
+
+def explain_numbers(tensors: dict[str, Tensor]) -> str:
+    """Return which of the named tensors has numbers that are not finite; "" if none has."""
+    bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+    return f"{bad[0]}{more} has numbers that are NaN or infinite in {tensors[bad[0]].dtype}" if bad else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import textwrap
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
@@ -153,7 +154,7 @@ class ExternalBackbone(Backbone):
                 "features are not defined. Choose another network."
             )
         super().__init__(in_channels=in_channels, feature_dim=linears[path].in_features)
-        self.net = net
+        self.net, self.name = net, name
         self.classifier_path = f"net.{path}"
         self.places: tuple[Place, ...] | None = None  # filled by the first call that wants maps
 
@@ -174,10 +175,31 @@ class ExternalBackbone(Backbone):
         hooks.append(classifier.register_forward_pre_hook(before_classifier))
         try:
             self.net(x)
+        except (RuntimeError, AssertionError, ValueError, IndexError, ZeroDivisionError) as error:
+            small = min(x.shape[2:]) < PIXELS and "memory" not in str(error)
+            raise ValueError(self._too_small(x, error)) if small else error from error
         finally:
             for hook in hooks:
                 hook.remove()
         return features[0], maps
+
+    def _too_small(self, x: Tensor, error: Exception) -> str:
+        reason = textwrap.shorten(str(error), 100, placeholder=" …").rstrip(".")
+        return (
+            f"{self.name} cannot take images of {x.shape[2]} x {x.shape[3]} pixels ({reason}). Most networks "
+            f"of torchvision and timm are made for {PIXELS} x {PIXELS}: enlarge the images, or choose one of "
+            "sskd_lib.MODELS."
+        )
+
+    @torch.no_grad()
+    def check_side(self, side: int) -> None:
+        """Raise ValueError if the network cannot take images of this height and width."""
+        super().check_side(side)
+        was_training, weight = self.training, next(self.parameters())
+        self.eval()._run(
+            torch.zeros(1, self.in_channels, side, side, device=weight.device, dtype=weight.dtype)
+        )
+        self.train(was_training)
 
     def features(self, x: Tensor) -> Tensor:
         """Return the input of the last linear layer, [N, D], for float images [N, C, H, W]."""
@@ -198,7 +220,10 @@ class ExternalBackbone(Backbone):
                 "torchvision's and timm's. Use a method that compares the maps themselves, or one of those."
             )
         if self.places is None:
-            self.places = find_stages(self.net, self.in_channels)
+            try:
+                self.places = find_stages(self.net, self.in_channels)
+            except (AssertionError, RuntimeError):  # a network that takes images of one size alone
+                self.places = find_stages(self.net, self.in_channels, x.shape[-1])
         features, named_maps = self._run(x, self.places)
         maps = tuple(named_maps[place.name] for place in self.places)
         return features, maps, maps[-1]

@@ -41,6 +41,11 @@ class Output(NamedTuple):
         return self.each(lambda part: part.to(where))
 
 
+def beyond_white(pixels: Tensor) -> bool:
+    """Return whether pixels are far above 1, by the first image; not on a GPU, which would be waited for."""
+    return pixels.device.type == "cpu" and len(pixels) > 0 and pixels[:1].max().item() > 10
+
+
 class Network(nn.Module):
     """A classifier that normalises its own input and may carry a head for a pretext task.
 
@@ -50,6 +55,9 @@ class Network(nn.Module):
     that were trained with different ones can take the same pixels.
     projection: True for the head of the contrastive task, or what `heads.make_head` takes. task: its task.
     spec: model name, classes, channels and head: what a checkpoint needs to build the network again.
+    classes: names of the K classes, in the order of the logits; None: not known. head_trained: whether the
+    head has been trained; `network.head_trained = True` marks one that is used as it is, on purpose. A
+    checkpoint keeps both.
 
     Source of the head (two layers, width D, no BatchNorm): Xu et al. 2020, section 3.2.
     """
@@ -72,6 +80,8 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
         self.spec: dict[str, Any] = {}
+        self.classes: tuple[str, ...] | None = None
+        self.head_trained = False
 
     def forward(self, pixels: Tensor, maps: MapKind | None = None, head: bool = True) -> Output:
         """Classify pixels: float [N, C, H, W] in [0, 1] → Output, in the number format of the parameters.
@@ -79,8 +89,8 @@ class Network(nn.Module):
         maps: "post_relu" or "pre_relu" fills Output.maps with the backbone's `stage_maps` of this kind and
         Output.last with its last activations, from the same pass. A head on maps reads the same ones, and
         without them those of "post_relu". head: False leaves the head out.
-        Raises ValueError for other tensors, and for maps that the backbone cannot give; NotImplementedError
-        where it has none.
+        Raises ValueError for other tensors (for pixels of 0 to 255 on the CPU), and for maps that the
+        backbone cannot give; NotImplementedError where it has none.
         """
         backbone, dtype = self.backbone, self.mean.dtype
         if (
@@ -88,6 +98,7 @@ class Network(nn.Module):
             or pixels.shape[1] != backbone.in_channels
             or min(pixels.shape[2:]) < backbone.min_pixels
             or not pixels.is_floating_point()
+            or beyond_white(pixels)
         ):
             raise ValueError(explain_images(pixels, backbone.in_channels, backbone.min_pixels))
         x = (pixels - self.mean) / self.std

@@ -1,4 +1,4 @@
-"""Published weights in .pth files: those of RepDistiller's CIFAR models, and torchvision's.
+"""Published weights in .pth files: those of RepDistiller's and SSKD's CIFAR models, and torchvision's.
 
 Such a file is a pickle. It is opened by torch.load(weights_only=True), which makes tensors, numbers, texts,
 lists and dicts of it and refuses everything else, so no code of the file is ever run.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor
 
 from ..files import CheckpointError
-from .build import MODELS, build_network, create_model, explain_misfit
+from .build import MODELS, build_network, create_model, explain_misfit, explain_numbers
+from .file_kinds import explain_folder, explain_other_kind, explain_resume, is_resume_file
 from .network import Network
 
 __all__ = ["FORMATS", "load_pth", "read_pth"]
@@ -43,7 +45,7 @@ def read_pth(path: str | Path) -> dict[str, Tensor]:
     """Read the weights of a .pth file: {name: tensor on the CPU}, without running anything in it.
 
     The file holds the weights alone, or has them beside an epoch, an optimiser and the like, under "model" or
-    "state_dict". Where all names begin with "module." (several GPUs), they lose it.
+    "state_dict". Names lose "_orig_mod." (torch.compile), and "module." (several GPUs) where all have it.
     Raises FileNotFoundError, or CheckpointError if the file is damaged, holds other objects or no weights.
     """
     path = Path(path)
@@ -63,16 +65,23 @@ def read_pth(path: str | Path) -> dict[str, Tensor]:
             f"{path} holds no weights where they are expected (it is {holds}). Expected: {{'model': weights}}"
             ", {'state_dict': weights} or the weights alone, each a named tensor. Nothing was loaded."
         )
-    if all(name.startswith("module.") for name in content):
-        return {name.removeprefix("module."): tensor for name, tensor in content.items()}
-    return dict(content)
+    if problem := explain_numbers(content):
+        raise CheckpointError(
+            f"{path} is damaged, or its training diverged: {problem}. Nothing was loaded. Fetch it again."
+        )
+    if whole := [name for name, t in content.items() if t.dim() and not t.is_floating_point()]:
+        raise CheckpointError(
+            f"{path} has whole numbers as weights, as quantised networks have: {whole[0]} is "
+            f"{content[whole[0]].dtype}. Nothing was loaded. Give the network from before it was quantised."
+        )
+    weights = {name.replace("_orig_mod.", ""): tensor for name, tensor in content.items()}
+    parallel = all(name.startswith("module.") for name in weights)
+    return {name.removeprefix("module.") if parallel else name: tensor for name, tensor in weights.items()}
 
 
 def _unpickle(path: Path) -> Any:
     if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*.pth")) if path.parent.is_dir() else []
-        hint = f"That folder has: {', '.join(near)}." if near else "Check the path."
-        raise FileNotFoundError(f"there is no file {path}. {hint}")
+        raise FileNotFoundError(explain_folder(path, "file", ".pth"))
     with path.open("rb") as file:
         start = file.read(9)
     if start.endswith(b"{"):  # the header of a safetensors file, after the eight bytes of its length
@@ -80,12 +89,20 @@ def _unpickle(path: Path) -> Any:
             f"{path} is a safetensors file. If the kit wrote it, leave out format; else it is not of this "
             "kind. Nothing was loaded."
         )
+    if is_resume_file(path):
+        raise CheckpointError(explain_resume(path))
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if damaged := archive.testzip():  # torch.load does not look at the sums
+                    raise zipfile.BadZipFile(f"{damaged} is not what was written")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old kinds of files that it can still read
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
-        raise CheckpointError(_explain_unreadable(path, error)) from error
+        other = explain_other_kind(path, "Fetch it again, or give another file.")
+        pickled = "is a pickle" in other or not other
+        raise CheckpointError(_explain_unreadable(path, error) if pickled else other) from error
 
 
 def _is_plain(tensor: object) -> bool:
@@ -132,16 +149,23 @@ def load_pth(
 
     format: "repdistiller" or "torchvision"; model: its name here (None: the CIFAR model that fits);
     num_classes: K (None: as many as the file's classifier has rows); projection: give it a fresh head, for
-    train_head. Names and shapes must fit strictly.
+    train_head. SSKD's own files ("backbone.…" and "proj_head.…", format "repdistiller") bring a trained head.
+    Names and shapes must fit strictly.
     Raises ValueError for an unknown format or model, FileNotFoundError, or CheckpointError if the file cannot
     be read or does not fit.
     """
     if format not in FORMATS:
         raise ValueError(f"there is no format {format!r}. The formats of others are: {', '.join(FORMATS)}.")
     convention, weights = FORMATS[format], read_pth(path)
+    weights, head = _split_head(weights)
     weights = _with_batch_counts({convention.prefix + name: tensor for name, tensor in weights.items()})
-    if num_classes is None:
-        num_classes = next((len(t) for t in reversed(weights.values()) if t.dim() == 2), 1)
+    rows = next((len(t) for t in reversed(weights.values()) if t.dim() == 2), 1)
+    num_classes = rows if num_classes is None else num_classes
+    if model is None and num_classes != rows:
+        raise CheckpointError(
+            f"the classifier in {path} has {rows} classes, not {num_classes}. Nothing was loaded. Leave "
+            "num_classes out, and use the network on images of its own classes."
+        )
     if model is None:
         model = next(iter(_fitting_models(weights, num_classes)), None)
     if model is None:
@@ -149,15 +173,39 @@ def load_pth(
             f"the weights in {path} are those of no backbone of the CIFAR zoo ({len(weights)} tensors, from "
             f"{next(iter(weights))} on). Say which one it is with model=. Nothing was loaded."
         )
-    spec = {"model": model, "num_classes": num_classes, "in_channels": 3, "projection": projection}
+    spec = {
+        "model": model,
+        "num_classes": num_classes,
+        "in_channels": 3,
+        "projection": bool(head) or projection,
+    }
     network = build_network(spec, convention.mean, convention.std)
     if misfit := explain_misfit(network.backbone.state_dict(), weights):
         raise CheckpointError(
             f"{path} does not fit {model} with {num_classes} classes: {misfit}. Nothing was loaded. "
             f"{_advise(weights, num_classes)}"
         )
+    if head and (misfit := explain_misfit(network.head.state_dict(), head)):
+        raise CheckpointError(f"the head in {path} does not fit {model}: {misfit}. Nothing was loaded.")
     network.backbone.load_state_dict(weights)
+    if head:
+        network.head.load_state_dict(head)
+        network.head_trained = True
     return network.eval()
+
+
+def _split_head(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the weights of a backbone and of a projection head, by the names that the published SSKD gives.
+
+    Its networks are "backbone.…" and "proj_head.…"; its MobileNetV2 has a classifier of one layer.
+    """
+    head = {n.removeprefix("proj_head."): t for n, t in weights.items() if n.startswith("proj_head.")}
+    rest = {name: tensor for name, tensor in weights.items() if not name.startswith("proj_head.")}
+    if all(name.startswith("backbone.") for name in rest):
+        rest = {name.removeprefix("backbone."): tensor for name, tensor in rest.items()}
+    if any(name.startswith("blocks.") for name in rest):
+        rest = {re.sub(r"^classifier\.(weight|bias)$", r"classifier.0.\1", n): t for n, t in rest.items()}
+    return rest, head
 
 
 def _advise(weights: dict[str, Tensor], num_classes: int) -> str:

@@ -45,6 +45,10 @@ class ReusedClassifier(Backbone):
         self.fc = nn.Linear(width, num_classes).requires_grad_(False)
         encoder.set_submodule(encoder.classifier_path, nn.Identity())
 
+    def check_side(self, side: int) -> None:
+        """Raise ValueError if images of this height and width are too small for the encoder."""
+        self.encoder.check_side(side)
+
     def features(self, x: Tensor) -> Tensor:
         """Return the penultimate features [N, D_T] of float images [N, C, H, W]."""
         return self.features_and_maps(x)[0]
@@ -93,7 +97,7 @@ def join(student: Network, teacher: Network, pixels: tuple[int, int], seed: int 
         backbone = ReusedClassifier(student.backbone, student.spec["num_classes"], width=width, size=size)
         head = make_head(width, student.spec["projection"])
     backbone.fc.load_state_dict(classifier)
-    student.backbone, student.head = backbone, head
+    student.backbone, student.head, student.head_trained = backbone, head, False
     student.to(student.mean.device)
     student.spec = student.spec | {"reuses": reuses}
 

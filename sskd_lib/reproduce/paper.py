@@ -22,6 +22,7 @@ from functools import cache
 from typing import Any
 
 from ..data.load import DATA_FOLDER
+from ..files import did_you_mean
 from ..models import MODELS
 from ..recipes import IMAGENET, STUDENT, Schedule
 
@@ -104,7 +105,9 @@ def find_pair(name: str) -> Pair:
             return pair
     unknown = [part for part in (teacher, student) if not _is_backbone(part)]
     if unknown:
-        missing = "".join(f" There is no model '{part}'." for part in unknown if part)
+        missing = "".join(
+            f" There is no model '{part}'.{did_you_mean(part, MODELS)}" for part in unknown if part
+        )
         raise ValueError(
             f"'{name}' is no pair.{missing} Write TEACHER→STUDENT or TEACHER:STUDENT. "
             f"The paper's pairs are: {', '.join(pair.name for pair in (*PAIRS, IMAGENET_PAIR))}; or take any "

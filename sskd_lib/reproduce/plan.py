@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.images import ImageSet
+from ..files import did_you_mean
 from ..losses import create_method
 from .paper import IMAGENET_PAIR, PAIRS, Pair, find_pair
 
@@ -123,7 +124,8 @@ def plan_cells(
     Raises ValueError for an unknown table, pair, method or part.
     """
     if table not in TABLES:
-        raise ValueError(f"there is no table {table!r}. The tables are: {', '.join(TABLES)}.")
+        hint = did_you_mean(table, TABLES)
+        raise ValueError(f"there is no table {table!r}.{hint} The tables are: {', '.join(TABLES)}.")
     part, _, parts = shard.partition("/")
     if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise ValueError(f"a shard is i/n, the i-th of n parts, for example 1/4, not {shard!r}.")
@@ -131,7 +133,10 @@ def plan_cells(
         raise ValueError(f"seeds is the number of runs of each cell, at least 1, not {seeds}.")
     conditions = TABLES[table].conditions
     if labels is not None and len(conditions) > 1:
-        raise ValueError(f"the table {table} sets the labels by its conditions: {', '.join(conditions)}.")
+        raise ValueError(
+            f"the table {table} sets the labels by its conditions: {', '.join(conditions)}. Leave labels out "
+            "(command: --labels)."
+        )
     chosen = tuple(methods) or TABLES[table].methods
     for method in chosen:
         create_method(method)  # raises for an unknown name
@@ -196,8 +201,8 @@ class Plan:
     # on one machine (n = 1 does both)
     shard: str = "1/1"
     labels: int | None = None  # labelled images of the students, as many of each class; the teacher has all
-    epochs: int | None = None  # of the students; default: the published number. The milestones are scaled.
-    teacher_epochs: int | None = None  # of the teachers; default: the published number
+    epochs: int | None = None  # epochs of the students; default: the published ones, milestones scaled
+    teacher_epochs: int | None = None  # epochs of the teachers; default: the published number
 
     def cells(self) -> list[Cell]:
         """Return the cells. Raises ValueError as `plan_cells` does."""

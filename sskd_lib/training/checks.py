@@ -7,31 +7,79 @@ from pathlib import Path
 from typing import Any
 
 from ..data.images import ImageSet
+from ..evaluation import check_classes
 from ..losses.method import Method
+from ..models.build import explain_numbers
 from ..models.network import Network
 from ..runtime.distributed import Distributed
 
 
 def check_fits(network: Network, data: ImageSet | None, who: str) -> None:
-    """Raise ValueError unless a network takes these images (None: nothing to check) and has their classes."""
+    """Raise ValueError unless a network takes these images (None: nothing to check) and has their classes.
+
+    Classes are compared by name where the network knows their names. Its weights must be finite.
+    """
     if data is None:
         return
     if not network.spec:
         raise ValueError(
             f"the {who} has no spec, so a checkpoint could not say what it is. Make it with create_network."
         )
+    check_classes(network, data, who)
     channels, classes = network.spec["in_channels"], network.spec["num_classes"]
     if (channels, classes) != (data.in_channels, data.num_classes):
         raise ValueError(
             f"the {who} ({network.spec['model']}) takes {channels} channel(s) and tells {classes} classes "
             f"apart, but {data.name} has {data.in_channels} and {data.num_classes}. Train or load one made "
-            "for these images: create_network(name, like=images)."
+            "for these images: create_network(name, like=images) (commands: teacher --data, distill --data)."
+        )
+    network.backbone.check_side(data.window or data.images.shape[-1])
+    if problem := explain_numbers(network.state_dict()):
+        raise ValueError(f"the {who} is broken: {problem}. Load it again, or train it again with a lower lr.")
+
+
+def check_separate(students: Sequence[Network], teacher: Network | None) -> None:
+    """Raise ValueError if two networks of a distillation are the same, or have a weight in common."""
+    owners: dict[int, str] = {} if teacher is None else {id(p): "the teacher" for p in teacher.parameters()}
+    for number, student in enumerate(students, 1):
+        for parameter in student.parameters():
+            if other := owners.get(id(parameter)):
+                raise ValueError(
+                    f"student {number} and {other} must be different networks, but they have weights in "
+                    "common: a network cannot learn from itself while it changes. Make each with "
+                    "create_network; copy.deepcopy(network) copies one."
+                )
+        owners |= {id(parameter): f"student {number}" for parameter in student.parameters()}
+
+
+def check_batches(method: Method, data: ImageSet | None, batch_size: int) -> None:
+    """Raise ValueError if a method compares the images of a batch and every batch has just one."""
+    if data is not None and min(batch_size, len(data)) < method.fewest_images:
+        raise ValueError(
+            f"{method.name!r} compares the images of a batch with each other, and a batch has one here "
+            f"(batch_size={batch_size}, {data.name} of {len(data)}): every answer would be right. Take at "
+            f"least {method.fewest_images} images in a batch (command: --batch-size); the paper has 64."
+        )
+
+
+def check_head(method: Method, teacher: Network) -> None:
+    """Raise ValueError if a method imitates a teacher's head and this head has never been trained."""
+    if teacher.head is not None and method.task == teacher.task and not teacher.head_trained:
+        raise ValueError(
+            f"{method.name!r} imitates the head of the teacher, and this head has not been trained. Train it "
+            "first: train_head(teacher, images) (command: head --teacher FILE --out FOLDER). To use an "
+            "untrained head on purpose, set teacher.head_trained = True."
         )
 
 
 def check_student(method: Method, student: Network, train: ImageSet) -> None:
     """Raise ValueError unless a student fits these images and has the head that a method needs."""
     check_fits(student, train, "student")
+    if train.num_classes < 2:
+        raise ValueError(
+            f"{train.name} has one class, {train.classes[0]!r}, so there is nothing to tell apart. Use "
+            "images of at least two classes."
+        )
     if method.needs_projection and student.head is None:
         raise ValueError(
             "L_ss needs a projection head on the student; make it with create_network(..., projection=True)."

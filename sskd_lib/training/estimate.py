@@ -19,7 +19,8 @@ from ..recipes import STUDENT
 from ..runtime.device import choose_runtime
 from .loop import begin_epoch, make_step
 from .prepare import create_methods, prepare
-from .state import TrainOptions
+from .reports import memory_in_words
+from .state import TRAINED_FROM, TrainOptions
 from .step import share_passes
 from .teacher_cache import TeacherTable
 
@@ -67,8 +68,11 @@ def estimate(
     options = {"schedule": STUDENT, "seed": 0, **options}
     options["runtime"] = options.get("runtime") or choose_runtime()
     methods = create_methods(copy.deepcopy(method), recipe, len(students))
+    copies = copy.deepcopy(students)
+    for student in copies:  # weights play no part here
+        vars(student).pop(TRAINED_FROM, None)
     training = prepare(
-        copy.deepcopy(students),
+        copies,
         teacher,
         train,
         None,
@@ -83,14 +87,15 @@ def estimate(
     begin_epoch(states, 0, schedule.epochs, schedule.lr)
     step = make_step(passes, loader, training.teacher, training.options)
     batches = itertools.chain.from_iterable(loader.epoch(number) for number in itertools.count())
-    for number, batch in enumerate(batches):
-        started = time.perf_counter()
-        step(batch)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - started)
-        if (number >= 5 and sum(seconds[4:]) > 5) or (number >= 1 and sum(seconds) > 20) or number >= 200:
-            break
+    with memory_in_words(states, loader):
+        for number, batch in enumerate(batches):
+            started = time.perf_counter()
+            step(batch)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            seconds.append(time.perf_counter() - started)
+            if (number >= 5 and sum(seconds[4:]) > 5) or (number >= 1 and sum(seconds) > 20) or number >= 200:
+                break
     live = [group.needs.views for group in passes if group.needs_teacher and training.teacher is not None]
     return Estimate(
         students=len(states),

@@ -14,9 +14,10 @@ from ..losses.pretext import PretextTask, create_task
 from ..models.heads import make_head
 from ..models.network import MapKind, Network, Output
 from ..recipes import HEAD, Schedule
+from ..runtime.arguments import checked
 from ..runtime.device import Runtime, choose_runtime
 from ..runtime.distributed import current
-from .checks import check_fits
+from .checks import check_batches, check_fits
 from .loader import ViewLoader
 from .loop import fit
 from .resume import hash_images, make_plan
@@ -51,6 +52,11 @@ def give_head(teacher: Network, task: PretextTask, train: ImageSet, seed: int) -
     """
     side = train.window or train.images.shape[-1]
     stages = stage_shapes(teacher, side) if task.needs.maps else []
+    if task.needs.maps and not stages:
+        raise ValueError(
+            f"the head for the task {task.name!r} needs the maps of a stage, and {teacher.spec['model']} has "
+            "none beside its stem. Choose another task, or one of the kit's own backbones."
+        )
     spec = task.head(len(train), train.num_classes, stages)
     if spec is True:
         if teacher.head is None or teacher.task != task.name:
@@ -63,7 +69,7 @@ def give_head(teacher: Network, task: PretextTask, train: ImageSet, seed: int) -
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         head = make_head(teacher.backbone.feature_dim, spec)
-    teacher.head, teacher.task = head.to(teacher.mean.device), task.name
+    teacher.head, teacher.task, teacher.head_trained = head.to(teacher.mean.device), task.name, False
     teacher.spec = teacher.spec | {"projection": spec}
 
 
@@ -74,6 +80,7 @@ def stage_shapes(network: Network, side: int) -> list[list[int]]:
     return [list(stage.shape[1:]) for stage in network.eval()(blank, maps="post_relu").maps[1:]]
 
 
+@checked
 def train_head(  # noqa: PLR0913 - a public signature, all of it by keyword
     teacher: Network,
     train: ImageSet,
@@ -99,6 +106,8 @@ def train_head(  # noqa: PLR0913 - a public signature, all of it by keyword
     for data in (train, test):
         check_fits(teacher, data, "teacher")
     runtime, processes, pretext = runtime or choose_runtime(), current(), create_task(task)
+    for data in (train, test):
+        check_batches(pretext, data, schedule.batch_size)
     options = TrainOptions(
         schedule=schedule,
         seed=seed,

@@ -19,6 +19,7 @@ from ..data.batch import Batch
 from ..data.images import ImageSet
 from ..data.views import PADDING, draw, frame
 from ..runtime.distributed import Distributed
+from .state import memory_for
 from .teacher_cache import TeacherTable
 
 Item = TypeVar("Item")
@@ -47,8 +48,14 @@ class ViewLoader:
         self.size: tuple[int, int] = (window, window) if window else (images.shape[2], images.shape[3])
         self.slack = images.shape[3] - window if window else 2 * PADDING
         self.streamed = self.train.on_disk
-        self.framed = images if self.streamed else frame(images, window).to(self.device)
-        self.labels = self.train.labels.to(self.device)
+        cpu = self.device.type == "cpu"
+        with memory_for(
+            f"the {len(self.train):,} training images alone ({images.nbytes / 1e6:,.0f} MB)",
+            f"Take fewer images (command: --labels){'' if cpu else ', the CPU (--device cpu)'}, or leave "
+            "them on disk: make_shards, then load_images('shards:FOLDER') (command: --data shards:FOLDER).",
+        ):
+            self.framed = images if self.streamed else frame(images, window).to(self.device)
+            self.labels = self.train.labels.to(self.device)
         self.rows = self.table.rows(images) if self.table else None
 
     def __len__(self) -> int:

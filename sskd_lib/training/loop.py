@@ -21,10 +21,12 @@ from ..files import write_atomically
 from ..models.checkpoint import save_checkpoint
 from ..models.network import Network
 from ..runtime.cuda_graph import GraphedStep
+from ..runtime.distributed import Distributed
+from .folders import open_folders
 from .loader import ViewLoader
-from .reports import not_finite, out_of_memory, progress_bar
-from .resume import restore, save_state, write_metrics
-from .state import Run, TrainOptions, TrainState, complete_momenta, summarise
+from .reports import diverged, memory_in_words, not_finite, progress_bar
+from .resume import SUMMARY_FILE, save_state, write_metrics
+from .state import Diverged, Run, TrainOptions, TrainState, complete_momenta, summarise
 from .step import Pass, share_passes, train_step
 
 # (epochs done, the students that have done them, in eval mode)
@@ -41,14 +43,28 @@ def fit(
 ) -> list[Run]:
     """Train for the epochs that are still to do; the last epoch's weights are the result.
 
-    watch: see `distill`. Raises TrainingError if a loss is not finite or memory runs out, CheckpointError if
-    an `out` holds another run, OSError if it cannot be written.
+    watch: see `distill`. Raises TrainingError if a loss is not finite, after the other students have ended,
+    or if memory runs out; ValueError for a network that has been trained already; CheckpointError if an `out`
+    has another run or files of others, OSError if it is in use or cannot be written.
     """
     options.runtime.prepare()
-    epochs, is_main = options.schedule.epochs, loader.processes.is_main
-    for state in states:
-        restore(state, epochs, loader.processes)
-    saved_at = time.monotonic()
+    with open_folders(states, options.schedule.epochs, loader.processes):
+        train_epochs(states, loader, teacher, options, watch)
+        runs = [finish(state, loader) for state in states if not state.error]
+    if len(runs) < len(states):
+        raise diverged(states, runs)
+    return runs
+
+
+def train_epochs(
+    states: Sequence[TrainState],
+    loader: ViewLoader,
+    teacher: Network | None,
+    options: TrainOptions,
+    watch: Watch | None,
+) -> None:
+    """Train and save the epochs that are still to do. A student that diverges stops, and the others go on."""
+    epochs, saved_at = options.schedule.epochs, time.monotonic()
     first = min(len(state.history) for state in states)
     if first == 0:
         call_watch(watch, [state for state in states if not state.history], loader, 0)
@@ -58,23 +74,19 @@ def fit(
             if active != (now := [state for state in states if len(state.history) == epoch]):
                 active, passes = now, share_passes(now)
                 step = make_step(passes, loader, teacher, options)
-            try:
+            if not active:
+                continue
+            with memory_in_words(active, loader):
                 run_epoch(passes, step, loader, options, epoch, bar)
-            except (MemoryError, RuntimeError) as error:
-                if in_words := out_of_memory(error, active, loader):
-                    raise in_words from error
-                raise
-            call_watch(
-                watch, active, loader, epoch + 1
-            )  # before the save: killed here, the epoch comes again
+            done = [state for state in active if not state.error]
+            call_watch(watch, done, loader, epoch + 1)  # before the save: killed here, the epoch comes again
             save = epoch + 1 == epochs or time.monotonic() - saved_at >= options.save_seconds
-            for state in active if is_main else ():
+            for state in done if loader.processes.is_main else ():
                 if state.out is not None:
                     write_metrics(state.out, state.history[-1:], append=True)
                     if save:
                         save_state(state)
             saved_at = time.monotonic() if save else saved_at
-    return [finish(state, loader) for state in states]
 
 
 def make_step(
@@ -121,23 +133,46 @@ def run_epoch(
     test = epoch + 1 == epochs or (epoch + 1) % options.evaluate_every == 0
     for state, column in zip(states, zip(*values, strict=True), strict=True):
         means = loader.processes.all_reduce_mean(torch.stack(column)).cpu()
-        record = {"epoch": epoch + 1, "lr": lr, **averages(state, epoch, lr, means, images)}
-        if state.measure and test:
-            # The other processes wait for the figures: the next epoch may not start on weights being tested.
-            figures = state.measure() if loader.processes.is_main else None
-            record |= loader.processes.broadcast_object(figures)
-        if bad := [name for name, value in record.items() if not math.isfinite(value)]:
-            raise not_finite(state, epoch, lr, f"{' and '.join(bad)}, measured on the test images,")
-        state.history.append(record | {"seconds": round(time.perf_counter() - started, 3)})
-    accuracies = {k: f"{v:.1f}%" for k, v in states[0].history[-1].items() if k.endswith("accuracy")}
-    bar.set_postfix(accuracies)
+        try:
+            record = make_record(state, epoch, lr, means, images, loader.processes, test)
+        except Diverged as error:
+            state.error = error
+        else:
+            state.history.append(record | {"seconds": round(time.perf_counter() - started, 3)})
+    last = next((state.history[-1] for state in states if not state.error), {})
+    bar.set_postfix({k: f"{v:.1f}%" for k, v in last.items() if k.endswith("accuracy")})
+
+
+def make_record(
+    state: TrainState,
+    epoch: int,
+    lr: float,
+    means: Tensor,
+    images: list[int],
+    processes: Distributed,
+    test: bool,
+) -> dict[str, float]:
+    """Return the record of an epoch: means of the terms, accuracy and, if `test`, the test figures.
+
+    Raises Diverged, in every process, if one of them or a weight is NaN or infinite.
+    """
+    record = {"epoch": epoch + 1, "lr": lr, **averages(state, epoch, lr, means, images)}
+    finite = torch.stack([tensor.isfinite().all() for tensor in state.tensors()]).float().mean()
+    if processes.all_reduce_mean(finite) < 1:  # BatchNorm's averages differ per process
+        raise not_finite(state, epoch, lr, "a weight")
+    if state.measure and test:
+        # The other processes wait for the figures: the next epoch may not start on weights being tested.
+        record |= processes.broadcast_object(state.measure() if processes.is_main else None)
+    if bad := [name for name, value in record.items() if not math.isfinite(value)]:
+        raise not_finite(state, epoch, lr, f"{' and '.join(bad)}, measured on the test images,")
+    return record
 
 
 def averages(state: TrainState, epoch: int, lr: float, column: Tensor, images: list[int]) -> dict[str, float]:
     """Return the mean of every term over the images of an epoch, and the accuracy.
 
     column: float [steps, terms + 1]; images: of each step. Raises Diverged, naming the terms that were the
-    first to be NaN or infinite, or for such a weight.
+    first to be NaN or infinite.
     """
     *values, correct = column.double().T
     bad = ~torch.stack(values).isfinite()
@@ -145,9 +180,8 @@ def averages(state: TrainState, epoch: int, lr: float, column: Tensor, images: l
         step = int(bad.any(0).int().argmax())
         names = [name for name, is_bad in zip(state.term_names, bad[:, step], strict=True) if is_bad]
         names = [name for name in names if name != "total"] or names
-        raise not_finite(state, epoch, lr, f"the loss term {' and '.join(names)}", f", step {step + 1}")
-    if not torch.stack([tensor.isfinite().all() for tensor in state.tensors()]).all():
-        raise not_finite(state, epoch, lr, "a weight")
+        what = f"the loss term{'s' * (len(names) > 1)} {' and '.join(names)}"
+        raise not_finite(state, epoch, lr, what, f", step {step + 1}")
     share_of_images = torch.tensor(images, dtype=torch.float64) / sum(images)
     means = {name: (share_of_images @ v).item() for name, v in zip(state.term_names, values, strict=True)}
     return means | {"train_accuracy": 100 * correct.sum().item() / (state.rows_per_image * sum(images))}
@@ -155,7 +189,7 @@ def averages(state: TrainState, epoch: int, lr: float, column: Tensor, images: l
 
 def call_watch(watch: Watch | None, states: Sequence[TrainState], loader: ViewLoader, epochs: int) -> None:
     """Call `watch` with the networks in eval mode, in the main process; the others wait for it."""
-    if watch is None:
+    if watch is None or not states:
         return
     if loader.processes.is_main:
         watch(epochs, [state.network.eval() for state in states])
@@ -167,7 +201,8 @@ def finish(state: TrainState, loader: ViewLoader) -> Run:
     summary = summarise(state)
     loader.processes.broadcast_(list(state.network.buffers()))  # BatchNorm's averages differ per process
     state.network.eval()
+    state.network.head_trained = state.method.trains_head  # of other features, a head is untrained
     if state.out and loader.processes.is_main:
         save_checkpoint(state.out / state.file_name, state.network, summary["card"])
-        write_atomically(state.out / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
+        write_atomically(state.out / SUMMARY_FILE, (json.dumps(summary, indent=1) + "\n").encode())
     return Run(network=state.network, history=state.history, summary=summary)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ..data.images import ImageSet
 from ..data.load import load_images
 from ..losses import Method
-from ..models.checkpoint import load_checkpoint, read_card
+from ..models.checkpoint import load_checkpoint
 from ..models.network import Network
 from ..recipes import SCHEDULES, Schedule
 from ..runtime.device import Runtime, choose_runtime, find_device
@@ -19,22 +19,28 @@ from ..runtime.distributed import current, local_device
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """Images, machine and pace: options of every command that trains."""
+class MachineOptions:
+    """The images by name, and the machine."""
 
     # fashion-mnist-lab, grocery, fashion-mnist, cifar10, cifar100, folder:PATH or shards:PATH
     data: str = "fashion-mnist-lab"
     root: Path | None = None  # folder of the original archives; default: SSKD_DATA, else a download
     device: str = "auto"  # auto, cpu, cuda, mps
     exact: bool = False  # plain float32, the slow reference
-    evaluate_every: int = 1  # epochs between tests
-    save_seconds: float = 10.0  # least time between two saves of the state that a killed run resumes from
 
     def runtime(self) -> Runtime:
         """Choose the format for this machine: that of the main process, on this process's device."""
         device = local_device(self.device)
         chosen = choose_runtime(device, exact=self.exact) if current().is_main else None
         return dataclasses.replace(current().broadcast_object(chosen), device=find_device(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(MachineOptions):
+    """Images, machine and pace: options of every command that trains."""
+
+    evaluate_every: int = 1  # epochs between tests
+    save_seconds: float = 10.0  # least time between two saves of the state that a killed run resumes from
 
     def keywords(self) -> dict[str, Any]:
         """Return these options as keywords of a training function."""
@@ -43,30 +49,50 @@ class RunOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingOptions(RunOptions):
-    """Options of one training."""
+class SubsetOptions(MachineOptions):
+    """The images by name, a part of them, and the machine."""
 
     labels: int | None = None  # use only this many training images, the same number of each class
-    label_noise: float = 0.0  # fraction of the training labels that is replaced by a wrong one
     held_out: float = 0.0  # fraction of the training images set aside and tested on INSTEAD of the test set
     seed: int = 0  # initial weights, subset, order and augmentation
+    label_noise = 0.0  # an option of trainings alone
 
     def images(self) -> tuple[ImageSet, ImageSet]:
-        """Load (train, test)."""
+        """Load (train, test). Raises ValueError if an option leaves a class without an image."""
         train = load_images(self.data, "train", self.root)
         if self.held_out:
             train, test = train.split(self.held_out, seed=0)
+            for part, name in ((train, "training"), (test, "test")):
+                check_every_class(part, f"--held-out {self.held_out}", name)
         else:
             test = load_images(self.data, "test", self.root)
         if self.labels is not None:
             train = train.take(self.labels, seed=self.seed)
+            check_every_class(train, f"--labels {self.labels}", "training")
         if self.label_noise:
             train = train.with_label_noise(self.label_noise, seed=self.seed)
         return train, test
 
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(SubsetOptions, RunOptions):
+    """Options of one training."""
+
+    label_noise: float = 0.0  # fraction of the training labels that is replaced by a wrong one
+
     def keywords(self) -> dict[str, Any]:
         """Return these options as keywords of a training function."""
         return super().keywords() | {"seed": self.seed}
+
+
+def check_every_class(images: ImageSet, option: str, what: str) -> None:
+    """Raise ValueError if an option leaves a class without an image."""
+    if without := images.without_images():
+        some = ", ".join(without[:3]) + (", …" if len(without) > 3 else "")
+        raise ValueError(
+            f"{option} gives {len(images)} {what} images, and {len(without)} of the {images.num_classes} "
+            f"classes have none ({some}). Choose it so that there is at least one for each class."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +104,12 @@ class ScheduleOptions:
     epochs: int | None = None  # passes over the training images, in place of the schedule's
     batch_size: int | None = None  # images in one step (student: 64, short: 16)
     lr: float | None = None  # highest learning rate (student and short: 0.05)
-    momentum: float | None = None  # of SGD (0.9)
-    weight_decay: float | None = None  # of SGD, on all weights (0.0005)
+    momentum: float | None = None  # momentum of SGD (0.9)
+    weight_decay: float | None = None  # weight decay of SGD, on all weights (0.0005)
     milestones: tuple[float, ...] | None = None  # fractions of the epochs after which lr is cut
     decay: float | None = None  # factor of lr at each milestone (0.1)
-    shape: Literal["steps", "one-cycle"] | None = None  # cuts at milestones; up in a line and down to 0
+    # steps: lr is cut at the milestones; one-cycle: it rises in a line and falls to 0
+    shape: Literal["steps", "one-cycle"] | None = None
     warmup: float | None = None  # one-cycle: fraction of the epochs in which lr rises (0.2)
 
     def chosen(self, usual: Schedule) -> Schedule:
@@ -120,7 +147,8 @@ class DistillOptions(TrainingOptions):
         for name, values in columns.items():
             if len(values) not in (1, count):
                 raise ValueError(
-                    f"{name} has {len(values)} entries for {count} students: give one each, or one for all."
+                    f"{name} has {len(values)} entries for {count} student{'s' * (count > 1)}: give one "
+                    "each, or one for all."
                 )
         return list(zip(*(values * (count // len(values)) for values in columns.values()), strict=True))
 
@@ -131,11 +159,11 @@ class DistillOptions(TrainingOptions):
         """
         if self.teacher is None:
             return None
-        card = read_card(self.teacher)
-        untrained = card.get("kind") == "teacher" and "head" not in card.get("stages", {})
+        teacher = load_checkpoint(self.teacher)
+        untrained = teacher.head is not None and not teacher.head_trained
         if untrained and any(method.needs_projection for method in methods):
             raise ValueError(
                 f"the projection head in {self.teacher} is not trained yet. Run `python -m sskd_lib head "
                 f"--teacher {self.teacher} --out FOLDER` first, and give its teacher.safetensors to distill."
             )
-        return load_checkpoint(self.teacher)
+        return teacher

@@ -21,12 +21,15 @@ from ..models.simkd import join
 from ..runtime.device import Runtime
 from ..runtime.distributed import current
 from .checks import check_fits, check_processes, check_student, check_teacher, one_each, output_folders
+from .folders import check_start
 from .loader import ViewLoader
 from .loop import Watch, fit
 from .resume import hash_images, make_plan
-from .state import Run, TrainOptions, TrainState, make_card, sgd
+from .state import Run, TrainOptions, TrainState, make_card, memory_for, sgd
 from .step import count_correct
 from .teacher_cache import TeacherTable, open_table
+
+SMALLER = "Choose smaller networks, train fewer students together, or use the CPU (command: --device cpu)."
 
 
 def create_methods(method: Any, recipe: Any, count: int) -> list[Method]:
@@ -81,15 +84,18 @@ def prepare(  # noqa: PLR0913 - the parts of a call of `distill`
     table = open_table(table) if isinstance(table, (str, Path)) else table
     if not any(method.needs_teacher for method in methods):
         teacher = table = None
-    for student, method in zip(students, methods, strict=True):
+    for student, method, folder in zip(students, methods, folders, strict=True):
         check_student(method, student, train)
         check_fits(student, test, "student")
         if table is None:
             check_teacher(method, teacher, train)
         else:
             check_table(method, table)
+        check_start(kind, student, folder, f"{kind}.safetensors")
     if table is not None:
         table.check(teacher, train)
+    with memory_for("the weights of the teacher", SMALLER):
+        placed = runtime.place(teacher).eval() if teacher is not None and table is None else None
     training = Training(
         train=train,
         test=test,
@@ -103,14 +109,19 @@ def prepare(  # noqa: PLR0913 - the parts of a call of `distill`
             jigsaw=any(method.needs.jigsaw for method in methods),
             table=table,
         ),
-        teacher=runtime.place(teacher).eval() if teacher is not None and table is None else None,
+        teacher=placed,
         options=options,
         kind=kind,
         teacher_facts=facts_of_teacher(teacher, table),
         image_facts=hash_images(train, test),
     )
-    for student, method, folder in zip(students, methods, folders, strict=True):
-        training.states.append(make_state(training, student, method, folder))
+    with memory_for("the weights and the method's layers of the students", SMALLER):
+        for student, method, folder in zip(students, methods, folders, strict=True):
+            state = make_state(training, student, method, folder)
+            if len(students) > 1:
+                number = len(training.states) + 1
+                state.label = f"student {number} of {len(students)} ({student.spec['model']}, {method.name})"
+            training.states.append(state)
     return training
 
 
@@ -121,7 +132,8 @@ def check_table(method: Method, table: TeacherTable) -> None:
             f"the method {method.name!r} imitates a head for the task {method.task!r}, and a table holds "
             "projections of the contrastive task only. Give the teacher itself, without the table."
         )
-    if compared := sorted({term.inputs for term in method.terms} - {"logits"}):
+    kinds = {"maps" if term.inputs.endswith("_relu") else term.inputs for term in method.terms}
+    if compared := sorted(kinds - {"logits"}):
         raise ValueError(
             f"the method {method.name!r} compares {' and '.join(compared)}, and a table holds logits and "
             "projections only. Give the teacher itself, without the table."
@@ -130,6 +142,11 @@ def check_table(method: Method, table: TeacherTable) -> None:
         raise ValueError(
             "L_ss needs the teacher's projections, and the table has no projections: its teacher had "
             "no head. Make the table again with a teacher whose head was trained by train_head."
+        )
+    if method.needs_projection and not table.card.get("head_trained", True):
+        raise ValueError(
+            "L_ss needs the projections of a trained head, and that of this table's teacher was untrained. "
+            "Train it with train_head (command: head), and make the table again."
         )
 
 

@@ -16,21 +16,14 @@ from typing import Any
 import torch
 
 from ..data.images import ImageSet
-from ..files import (
-    TEMPORARY,
-    CheckpointError,
-    differences,
-    explained,
-    tensors_hash,
-    write_atomically,
-)
+from ..files import CheckpointError, differences, explained, tensors_hash, write_atomically
 from ..models.network import Network
-from ..runtime.distributed import Distributed
-from .state import TrainOptions, TrainState
+from .state import TRAINED_FROM, TrainOptions, TrainState, trained_part
 
 RESUME_FORMAT = "sskd-kit-resume-3"
 RESUME_FILE = "resume.pt"
 EARLIER_FILE = "resume.safetensors"  # of versions before 0.2
+METRICS_FILE, SUMMARY_FILE = "metrics.jsonl", "summary.json"
 
 
 def hash_images(train: ImageSet, test: ImageSet | None) -> dict[str, Any]:
@@ -50,11 +43,15 @@ def make_plan(
     options: TrainOptions,
     processes: int,
 ) -> dict[str, Any]:
-    """Collect what makes a run this run and no other, before its first step."""
+    """Collect what makes a run this run and no other, before its first step.
+
+    A network that has been trained keeps the hash of its first weights: the same call goes on with its run.
+    """
+    part = trained_part(kind, network)
     plan = {
         "kind": kind,
         "network": network.spec,
-        "initial_weights": tensors_hash(network.state_dict()),
+        "initial_weights": vars(part).get(TRAINED_FROM) or tensors_hash(network.state_dict()),
         "teacher_weights": teacher_weights,
         **images,
         "schedule": dataclasses.asdict(options.schedule),
@@ -66,7 +63,7 @@ def make_plan(
 
 def write_metrics(out: Path, records: list[dict[str, Any]], append: bool = False) -> None:
     """Write records to metrics.jsonl, one line per epoch, in the place of its content or after it."""
-    path, lines = out / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records)
+    path, lines = out / METRICS_FILE, "".join(json.dumps(record) + "\n" for record in records)
     if not append:
         write_atomically(path, lines.encode())
         return
@@ -88,45 +85,41 @@ def save_state(state: TrainState) -> None:
         buffer,
     )
     write_atomically(state.out / RESUME_FILE, buffer.getvalue())
+    state.saved = len(state.history)
 
 
-def restore(state: TrainState, epochs: int, processes: Distributed) -> None:
-    """Load an earlier part of this very run, if `out` has one, into every process."""
-    saved = processes.broadcast_object(read_state(state) if processes.is_main else None)
-    if saved is None:
-        return
+def restore(state: TrainState, saved: dict[str, Any], epochs: int) -> None:
+    """Load an earlier part of this very run."""
     state.network.load_state_dict(saved["network"])
     state.method.load_state_dict(saved["method"])
     state.optimizer.load_state_dict(saved["optimizer"])
     state.history = saved["history"]
-    if processes.is_main:
-        write_metrics(state.out, state.history)
-    keep_card(state, saved["card"], finished=len(state.history) == epochs)
+    state.saved = len(state.history)
+    head = state.network.head
+    if state.plan["kind"] != "head" and head is not None and vars(head).pop(TRAINED_FROM, None):
+        state.network.head_trained = False  # what `train_head` made of it since is overwritten
+    if state.history:
+        keep_card(state, saved["card"], finished=len(state.history) == epochs)
 
 
 def read_state(state: TrainState) -> dict[str, Any] | None:
-    """Read the saved state of this very run; None if there is none.
+    """Read the saved state of this very run; None if there is none. Nothing is changed.
 
-    Raises CheckpointError if the folder holds another run, or a file that is damaged; OSError if it cannot be
-    written.
+    Raises CheckpointError if the folder holds another run that has trained an epoch, or a damaged file.
     """
-    if state.out is None:
-        return None
-    with explained(state.out):
-        state.out.mkdir(parents=True, exist_ok=True)
-        for leftover in state.out.glob(f".*{TEMPORARY}"):  # of a process killed while it wrote
-            leftover.unlink(missing_ok=True)
     path = state.out / RESUME_FILE
     if not path.exists():
-        if (state.out / EARLIER_FILE).exists():
-            raise _other_run(state, [f"{EARLIER_FILE}, which an earlier version of the kit saved"])
-        write_metrics(state.out, [])
         return None
     saved = load_saved(path)
     if saved.get("format") != RESUME_FORMAT:
-        raise _other_run(state, [f"{RESUME_FILE}, which is no saved training of this version of the kit"])
+        raise CheckpointError(
+            f"{path} is no saved training of this version of the kit. Choose another output folder, or "
+            "delete the folder."
+        )
     if differs := differences(saved["plan"], state.plan):
-        raise _other_run(state, differs)
+        if saved["history"]:
+            raise other_run(state.out, differs)
+        return None
     return saved
 
 
@@ -148,13 +141,13 @@ def load_saved(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _other_run(state: TrainState, differs: list[str]) -> CheckpointError:
+def other_run(out: Path, differs: list[str]) -> CheckpointError:
     """Make the error for a folder of another run, which names what differs."""
     hint = ""
     if differs == ["initial_weights"]:
         hint = " That run began with a fresh network: make yours again with create_network."
     return CheckpointError(
-        f"{state.out} holds another run; what differs: {', '.join(differs)}.{hint} Choose another output "
+        f"{out} holds another run; what differs: {', '.join(differs)}.{hint} Choose another output "
         "folder, repeat the old settings to resume it, or delete the folder."
     )
 

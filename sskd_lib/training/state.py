@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,11 @@ from ..models.network import Network, Output
 from ..recipes import Schedule
 from ..runtime.device import Runtime
 
+TRAINED_FROM = "trained_from"  # attribute of a trained module: hash of the weights its training began with
+
 
 class TrainingError(RuntimeError):
     """A training cannot go on; the message says why and what to do."""
-
-
-class Diverged(TrainingError):
-    """A network's numbers have become NaN or infinite. `out` is its output folder, or None."""
-
-    def __init__(self, message: str, out: Path | None) -> None:
-        super().__init__(message)
-        self.out = out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +35,17 @@ class Run:
     network: Network
     history: list[dict[str, Any]]
     summary: dict[str, Any]
+
+
+class Diverged(TrainingError):
+    """A network's numbers have become NaN or infinite.
+
+    out: its output folder, or None; runs: those of the students that were trained with it, to the end.
+    """
+
+    def __init__(self, message: str, out: Path | None, runs: Sequence[Run] = ()) -> None:
+        super().__init__(message)
+        self.out, self.runs = out, list(runs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,10 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.evaluate_every < 1:
             raise ValueError(f"evaluate_every counts epochs, so it is at least 1, not {self.evaluate_every}.")
+        if abs(self.seed) >= 2**40:
+            raise ValueError(f"seed is a whole number with at most 12 digits, not {self.seed}.")
+        if not self.save_seconds >= 0:
+            raise ValueError(f"save_seconds is a number of seconds, 0 or more, not {self.save_seconds}.")
 
 
 @dataclass(kw_only=True)
@@ -68,7 +78,8 @@ class TrainState:
     network: the result; model: the module that a step calls (the network, or its wrapper); method, loss: the
     same for the terms. count_correct, rows_per_image: hits of a batch, and the rows they are counted among.
     measure: test figures with "test_accuracy", or None. plan: what must be equal for a resumed run to be the
-    same run; card: facts for the reader of the weights; out: output folder or None.
+    same run; card: facts for the reader of the weights; out: output folder or None. label: names the student
+    among several. saved: epochs in the saved state; error: why the training ended early.
     """
 
     network: Network
@@ -82,13 +93,43 @@ class TrainState:
     card: dict[str, Any]
     out: Path | None
     file_name: str
+    label: str = ""
     rows_per_image: int = 1
+    saved: int = 0
+    error: Diverged | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     term_names: list[str] = field(default_factory=list)  # in the order of a step's values
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors that the training changes or keeps, without the optimizer's."""
         return [*self.network.state_dict().values(), *self.method.state_dict().values()]
+
+    def mark_trained(self) -> None:
+        """Note on what is trained, the network or its head alone, which weights its training began with."""
+        vars(trained_part(self.plan["kind"], self.network))[TRAINED_FROM] = self.plan["initial_weights"]
+
+
+def trained_part(kind: str, network: Network) -> nn.Module:
+    """Return what a training of this kind trains: the network, or its head alone."""
+    return network.head if kind == "head" else network
+
+
+def out_of_memory(error: Exception) -> str | None:
+    """Return "the GPU" or "this machine" if an error says that its memory ran out, else None."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return "the GPU"
+    return "this machine" if isinstance(error, MemoryError) or "can't allocate memory" in str(error) else None
+
+
+@contextmanager
+def memory_for(what: str, remedy: str) -> Iterator[None]:
+    """Turn the end of memory in a block into a TrainingError that says what needed it and what to do."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if place := out_of_memory(error):
+            raise TrainingError(f"{place} ran out of memory with {what}. {remedy}") from error
+        raise
 
 
 def sgd(modules: list[nn.Module], schedule: Schedule, runtime: Runtime) -> torch.optim.SGD:
@@ -121,15 +162,16 @@ def make_card(
     method: str | None = None,
 ) -> dict[str, Any]:
     """Collect what a reader of the weights wants to know, beyond the plan. teacher: name of its backbone."""
+    noise = {"label_noise": list(train.noise)} if train.noise else {}
     card: dict[str, Any] = {
         "kind": kind,
-        "train": {"name": train.name, "images": len(train)},
+        "train": {"name": train.name, "images": len(train)} | noise,
         "test": {"name": test.name, "images": len(test)} if test is not None else None,
         "teacher": teacher,
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "sskd_lib": importlib.metadata.version("sskd_lib"),
+            "sskd_lib": next((d.version for d in distributions(name="sskd_lib")), "not installed"),
         },
         "runtime": runtime.describe(),
         "date": datetime.date.today().isoformat(),

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,13 +131,3 @@ def _damaged(folder: Path, what: str) -> str:
         f"the teacher table in {folder} is damaged: {what}. Nothing was changed. Delete the folder and make "
         "the table again with cache_teacher."
     )
-
-
-def check_space(folder: Path, need: int) -> None:
-    """Raise OSError, before anything is written, if the disk has no room for a table."""
-    free = shutil.disk_usage(next(p for p in folder.absolute().parents if p.exists())).free
-    if need > free:
-        raise OSError(
-            f"the table in {folder} needs {need / 1e6:,.1f} MB, and the disk has {free / 1e6:,.1f} MB free. "
-            "Free some space, choose a folder on another disk, or store less: fewer draws, or float16."
-        )

@@ -23,12 +23,12 @@ from torch import Tensor
 
 from ..data.images import ImageSet
 from ..data.views import PADDING, Draws, cut, draw, frame
-from ..files import differences, locked, tensors_hash
+from ..files import check_space, differences, locked, remove_leftovers, tensors_hash
 from ..models.network import Network
 from ..runtime.device import Runtime, choose_runtime
 from . import table_files as files
 from .checks import check_fits
-from .state import make_card
+from .state import make_card, memory_for
 
 DRAWS_PER_FORWARD = 128  # of four views each
 SAVE_SECONDS = 1.0  # least time between two counts of the images that are done
@@ -66,6 +66,11 @@ class TeacherTable:
                 "the teacher it was made with, or make a table for this one in a new folder."
             )
         wanted = _describe(train)
+        if self.card.get("class_names", list(train.classes)) != list(train.classes):
+            raise ValueError(
+                f"{self.path} was made for other classes than those of {train.name}, or for another order of "
+                "them. Make a table for these in a new folder with cache_teacher."
+            )
         if names := differences({name: self.card[name] for name in wanted}, wanted):
             raise ValueError(
                 f"{self.path} was made for other images than {train.name}; what differs: {', '.join(names)}. "
@@ -141,16 +146,20 @@ def cache_teacher(
     card = files.read_card(folder, plan)
     if card is None:
         need = table_bytes(len(train), train.num_classes, plan["width"], draws, dtype)
-        files.check_space(folder, need)
+        less = ", or store less: fewer draws, or float16"
+        check_space(folder, need, f"the table in {folder} needs", less)
     if card is None or card["done"] < len(train):
         was_training = teacher.training
         with locked(folder / ".lock"):
+            remove_leftovers(folder, files.CARD, files.INDEX)
             card = files.read_card(folder, plan)
             if card is None or card["done"] == 0:
                 card = make_card("table", train, None, runtime, teacher=None) | plan | {"done": 0}
+                card |= {"class_names": list(train.classes), "head_trained": teacher.head_trained}
                 files.create(folder, card, index)
             try:
-                _fill(folder, card, runtime.place(teacher).eval(), train, runtime, progress)
+                with memory_for("the teacher's forward passes", "Use the CPU (command: --device cpu)."):
+                    _fill(folder, card, runtime.place(teacher).eval(), train, runtime, progress)
             finally:
                 teacher.train(was_training)
     return open_table(folder)

@@ -10,15 +10,18 @@ from ..losses import Method, create_method
 from ..models.build import build_network
 from ..models.network import Network
 from ..recipes import STUDENT, Recipe, Schedule
+from ..runtime.arguments import checked
 from ..runtime.device import Runtime, choose_runtime
+from .checks import check_batches, check_head, check_separate
 from .loop import Watch
 from .prepare import create_methods, prepare
 from .state import Run, TrainOptions
 from .teacher_cache import TeacherTable
 
 
+@checked
 def create_network(model_name: str, like: ImageSet, projection: bool = False, seed: int = 0) -> Network:
-    """Make a fresh network for a set of images: its channels, its classes, its mean and deviation.
+    """Make a fresh network for a set of images: its channels, its classes by name, its mean and deviation.
 
     seed: draws the initial weights; torch's global generator is left as it was.
     """
@@ -29,9 +32,12 @@ def create_network(model_name: str, like: ImageSet, projection: bool = False, se
         "projection": projection,
     }
     mean, std = like.channel_statistics()
-    return build_network(spec, mean, std, seed)
+    network = build_network(spec, mean, std, seed)
+    network.classes = like.classes
+    return network
 
 
+@checked
 def train_teacher(  # noqa: PLR0913 - a public signature, all of it by keyword
     network: Network,
     train: ImageSet,
@@ -72,9 +78,11 @@ def train_teacher(  # noqa: PLR0913 - a public signature, all of it by keyword
         out=[out],
         kind="teacher",
     )
+    network.classes = train.classes
     return training.fit()[0]
 
 
+@checked
 def distill(  # noqa: PLR0913 - a public signature, all of it by keyword
     students: Network | Sequence[Network],
     teacher: Network | None,
@@ -116,12 +124,18 @@ def distill(  # noqa: PLR0913 - a public signature, all of it by keyword
     """
     networks = [students] if isinstance(students, Network) else list(students)
     one = isinstance(students, Network)
+    methods = create_methods(method, recipe, len(networks))
+    check_separate(networks, teacher)
+    for each in methods:
+        check_batches(each, train, schedule.batch_size)
+        if teacher is not None and table is None:
+            check_head(each, teacher)
     training = prepare(
         networks,
         teacher,
         train,
         test,
-        methods=create_methods(method, recipe, len(networks)),
+        methods=methods,
         options=TrainOptions(
             schedule=schedule,
             seed=seed,
@@ -133,5 +147,7 @@ def distill(  # noqa: PLR0913 - a public signature, all of it by keyword
         out=[out] if one else out,
         table=table,
     )
+    for network in networks:
+        network.classes = train.classes
     runs = training.fit(watch)
     return runs[0] if one else runs

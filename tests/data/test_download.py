@@ -225,8 +225,8 @@ def test_where_data_are_looked_for(tmp_path, monkeypatch):
     (tmp_path / "env").mkdir()
     monkeypatch.setenv("SSKD_DATA", str(tmp_path / "env"))
     assert data_folders(tmp_path / "root") == [tmp_path / "root", tmp_path / "env", cache_folder()]
-    with pytest.raises(FileNotFoundError, match=r"root names .*missing, which is no folder"):
+    with pytest.raises(FileNotFoundError, match=r"root .* names .*missing, which does not exist"):
         data_folders(tmp_path / "missing")
     monkeypatch.setenv("SSKD_DATA", str(tmp_path / "typo"))
-    with pytest.raises(FileNotFoundError, match=r"SSKD_DATA names .*typo, which is no folder"):
+    with pytest.raises(FileNotFoundError, match=r"SSKD_DATA names .*typo, which does not exist"):
         data_folders()

@@ -12,6 +12,7 @@ from PIL import Image
 
 from helpers.image_folders import noise, save_image
 from sskd_lib.data import convert
+from sskd_lib.data.folder import make_shards
 from sskd_lib.data.load import load_images
 from sskd_lib.files import cache_folder
 
@@ -45,7 +46,6 @@ def decoded(monkeypatch):
 
 
 def test_a_folder_with_train_and_test(folder):
-    (folder / "train" / "cat" / "notes.txt").write_text("not an image")
     (folder / "train" / ".ipynb_checkpoints").mkdir()
     save_image(folder / "train" / "cat" / ".ipynb_checkpoints" / "0.png", noise(0))
     train, test = load_images(f"folder:{folder}"), load_images(f"folder:{folder}", "test")
@@ -61,7 +61,9 @@ def test_val_is_another_name_of_test_as_imagenet_has_it(folder):
     assert len(load_images(f"folder:{folder}")) == 6
     assert load_images(f"folder:{folder}", "test").fingerprint() == test
     save_image(folder / "test" / "0.png", noise(0))  # ImageNet's test images have no labels
-    assert load_images(f"folder:{folder}", "test").fingerprint() == test
+    with pytest.warns(UserWarning, match=r"read from train/ and val/ only; those in test/ are left out"):
+        assert load_images(f"folder:{folder}", "test").fingerprint() == test
+    (folder / "test" / "0.png").unlink()
     for name in ("cat", "dog"):
         save_image(folder / "test" / name / "0.png", noise(1))
     assert len(load_images(f"folder:{folder}", "test")) == 2  # test/ comes first, val/ is left alone
@@ -210,12 +212,112 @@ def test_images_that_the_memory_cannot_take_are_refused(folder, monkeypatch, dec
     assert len(load_images(f"folder:{folder}", "test")) == 4
 
 
-def test_a_corrupt_image_is_named(folder):
-    path = folder / "train" / "dog" / "1.png"
+def test_a_corrupt_image_is_left_out_and_named_each_time(folder):
+    whole, path = load_images(f"folder:{folder}"), folder / "train" / "dog" / "1.png"
+    kept = torch.tensor([0, 1, 2, 3, 5])
     for content in (b"", b"no image", path.read_bytes()[:200]):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=f"cannot read the image {path} .*Delete it or replace it"):
-            load_images(f"folder:{folder}")
+        for _ in ("decoded", "from the cache"):
+            with pytest.warns(UserWarning, match=r"pets: 1 of 10 images, .* read \(train/dog/1\.png\)\. Rep"):
+                rest = load_images(f"folder:{folder}")
+            assert torch.equal(rest.images, whole.images[kept])
+            assert torch.equal(rest.labels, whole.labels[kept])
+        with pytest.warns(UserWarning, match="1 of 10"):
+            assert len(load_images(f"folder:{folder}", "test")) == 4
+    (folder / "test" / "cat" / "0.png").write_bytes(b"no image either")
+    with pytest.raises(ValueError, match=r"2 of 10 images, .*: more than a tenth"):
+        load_images(f"folder:{folder}")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser may read every file")
+def test_an_image_that_may_not_be_opened_is_no_broken_one(folder):
+    path = folder / "train" / "dog" / "1.png"
+    path.chmod(0)
+    with pytest.raises(OSError, match=f"cannot open the image {path}: Permission denied"):
+        load_images(f"folder:{folder}")
+    path.chmod(0o600)
+    assert len(load_images(f"folder:{folder}")) == 6
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("Train", "Test"), ("training", "testing"), ("TRAIN", "Valid"), ("train", "validation")],
+)
+def test_splits_are_known_in_other_spellings(folder, train, test):
+    expected = [load_images(f"folder:{folder}", split).fingerprint() for split in ("train", "test")]
+    (folder / "train").rename(folder / "x")
+    (folder / "x").rename(folder / train)
+    (folder / "test").rename(folder / "y")
+    (folder / "y").rename(folder / test)
+    assert [load_images(f"folder:{folder}", split).fingerprint() for split in ("train", "test")] == expected
+
+
+def test_a_class_may_be_called_train(folder):
+    for name in ("bus", "train"):
+        for index in range(5):
+            save_image(folder / "traffic" / name / f"{index}.png", noise(index))
+    assert load_images(f"folder:{folder / 'traffic'}").classes == ("bus", "train")
+
+
+def test_what_systems_put_into_a_folder_is_passed_over(folder):
+    expected = load_images(f"folder:{folder}").fingerprint()
+    for place in ("train/cat/@eaDir/0.png", "train/@eaDir", "__MACOSX/train/cat", "$RECYCLE.BIN"):
+        save_image(folder / place / "SYNOPHOTO_THUMB_M.jpg", noise(5))
+    for name in ("Thumbs.db", ".DS_Store", "desktop.ini", "._0.png"):
+        (folder / "train" / "cat" / name).write_bytes(b"x")
+    assert load_images(f"folder:{folder}").fingerprint() == expected
+
+
+def test_other_files_are_counted_in_a_warning(folder):
+    expected = load_images(f"folder:{folder}").fingerprint()
+    for name in ("7.heic", "8.HEIC", "notes.txt", "README"):
+        (folder / "train" / "cat" / name).write_bytes(b"x")
+    save_image(folder / "test" / "9.png", noise(9))
+    message = (
+        r"pets: 5 files \(2 \.heic, 1 .*1 \.txt.*\)\. The kit reads PNG, .*convert other pictures to PNG"
+    )
+    with pytest.warns(UserWarning, match=message) as caught:
+        assert load_images(f"folder:{folder}").fingerprint() == expected
+    assert "1 without a suffix" in str(caught[0].message) and "1 beside the folders" in str(caught[0].message)
+
+
+def test_more_kinds_of_files_are_read(folder):
+    plain = Image.fromarray(noise(3))
+    for suffix in ("jfif", "avif"):
+        if f".{suffix}" in Image.registered_extensions():
+            save_image(folder / "train" / "cat" / f"z.{suffix}", plain)
+            assert len(load_images(f"folder:{folder}")) == 7
+            (folder / "train" / "cat" / f"z.{suffix}").unlink()
+
+
+def test_deep_images_are_scaled_by_the_rule_of_their_kind(folder):
+    levels = np.arange(256).reshape(16, 16)
+    for name, pixels in {
+        "y0.tif": (levels / 255).astype(np.float32),
+        "y1.png": (257 * levels).astype(np.uint16),
+        "y2.tif": (257 * levels).astype(np.int32),
+        "y3.tif": np.zeros((16, 16), np.float32),
+    }.items():
+        save_image(folder / "train" / "cat" / name, pixels)
+    images = load_images(f"folder:{folder}", size=16).images[3:7, 0]
+    assert all(torch.equal(image, torch.from_numpy(levels).to(torch.uint8)) for image in images[:3])
+    assert images[3].max() == 0
+    for pixels in (levels.astype(np.float32), levels.astype(np.uint16), levels - 1.0, levels * 999):
+        kind = np.float32 if pixels.dtype == np.float64 else pixels.dtype if pixels.itemsize < 8 else np.int32
+        save_image(folder / "train" / "cat" / "y4.tif", pixels.astype(kind))
+        with pytest.raises(ValueError, match=r"y4\.tif has .* is black and (1|65535) is white\. Bring all"):
+            load_images(f"folder:{folder}", size=16)
+
+
+def test_a_tilde_is_the_home_folder(folder, tmp_path, monkeypatch):
+    folder.rename(tmp_path / "home")
+    monkeypatch.chdir(tmp_path)
+    assert len(load_images("folder:~")) == 6
+    make_shards("~/", "~/../out", side=8, progress=False)
+    assert len(load_images("shards:~/../out")) == 6
+    with pytest.raises(ValueError, match=r"write 'folder:~'"):
+        load_images("~")
+    assert not (tmp_path / "~").exists()
 
 
 def test_what_a_folder_can_lack(folder, tmp_path):
@@ -231,7 +333,7 @@ def test_what_a_folder_can_lack(folder, tmp_path):
     with pytest.raises(ValueError, match=r"different classes: only in train/: emu; only in test/: none"):
         load_images(f"folder:{folder}")
     (folder / "test" / "emu").mkdir()
-    with pytest.raises(ValueError, match=r"emu has no image \(.*png.*\); add some or delete the folder"):
+    with pytest.raises(ValueError, match=r"emu has no image \(PNG.*\); add some or delete the folder"):
         load_images(f"folder:{folder}")
     (folder / "train").rename(folder / "rest")
     with pytest.raises(ValueError, match="has a test/ level but no train/"):

@@ -14,7 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sskd_lib.data.images import ImageSet, check_memory
+from sskd_lib.data.checks import check_memory
+from sskd_lib.data.images import ImageSet
 
 
 def image_set(labels, num_classes: int | None = None, side: int = 2, channels: int = 1) -> ImageSet:
@@ -43,12 +44,12 @@ TOY = image_set([k % 5 for k in range(500)])
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"images": torch.zeros(4, 1, 2, 2)}, "must be uint8 .* torch.float32"),
+        ({"images": torch.zeros(4, 1, 2, 2)}, r"must be uint8 .* float32 \[4, 1, 2, 2\]\. From floats"),
         ({"images": torch.zeros(4, 2, 2, dtype=torch.uint8)}, r"must be uint8 \[M, C, H, W\].*\[4, 2, 2\]"),
-        ({"images": torch.zeros(4, 2, 2, 2, dtype=torch.uint8)}, "1 or 3 channels"),
-        ({"images": torch.zeros(4, 1, 2, 3, dtype=torch.uint8)}, "must be square"),
-        ({"labels": torch.zeros(4)}, "labels must be int64"),
-        ({"labels": torch.zeros(3, dtype=torch.int64)}, r"int64 \[4\], one for each image"),
+        ({"images": torch.zeros(4, 2, 2, 2, dtype=torch.uint8)}, r"C = 1 \(grey\) or 3 \(colour\)"),
+        ({"images": torch.zeros(4, 1, 2, 3, dtype=torch.uint8)}, "square, with C = 1"),
+        ({"labels": torch.zeros(4)}, r"int64 \[4\], one .* float32 \[4\]\. Convert them: labels.long\(\)"),
+        ({"labels": torch.zeros(3, dtype=torch.int64)}, r"int64 \[4\], one number for each image"),
         ({"labels": torch.tensor([0, 1, 2, 3])}, "labels run from 0 to 3, but 3 classes"),
         ({"labels": torch.tensor([0, 1, 2, -1])}, "labels run from -1 to 2"),
         ({"labels": torch.zeros(4, dtype=torch.int64, device="meta")}, "put both on one device"),
@@ -108,6 +109,29 @@ def test_channel_statistics_are_numpys():
     np.testing.assert_allclose(std, scaled.std((0, 2, 3)), rtol=1e-12)
 
 
+def test_classes_without_images_are_named():
+    assert image_set([0, 2, 2], num_classes=5).without_images() == ("class 1", "class 3", "class 4")
+    assert TOY.without_images() == ()
+
+
+def test_anything_but_tensors_is_explained():
+    toy = image_set([0, 1])
+    for change, message in (
+        ({"images": toy.images.numpy()}, "must be a torch tensor.*torch.from_numpy"),
+        ({"images": [toy.images[0]] * 2}, "torch.stack"),
+        ({"labels": [0, 1]}, "torch.tensor"),
+        ({"labels": toy.labels.numpy()}, "torch.from_numpy"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            replace(toy, **change)
+
+
+def test_images_of_0_and_1_are_warned_of_where_a_network_is_made_for_them():
+    toy = image_set([0, 1])
+    with pytest.warns(UserWarning, match="0 or 1, so all images are black"):
+        toy.channel_statistics()
+
+
 # take
 
 
@@ -147,12 +171,14 @@ def test_take_says_what_is_missing():
 # with_label_noise
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.001, 0.2, 0.333, 0.5, 1.0])
+@pytest.mark.parametrize("rate", [0.0, 0.002, 0.2, 0.333, 0.5, 1.0])
 def test_label_noise_changes_exactly_the_share(rate):
     noisy = TOY.with_label_noise(rate, seed=3)
     assert int((noisy.labels != TOY.labels).sum()) == round(rate * 500)
     assert torch.equal(noisy.images, TOY.images) and int(TOY.labels.sum()) == 1000
     assert noisy.labels.min() >= 0 and noisy.labels.max() < 5
+    facts = [{"rate": rate, "changed": round(rate * 500), "of": 500}] if rate else []
+    assert list(noisy.noise) == list(noisy.take(50).noise) == facts and TOY.noise == ()
 
 
 def test_label_noise_draws_the_other_classes_uniformly():
@@ -166,8 +192,10 @@ def test_label_noise_draws_the_other_classes_uniformly():
 
 def test_label_noise_refuses_nonsense():
     for rate in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="fraction from 0 to 1"):
+        with pytest.raises(ValueError, match="a fraction is expected, a number from 0 to 1"):
             TOY.with_label_noise(rate)
+    with pytest.raises(ValueError, match=r"changes none of 500 labels\. One label is a rate of 0\.002"):
+        TOY.with_label_noise(0.0009)
     with pytest.raises(ValueError, match="at least two classes"):
         image_set([0, 0]).with_label_noise(0.5)
 
@@ -190,7 +218,7 @@ def test_split_is_disjoint_complete_and_stratified(labels, fraction, seed):
 
 def test_split_refuses_an_empty_side():
     for fraction in (0.0, 1.0, -1, 2):
-        with pytest.raises(ValueError, match="is between 0 and 1"):
+        with pytest.raises(ValueError, match="a number between 0 and 1"):
             TOY.split(fraction)
     with pytest.raises(ValueError, match="leaves one side empty; load more images"):
         image_set([0, 1, 0]).split(0.1)

@@ -140,8 +140,8 @@ def test_reading_300_megabytes_takes_hardly_any_memory(tmp_path):
         tmp_path / "train.npy", "w+", np.uint8, (1600, 3, 256, 256)
     )  # a hole: it takes no room on disk
     np.save(tmp_path / "train-labels.npy", np.zeros(1600, np.int64))
-    part = {"images": 1600, "done": 1600, "left_out": [], "sha256": ""}
-    card = {"format": FORMAT, "side": 256, "classes": ["a"], "train": part}
+    part = {"images": 1600, "done": 1600, "left_out": [], "sha256": "", "source": "", "grey": False}
+    card = {"format": FORMAT, "side": 256, "classes": ["a"], "train": part, "test": part}
     (tmp_path / "card.json").write_text(json.dumps(card))
     images, before, read = open_images(tmp_path, "train")[0], anonymous(), 0
     for rows in torch.randperm(1600, generator=torch.Generator().manual_seed(0)).split(64):

@@ -29,7 +29,10 @@ from helpers.pictures import picture
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WANTED = {"Chromium": CHROMIUM, "Python's playwright": importlib.util.find_spec("playwright")}
+WANTED = {
+    "Chromium (apt-get install chromium)": CHROMIUM,
+    "Python's playwright (pip install playwright)": importlib.util.find_spec("playwright"),
+}
 MISSING = [name for name, found in WANTED.items() if not found]
 DEMANDED = any(os.environ.get(name, "") not in ("", "0", "false") for name in ("CI", "SSKD_BROWSER_TESTS"))
 # Where browsers are demanded, a test that misses one runs and fails: see `chromium`.
@@ -58,7 +61,7 @@ ASK = """async (code) => {
 def chromium() -> Iterator:
     """A browser of the system's Chromium."""
     if MISSING:
-        pytest.fail(f"{' and '.join(MISSING)} missing, but browser tests were asked for: see .ci/run.")
+        pytest.fail(f"browser tests were asked for, and they need {' and '.join(MISSING)}.")
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=1000 * PATIENCE)

@@ -32,6 +32,7 @@ def pixel_network(data: ImageSet, seed: int, projection: bool = True) -> Network
         network = Network(
             backbone, mean=[0.5] * data.in_channels, std=[0.25] * data.in_channels, projection=projection
         )
+    network.head_trained = projection
     network.spec = {"model": "pixels", "in_channels": data.in_channels, "num_classes": data.num_classes}
     return network
 

@@ -92,7 +92,7 @@ def answer(bad: Tried, folder: Path) -> str:
         except Exception as error:  # every kind of error is an answer, and the table shows it
             text = f"{type(error).__name__}: {error}"
     text = text.replace(str(folder), "FOLDER").replace(str(ROOT), "KIT")
-    text = re.sub(r"[│╭╮╰╯─]+", " ", text)  # tyro's frames
+    text = re.sub(r"[│╭╮╰╯─]+|-{8,}", " ", text)  # tyro's frames
     return " ".join(text.split()).replace("|", "¦")
 
 

@@ -68,10 +68,11 @@ def test_images_without_records_say_so(recorded):
 
 def test_the_table_of_recorded_gaps_has_the_paired_means():
     lines = recorded_gaps().splitlines()
-    assert len(lines) == 1 + 1 + 3 + 3
-    runs = demonstrations.short_runs()
-    pairs = minus(runs["sskd"], runs["kd"])
-    assert f"{sum(pairs) / len(pairs):+.2f}" in lines[1] and f" {len(pairs)} " in lines[1]
+    assert len(lines) == 1 + 2 + 3 + 3
+    for line, setting in zip(lines[1:3], ("fashion-300", "fashion-100"), strict=True):
+        runs = demonstrations.short_runs(setting)
+        pairs = minus(runs["sskd"], runs["kd"])
+        assert f"{sum(pairs) / len(pairs):+.2f}" in line and f" {len(pairs)} " in line
 
 
 def test_the_table_of_hidden_classes_has_their_means(tmp_path, monkeypatch):

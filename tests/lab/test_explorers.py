@@ -108,7 +108,10 @@ def test_an_error_in_a_callback_is_shown(live, monkeypatch) -> None:
 def test_running_a_cell_again_replaces_its_explorer(live) -> None:
     from ipywidgets.widgets import widget
 
-    alive = widget._instances if hasattr(widget, "_instances") else widget.Widget.widgets  # 8, and 7
+    alive = getattr(widget, "_instances", None)  # later than 8.0
+    if alive is None:
+        names = ("_active_widgets", "widgets")  # 8.0, and 7
+        alive = next(getattr(widget.Widget, name) for name in names if hasattr(widget.Widget, name))
     first = temperature_explorer()
     count = len(alive)
     for _ in range(3):

@@ -55,5 +55,5 @@ def test_what_does_not_fit_is_refused() -> None:
         explore_missing_class(images, labels, logits, classes=CLASSES, missing=4)
     with pytest.raises(ValueError, match=r"logits of 'kd' are \[40, 3\], but 40 images and 4 classes need"):
         explore_missing_class(images, labels, {"kd": torch.zeros(40, 3)}, classes=CLASSES, missing=0)
-    with pytest.raises(ValueError, match="need finite ones"):
+    with pytest.raises(ValueError, match="has numbers that are NaN or infinite"):
         explore_missing_class(images, labels, {"kd": logits["kd"] / 0}, classes=CLASSES, missing=0)

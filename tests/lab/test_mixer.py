@@ -34,11 +34,11 @@ def test_what_a_term_adds_is_the_paired_difference(mixer: Mixer, place: int, lab
     gains = [more - less for more, less in pairs]
     mean = sum(gains) / 3
     low, high = stats.t.interval(0.95, 2, loc=mean, scale=stats.sem(gains))
-    words = mixer.describe(epoch=2)
+    words = mixer.describe(trained=100)
     verdict = "contains 0" if low <= 0 <= high else "leaves 0 out"
     assert f"{label} adds {mean:+.2f} points (seeds from {min(gains):+.2f} to {max(gains):+.2f}" in words
     assert f"the 95 % interval {low:+.2f} to {high:+.2f} {verdict}" in words
-    mixer.frame(epoch=2)
+    mixer.frame(trained=100)
     reach = np.clip(mean, -8, 8)
     assert mixer.gains.bars[TERMS[place]].get_width() == pytest.approx(reach)
     np.testing.assert_allclose(
@@ -59,11 +59,11 @@ def test_proportions_are_those_of_weighted_terms(mixer: Mixer) -> None:
         ]
         weighted.append(weight * sum(map(float, values)) / 3)
     parts = [value / sum(weighted) for value in weighted]
-    mixer.frame(epoch=1)
+    mixer.frame(trained=50)
     drawn = [mixer.proportions.parts[name].get_width() for name in TERMS]
     np.testing.assert_allclose(drawn, parts, rtol=1e-5)
-    assert f"L_ss {100 * parts[3]:.1f} %" in mixer.describe(epoch=1).split("Shares of the loss")[1]
-    assert "Shares of the loss" not in mixer.describe(epoch=0)  # nothing is measured before training
+    assert f"L_ss {100 * parts[3]:.1f} %" in mixer.describe(trained=50).split("Shares of the loss")[1]
+    assert "Shares of the loss" not in mixer.describe(trained=0)  # nothing is measured before training
 
 
 def test_a_preset_overrides_the_sliders(mixer: Mixer) -> None:
@@ -96,9 +96,8 @@ def test_all_zero_stays_untrained_and_is_not_trained(live) -> None:
     assert "all four weights are 0" in explorer.live.words.value and not explorer.rerun.busy
 
 
-def test_a_live_run_of_a_preset_takes_its_whole_recipe(live, monkeypatch) -> None:
-    monkeypatch.setattr("sskd_lib.lab.explorers.mixer.LABELS", 20)
-    explorer = explore_mix(mixed_recording(epochs=(0, 1)))
+def test_a_live_run_of_a_preset_takes_its_whole_recipe(live) -> None:
+    explorer = explore_mix(mixed_recording(percent=(0, 100), epochs=1, labels=20))
     explorer.live.controls["preset"].value = "arxiv"
     explorer.live.buttons["Train this mix"].click()
     explorer.rerun.thread.join(600)

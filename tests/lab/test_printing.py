@@ -41,6 +41,7 @@ def test_a_printed_picture_has_three_times_the_pixels_and_its_words_below(ending
     afar = [np.asarray(Image.fromarray(a.astype(np.uint8)).reduce(8)).astype(int) for a in (small, on_screen)]
     assert np.abs(afar[0] - afar[1]).mean() < 2 and np.abs(afar[0] - afar[1]).max() < 60
     assert (words < 100).any() and (words[-20:] == 255).all()  # letters, and a margin below them
+    assert (words[:, :20] == 255).all() and (words[:, -20:] == 255).all()  # and at both sides
 
 
 def test_a_printed_picture_needs_an_ending_it_knows(tmp_path) -> None:

@@ -25,8 +25,11 @@ from sskd_lib.lab import time_machine_data
 from sskd_lib.lab.time_machine_data import load_recording, recipe_of
 
 SMALL = {
-    "SCHEDULE": sskd.Schedule(epochs=4, batch_size=8, lr=0.02),
-    "EVERY": 2,
+    "SCHEDULES": {
+        16: sskd.Schedule(epochs=4, batch_size=8, lr=0.02),
+        8: sskd.Schedule(epochs=6, batch_size=4, lr=0.02),
+    },
+    "PERCENT": (0, 50, 100),
     "GRID": {16: ((0, 1), (1.0, 4.0), (0.5,)), 8: ((0, 1), (1.0, 4.0), (0.5,))},
     "FINE": (0.5,),
     "MIXED": 16,
@@ -42,7 +45,9 @@ SMALL = {
 def small_materials():
     """A teacher that has learned nothing, 40 images to draw from, 32 to test on: 16 x 16, four classes."""
     train = pictures(40)
-    return sskd.create_network("resnet8", train, projection=True, seed=100), train, pictures(32, seed=5)
+    teacher = sskd.create_network("resnet8", train, projection=True, seed=100)
+    teacher.head_trained = True
+    return teacher, train, pictures(32, seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +81,7 @@ def lone_run(settings, labels: int):
         teacher,
         train.take(labels, seed=settings["seed"]),
         recipe=recipe_of(settings),
-        schedule=SMALL["SCHEDULE"],
+        schedule=SMALL["SCHEDULES"][labels],
         seed=settings["seed"],
         runtime=sskd.choose_runtime("cpu"),
         progress=False,
@@ -135,9 +140,10 @@ def test_what_is_recorded_is_what_a_lone_training_does(parts):
         facts = json.loads(str(group["facts"]))
         history, output = lone_run(facts["settings"][row], labels)
         logits = output.logits.numpy()
-        assert facts["epochs"] == [0, 2, 4] and np.isnan(group["kd"][row, 0])
+        middle, end = {16: (2, 4), 8: (3, 6)}[labels]
+        assert facts["epochs"] == [0, middle, end] and np.isnan(group["kd"][row, 0])
         for term in ("ce", "kd", "tf", "ss"):
-            recorded, expected = group[term][row, 1:], [history[1].get(term), history[3].get(term)]
+            recorded, expected = group[term][row, 1:], [history[at - 1].get(term) for at in (middle, end)]
             np.testing.assert_array_equal(recorded, np.array(expected, np.float32))
         np.testing.assert_array_equal(group["outputs"][row, -1], logits[list(SMALL["SHOWN"])])
         assert group["accuracy"][row, -1] == 100 * (logits.argmax(1) == truth).mean()
@@ -199,7 +205,8 @@ def test_only_what_is_missing_is_trained(parts, tmp_path, monkeypatch, capsys):
 def test_packed_runs_come_back(parts, packed):
     for name in ("grid", "mix"):
         recording = load_recording(name, packed)
-        assert recording.card["left_out"] == [] and recording.epochs.tolist() == [0, 2, 4]
+        assert recording.card["left_out"] == [] and recording.percent.tolist() == [0, 50, 100]
+        assert recording.epochs(16).tolist() == [0, 2, 4]
         rows = {json.dumps(settings): (file, row) for settings, file, row in make.complete_runs(parts)}
         assert len(recording.settings) == len(rows) - len(
             load_recording("mix" if name == "grid" else "grid", packed).settings
@@ -321,10 +328,10 @@ def test_nothing_is_unpickled(packed):
 @pytest.mark.parametrize("name", ["grid", "mix"])
 def test_the_shipped_recording_is_whole(name):
     recording = load_recording(name)
-    runs, epochs = len(recording.settings), recording.card["plan"]["schedule"]["epochs"]
-    assert time_machine_data.schedule_of(recording) == sskd.SHORT
-    assert recording.epochs.tolist() == list(range(0, epochs + 1, 2)) and epochs == sskd.SHORT.epochs
-    count = len(recording.epochs)
+    runs, count = len(recording.settings), len(recording.percent)
+    assert recording.schedules[300] == sskd.SHORT
+    assert recording.percent.tolist() == list(range(0, 101, 10))
+    assert recording.epochs(300).tolist() == list(range(0, sskd.SHORT.epochs + 1, 2))
     assert recording.accuracy.shape == (runs, count) and recording.outputs.shape == (runs, count, 12, 10)
     assert recording.features.shape == (runs, count, 100, 2) and recording.teacher_features.shape == (100, 2)
     for values in (recording.accuracy, recording.outputs, recording.features):

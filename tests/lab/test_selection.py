@@ -173,5 +173,5 @@ def test_scores_of_the_student_that_do_not_fit_are_refused() -> None:
         ValueError, match=r"student's scores are \[2, 9\], but the teacher's scores are \[2, 10\]"
     ):
         explore_selection(images, scores, targets, columns=CLASSES, student=(scores[:, 1:], 4.0))
-    with pytest.raises(ValueError, match="temperature must be above 0, not 0"):
+    with pytest.raises(ValueError, match="temperature must be above 0 and finite, not 0"):
         explore_selection(images, scores, targets, columns=CLASSES, student=(scores, 0))

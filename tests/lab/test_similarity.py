@@ -230,7 +230,7 @@ def test_what_does_not_fit_is_refused() -> None:
         explore_similarity(images, z[:12], z)
     with pytest.raises(ValueError, match=r"student is \[16\], but 4 images"):
         explore_similarity(images, z, z[:, 0])
-    with pytest.raises(ValueError, match="student has values that are not finite"):
+    with pytest.raises(ValueError, match="student has numbers that are NaN"):
         explore_similarity(images, z, z * math.nan)
     with pytest.raises(ValueError, match=r"images are 33, .* cells are too small to see"):
         explore_similarity(torch.zeros(33, 1, 8, 8), torch.ones(132, 3), torch.ones(132, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def test_start_prints_a_summary_and_loads_the_networks(shelf: Path, capsys) -> N
     teacher = kit.runtime.run(kit.teacher(), kit.test.images[:2].float() / 255)
     assert teacher.logits.shape == (2, 10) and teacher.projection is not None
     assert not kit.student("kd+rotations").training
-    with pytest.raises(ValueError, match="methods are: ce, kd, kd\\+rotations, sskd"):
+    with pytest.raises(ValueError, match="[Mm]ethods are: ce, kd, kd\\+rotations, sskd"):
         kit.student("magic")
     with pytest.raises(dataclasses.FrozenInstanceError):
         kit.dataset = "other"
@@ -156,6 +157,29 @@ def test_doctor_finds_each_problem(shelf: Path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("SSKD_DATASET", "folder:/nowhere")
     problems = {c.name: c for c in diagnosis.checks() if not c.ok}
     assert "SSKD_DATASET unset" in problems["images"].remedy and "weights" not in problems
+
+
+@pytest.mark.parametrize(
+    ("widgets", "jupyterlab", "colab", "problem"),
+    [
+        ("7.7.1", "4.2.0", False, True),
+        ("7.7.1", "4.2.0", True, False),
+        ("7.7.1", "3.6.8", False, False),
+        ("8.1.9", "4.6.6", False, False),
+    ],
+)
+def test_the_doctor_finds_widgets_that_are_too_old(monkeypatch, widgets, jupyterlab, colab, problem) -> None:
+    versions = {"ipywidgets": widgets, "jupyterlab": jupyterlab}
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: versions.get(name) or real(name))
+    monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
+    if colab:
+        monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
+    found = [check for check in diagnosis.checks() if check.name == "sliders"]
+    assert [check.ok for check in found] == [False] * problem
+    if problem:
+        assert "7.7.1 shows none in JupyterLab 4.2.0" in found[0].result
+        assert "pip install --upgrade ipywidgets" in found[0].remedy
 
 
 def test_the_doctor_and_the_package_load_no_picture_library() -> None:

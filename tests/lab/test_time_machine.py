@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import io
 import itertools
+import json
 import math
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.documents import RESULTS
 from helpers.recordings import CLASSES, made_recording
 from sskd_lib.lab.explorers import rerun
 from sskd_lib.lab.explorers.page import MOST, page_options
@@ -36,8 +38,8 @@ def runs_by_hand(recording: Recording, **wanted: float) -> list[int]:
 def test_accuracy_is_mean_range_and_place_by_a_plain_loop() -> None:
     recording = made_recording()
     explorer = TimeMachine(recording, "test")
-    words = explorer.describe(**POINT, epoch=1)
-    explorer.frame(**POINT, epoch=1)
+    words = explorer.describe(**POINT, trained=50)
+    explorer.frame(**POINT, trained=50)
     runs = runs_by_hand(recording, **POINT)
     values = [float(recording.accuracy[run, 1]) for run in runs]
     mean = sum(values) / 3
@@ -63,7 +65,7 @@ def test_the_difference_from_the_usual_setting_is_paired_by_seed() -> None:
         gaps.append(float(recording.accuracy[mine, 2]) - float(recording.accuracy[usual, 2]))
     mean = sum(gaps) / 3
     half = 4.302653 * math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / 2 / 3)
-    words = explorer.describe(**POINT, epoch=2)
+    words = explorer.describe(**POINT, trained=100)
     words_of_it = f"Minus the usual setting, paired by seed: {mean:+.2f} ± {half:.2f}  "
     assert words_of_it in words
     side = "above 0." if mean > half else "below 0." if mean < -half else f"contains 0; less than {half:.2f}"
@@ -72,24 +74,40 @@ def test_the_difference_from_the_usual_setting_is_paired_by_seed() -> None:
     assert "Not recorded: some shares were varied" in explorer.describe(**POINT | {"ss_keep": 0.25})
 
 
+def test_long_runs_are_drawn_for_their_number_of_labels_only() -> None:
+    """The recorded mean by hand, from the rows of benchmarks/few_labels.py."""
+    rows = [json.loads(line) for line in (RESULTS / "few_labels.jsonl").read_text().splitlines()]
+    last = [row["last"] for row in rows if row["key"][:4] == ["fashion", "test", 240, "sskd"]]
+    mean = sum(last) / len(last)
+    explorer = TimeMachine(made_recording(labels=(100, 300)), "test")
+    words = explorer.describe(labels=300)
+    explorer.frame(labels=300)
+    np.testing.assert_allclose(explorer.long_runs.line.get_ydata(), [mean, mean])
+    assert f"240 epochs, usual setting: {mean:.1f} % ({len(last)} seeds)" in words
+    explorer.frame(labels=100)
+    assert len(explorer.long_runs.line.get_ydata()) == 0 and "240" not in explorer.describe(labels=100)
+
+
 def test_one_seed_shows_one_run_and_its_terms() -> None:
     recording = made_recording()
     explorer = TimeMachine(recording, "test")
     (run,) = runs_by_hand(recording, **POINT, seed=2)
-    words = explorer.describe(**POINT, seed=2, epoch=2)
-    explorer.frame(**POINT, seed=2, epoch=2)
+    words = explorer.describe(**POINT, seed=2, trained=100)
+    explorer.frame(**POINT, seed=2, trained=100)
     assert f"{recording.accuracy[run, 2]:.1f} % right, place" in words and "seed 2" in words
     for name, label in (("ce", "L_ce"), ("kd", "L_kd"), ("tf", "L_T"), ("ss", "L_ss")):
         assert f"{label} {recording.terms[name][run, 2]:.3g}" in words
-        np.testing.assert_array_equal(explorer.terms[name].line.get_xdata(), [1, 2])  # none before training
+        np.testing.assert_array_equal(
+            explorer.terms[name].line.get_xdata(), [50, 100]
+        )  # none before training
     assert not explorer.curve.band.get_visible()  # one run has no range
-    assert "Terms are measured in training." in explorer.describe(**POINT, seed=2, epoch=0)
+    assert "Terms are measured in training." in explorer.describe(**POINT, seed=2, trained=0)
 
 
 def test_answers_are_softened_at_the_settings_temperature() -> None:
     recording = made_recording()
     explorer = TimeMachine(recording, "test")
-    explorer.frame(**POINT, seed="mean", epoch=1, image=3)
+    explorer.frame(**POINT, seed="mean", trained=50, image=3)
     outputs = []
     for run in runs_by_hand(recording, **POINT):
         grown = [math.exp(float(z) / 4) for z in recording.outputs[run, 1, 3]]
@@ -98,7 +116,7 @@ def test_answers_are_softened_at_the_settings_temperature() -> None:
     lengths = [bar.get_width() * explorer.bars.scale.reach for bar in explorer.bars.student]
     np.testing.assert_allclose(lengths, by_hand, rtol=1e-5)
     first = max(range(10), key=lambda k: by_hand[k])
-    words = explorer.describe(**POINT, seed="mean", epoch=1, image=3)
+    words = explorer.describe(**POINT, seed="mean", trained=50, image=3)
     assert f"student {CLASSES[first]} {100 * by_hand[first]:.1f} %" in words and "Image 4, class D" in words
 
 
@@ -112,9 +130,9 @@ def test_separation_of_the_classes_of_four_points_by_hand() -> None:
 def test_dots_have_the_students_shape_and_the_teachers_middle_and_spread() -> None:
     recording = made_recording()
     explorer = TimeMachine(recording, "test")
-    words = explorer.describe(**POINT, seed=1, epoch=0)
+    words = explorer.describe(**POINT, seed=1, trained=0)
     explorer.plane.low[:], explorer.plane.high[:] = -99, 99  # no edge
-    explorer.frame(**POINT, seed=1, epoch=0)
+    explorer.frame(**POINT, seed=1, trained=0)
     (run,) = runs_by_hand(recording, **POINT, seed=1)
     student, teacher = recording.features[run, 0], recording.teacher_features
     drawn = np.empty((30, 2))
@@ -149,11 +167,13 @@ def test_a_missing_record_is_named() -> None:
     assert (pixels(without_all.frame(**POINT)) != pixels(without_one.frame(**POINT))).any()
 
 
-def test_pages_keep_first_and_last_epoch_and_few_pictures() -> None:
-    explorer = TimeMachine(made_recording(epochs=tuple(range(0, 61, 3)), labels=(100, 300, 1000)), "test")
+def test_pages_keep_first_and_last_point_and_few_pictures() -> None:
+    explorer = TimeMachine(
+        made_recording(percent=tuple(range(0, 101, 5)), epochs=60, labels=(100, 300, 1000)), "test"
+    )
     options = page_options(explorer)
     assert math.prod(map(len, options.values())) <= MOST
-    assert [value for _, value in options["epoch"]][:: len(options["epoch"]) - 1] == [0, 60]
+    assert [value for _, value in options["trained"]][:: len(options["trained"]) - 1] == [0, 100]
 
 
 def press(explorer: TimeMachine, name: str) -> None:
@@ -195,7 +215,7 @@ def test_a_training_here_is_drawn_over_the_recording(live) -> None:
 
 
 def test_stopping_and_running_the_cell_again_end_a_training(live) -> None:
-    explorer = explore_time_machine(made_recording(epochs=(0, 5000)))
+    explorer = explore_time_machine(made_recording(percent=(0, 100), epochs=5000))
     press(explorer, "Stop training")
     assert "No training is running." in explorer.live.words.value
     press(explorer, "Train this very point")

@@ -216,17 +216,17 @@ def test_a_chosen_image_and_a_batch_of_one(live) -> None:
 @pytest.mark.parametrize(
     ("changed", "refusal"),
     [
-        ({"images": torch.zeros(6, 3, 20, 20)}, r"uint8 images .* float32 \[6, 3, 20, 20\]"),
+        ({"images": torch.zeros(6, 3, 20, 20)}, r"uint8 \[M, C, H, W\]; these are float32 \[6, 3, 20, 20\]"),
         (
             {"images": torch.zeros(6, 3, 20, 24, dtype=torch.uint8)},
-            "needs square images, but these are 20 x 24",
+            r"square, .* these are uint8 \[6, 3, 20, 24\]",
         ),
         ({"projections": torch.zeros(3, 18, 5)}, r"6 images in 3 draws .* \[3, 24, D\], not \[3, 18, 5\]"),
-        ({"projections": torch.full((3, 24, 5), math.nan)}, "projections contain nan or inf"),
+        ({"projections": torch.full((3, 24, 5), math.nan)}, "projections has numbers that are NaN"),
         ({"draws": []}, r"6 images in 0 draws \(one at least\)"),
         ({"draws": [centre(5)] * 3}, r"draws\[0\] needs flip \[6\] .* has \[5\] and \[5, 4, 2\]"),
         ({"draws": [centre(6, slack=20)] * 3}, r"in 0 to 8, .* with numbers outside"),
-        ({"shown": [6]}, r"images from 0 to 5, but it is \[6\]"),
+        ({"shown": [6]}, r"images from 0 to 5, at least one, but it is \[6\]"),
         ({"names": ["one"]}, "6 images need as many names, but there are 1"),
     ],
 )

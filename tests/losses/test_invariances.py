@@ -231,10 +231,11 @@ def test_a_regressor_fits_the_shapes_or_names_those_it_needs():
         (lambda: cc_loss(*FEATURES), "one shape"),
         (lambda: ready_term("ft", *2 * [random_output(2, 1)], {"rate": 0.1}), "leaves no channel of 4"),
         (lambda: dkd_loss(torch.zeros(3, 1), torch.zeros(3, 1), 0 * LABELS), "two classes"),
+        (lambda: dist_loss(torch.zeros(3, 1), torch.zeros(3, 1)), "at least two; there is one"),
         (lambda: dist_loss(*LOGITS, temperature=0), "temperature must be above 0"),
         (lambda: dist_loss(LOGITS[0][:0], LOGITS[1][:0]), "at least one"),
         (lambda: sp_loss(FEATURES[0][:0], FEATURES[1][:0]), "at least one"),
-        (lambda: standardised(torch.zeros(3, 1)), "at least two classes"),
+        (lambda: standardised(torch.zeros(3, 2)), "at least three classes"),
         (lambda: wttm_loss(*LOGITS, gamma=0), "above 0"),
     ],
 )

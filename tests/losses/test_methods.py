@@ -34,6 +34,7 @@ def images() -> ImageSet:
 
 def networks(images: ImageSet, student: str = "resnet8", projection: bool = False) -> tuple[Network, Network]:
     teacher = create_network("resnet14", images, projection=True, seed=1)
+    teacher.head_trained = True
     return create_network(student, images, projection=projection), teacher
 
 

@@ -303,5 +303,5 @@ def test_crd_needs_the_index_and_two_classes():
         with pytest.raises(ValueError, match=message):
             TERMS["crd"]().setup(student, teacher, labels)
     for numbers in ({"negatives": 0}, {"temperature": 0.0}):
-        with pytest.raises(ValueError, match="at least 1 negative"):
+        with pytest.raises(ValueError, match="at least (1 negative|0.02)"):
             TERMS["crd"](**numbers)

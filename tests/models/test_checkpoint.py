@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 from pathlib import Path
@@ -54,7 +55,8 @@ def test_a_network_comes_back_bit_for_bit_with_its_card(path):
     assert same(loaded.state_dict(), network.state_dict())
     assert loaded.spec == SPEC
     assert not loaded.training
-    assert read_card(path) == CARD | {"format": FORMAT, "network": SPEC}
+    facts = {"classes": None, "head_trained": False}
+    assert read_card(path) == CARD | {"format": FORMAT, "network": SPEC} | facts
     x = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(1))
     for ours, theirs in zip(loaded(x)[:3], network.eval()(x)[:3], strict=True):
         assert torch.equal(ours, theirs)
@@ -87,6 +89,46 @@ def test_a_card_cannot_replace_the_networks_own_spec(tmp_path):
     card = {"format": "other", "network": {"model": "resnet110"}}
     path = save_checkpoint(tmp_path / "net.safetensors", small_network(), card)
     assert load_checkpoint(path).spec == SPEC
+
+
+def test_classes_and_a_trained_head_travel_with_the_network(tmp_path):
+    network = small_network()
+    network.classes, network.head_trained = ("a", "b", "c"), True
+    path = save_checkpoint(tmp_path / "net.safetensors", network, CARD)
+    loaded = load_checkpoint(path)
+    assert loaded.classes == ("a", "b", "c") and loaded.head_trained
+    assert copy.deepcopy(loaded).classes == loaded.classes
+    card = read_card(path)
+    assert card["classes"] == ["a", "b", "c"] and card["head_trained"] is True
+
+
+@pytest.mark.parametrize(("kind", "trained"), [("teacher", False), ("head", True), ("student", True)])
+def test_a_card_of_an_earlier_version_has_no_names_and_its_kind_speaks_for_the_head(path, kind, trained):
+    tensors, card = read_tensors(path)
+    del card["classes"], card["head_trained"]
+    write_tensors(path, tensors, card | {"kind": kind})
+    loaded = load_checkpoint(path)
+    assert loaded.classes is None and loaded.head_trained is trained
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", "b", 3], "abc", {"a": 1, "b": 2, "c": 3}])
+def test_names_that_cannot_be_those_of_the_classes_are_refused(path, names):
+    tensors, card = read_tensors(path)
+    write_tensors(path, tensors, card | {"classes": names})
+    refused(path, "describes no network", "3 classes have the names")
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(float("nan"), None), (1e5, torch.float16)])
+def test_weights_that_are_not_finite_are_neither_written_nor_loaded(path, value, dtype):
+    before, network = path.read_bytes(), small_network()
+    network.backbone.fc.bias.data[1] = value
+    with pytest.raises(ValueError, match="backbone.fc.bias has numbers that are NaN or infinite"):
+        save_checkpoint(path, network, CARD, dtype=dtype)
+    assert path.read_bytes() == before
+    tensors, card = read_tensors(path)
+    tensors["backbone.fc.bias"][1] = float("inf")
+    write_tensors(path, tensors, card)
+    refused(path, "backbone.fc.bias has numbers that are NaN or infinite")
 
 
 def test_the_card_is_read_without_the_weights(path):

@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -122,6 +123,38 @@ def test_classes_half_precision_head_and_the_kits_own_format(path, tmp_path):
     assert torch.equal(first.projection, second.projection)
 
 
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_names_of_compiled_and_parallel_networks(path, prefix):
+    weights = published("resnet20x0375")
+    torch.save({"model": {prefix + name: tensor for name, tensor in weights.items()}}, path)
+    state = load(path).backbone.state_dict()
+    assert all(torch.equal(state[name], weights[name]) for name in weights)
+
+
+@pytest.mark.parametrize("model", ["resnet8", "MobileNetV2", "vgg8"])
+def test_a_file_of_the_published_sskd_brings_its_head(path, model):
+    """Its wrapper has the names `backbone` and `proj_head`; its MobileNetV2 a classifier of one layer."""
+    width = {"resnet8": 64, "MobileNetV2": 1280, "vgg8": 512}[model]
+    weights, head = published(model), torch.nn.Sequential(*(torch.nn.Linear(width, width) for _ in range(3)))
+    head[1] = torch.nn.ReLU()
+    named = {f"backbone.{name.replace('classifier.0.', 'classifier.')}": t for name, t in weights.items()}
+    named |= {f"proj_head.{name}": tensor for name, tensor in head.state_dict().items()}
+    torch.save({"epoch": 240, "state_dict": named}, path)
+    network = load(path, model)
+    assert network.head_trained and network.spec["projection"] is True
+    assert all(torch.equal(network.backbone.state_dict()[name], tensor) for name, tensor in weights.items())
+    with torch.no_grad():
+        output = network(pixels())
+        torch.testing.assert_close(output.projection, head(output.features))
+    torch.save(named | {"proj_head.0.weight": torch.zeros(3, 3)}, path)
+    refused(path, "the head in", "has shape [3, 3]", model=model)
+
+
+def test_a_fresh_head_is_not_a_trained_one(path):
+    torch.save(published("resnet8"), path)
+    assert not load(path, projection=True).head_trained
+
+
 def test_torchvisions_own_weights(path):
     theirs = torchvision.models.resnet18(num_classes=6).eval()
     torch.save(theirs.state_dict(), path)
@@ -171,6 +204,19 @@ def test_questions_that_cannot_be_answered(path):
         load_checkpoint(path.parent, format="repdistiller")
 
 
+def test_numbers_that_cannot_be_weights(path):
+    weights = published("resnet8")
+    torch.save(weights | {"fc.bias": torch.full((100,), float("nan"))}, path)
+    refused(path, "fc.bias has numbers that are NaN or infinite")
+    torch.save({n: t.to(torch.int8) if t.dim() == 4 else t for n, t in weights.items()}, path)
+    refused(path, "whole numbers as weights", "torch.int8", model="resnet8")
+
+
+def test_another_number_of_classes_is_named(path):
+    torch.save(published("resnet8"), path)
+    refused(path, "has 100 classes, not 10", num_classes=10)
+
+
 # ---- what is no such file ------------------------------------------------------------------------
 
 
@@ -201,14 +247,22 @@ def test_pickled_objects_are_refused_and_not_run(path, tmp_path, zipped):
 def test_a_cut_or_changed_file(path):
     torch.save({"model": published("resnet20x0375")}, path)
     whole = path.read_bytes()
-    for length in (0, 1, 8, 100, len(whole) // 2, len(whole) - 1):
+    for length in (1, 8, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
+        refused(path, model="resnet20x0375")
+    for place in range(len(whole) // 3, len(whole), len(whole) // 7):  # one byte of a tensor, or of a name
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         refused(path, "damaged, cut short, or not a file of torch.save", model="resnet20x0375")
 
 
 def test_files_of_other_kinds(path, tmp_path):
     path.write_text("not a checkpoint, but a page that says 404")
-    refused(path, "damaged, cut short, or not a file of torch.save", "Fetch it again", model="resnet8")
+    refused(path, "is a text file, which begins 'not a checkpoint", "Fetch it again", model="resnet8")
+    path.write_bytes(b"")
+    refused(path, "is empty", "Fetch it again", model="resnet8")
+    with open(path, "wb") as file:
+        np.savez(file, images=np.zeros(3))
+    refused(path, "arrays of NumPy", model="resnet8")
     torch.save({"model": published("resnet8")}, path)
     kits = save_checkpoint(tmp_path / "kits.safetensors", load(path, "resnet8"), {})
     refused(kits, "safetensors file", "leave out format", model="resnet8")

@@ -32,7 +32,7 @@ def test_the_library_has_twelve_entries():
 
 def test_test_folders_mirror_the_library():
     folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name[0] not in "._"}
-    assert folders == ROOMS | {"helpers", "notebooks", "benchmarks", "project", "docs"}
+    assert folders == ROOMS | {"helpers", "notebooks", "benchmarks", "project", "docs", "refusals"}
 
 
 def test_no_test_imports_another():

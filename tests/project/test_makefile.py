@@ -14,7 +14,11 @@ from helpers.commands import run
 ROOT = Path(__file__).resolve().parents[2]
 STUB = """#!/bin/sh
 case "$1 $2" in
-  "-c "*) case "$2" in *version_info*) exit ${OLD:-0};; *) exit ${BARE:-0};; esac;;
+  "-c "*) case "$2" in
+    *version_info*) exit ${OLD:-0};;
+    *urlopen*) echo "asks $2" >> log; exit ${OFFLINE:-1};;
+    *) exit ${BARE:-0};;
+  esac;;
   "--version "*) echo "Python 3.8.1"; exit;;
   "-m venv") mkdir -p .venv/bin; cp "$0" .venv/bin/python; cp "$0" .venv/bin/lint-imports;;
 esac
@@ -24,9 +28,16 @@ case "$2" in pip) exit ${BROKEN:-0};; esac
 """
 
 
+SYSTEM = {"nvidia-smi": "exit ${GPU:-0}", "uname": 'echo "${SYSTEM:-Linux}"'}  # with a GPU, unless told so
+
+
 @pytest.fixture
 def checkout(tmp_path):
-    """A folder with the Makefile and a stub; returns a function that runs make and tells what Python did."""
+    """A folder with the Makefile and a stub; returns a function that runs make and tells what Python did.
+
+    The machine has Linux and a GPU. Variables: GPU="1", it has none; SYSTEM="…", another system; OFFLINE="0",
+    the index of builds for CPUs answers.
+    """
     if not shutil.which("make") or os.name == "nt":
         pytest.skip("needs make")
     folder = tmp_path / "a kit é"
@@ -35,35 +46,48 @@ def checkout(tmp_path):
     (folder / "pyproject.toml").touch()
     stub = folder / "stub"
     stub.write_text(STUB, encoding="utf-8")
-    stub.chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    for name, line in SYSTEM.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
+    for program in (stub, *(tmp_path / "bin").iterdir()):
+        program.chmod(0o755)
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
     def make(*arguments: str, **variables: str) -> tuple[list[str], subprocess.CompletedProcess[str]]:
         log = folder / "log"
         log.unlink(missing_ok=True)
-        done = run("make", f"PYTHON={stub}", *arguments, cwd=folder, **variables)
+        done = run("make", f"PYTHON={stub}", *arguments, cwd=folder, PATH=path, **variables)
         return (log.read_text(encoding="utf-8").splitlines() if log.exists() else []), done
 
     make.folder = folder
     return make
 
 
-CREATE, INSTALL = "-m venv --clear .venv", "-m pip install --editable .[test]"
+CREATE, PIP = "-m venv --clear .venv", "-m pip install --quiet pip>=21.3"
+INSTALL, FOR_TESTS = "-m pip install --editable .", "-m pip install --editable .[test]"
+MADE = [CREATE, PIP, INSTALL, FOR_TESTS]
 LONG = "notebook or browser or environment or kill"
 TEST = f"-m pytest -n 2 --dist worksteal -m not ({LONG})"
 REST = f"-m pytest -n 2 --dist worksteal -m {LONG}"
 
 
 def test_make_creates_the_environment_once(checkout):
-    assert checkout("test")[0] == [CREATE, INSTALL, TEST]
+    assert checkout("test")[0] == [*MADE, TEST]
     assert checkout("test", "PYTEST_FLAGS=-x")[0] == [f"{TEST} -x"]
     os.utime(checkout.folder / ".venv" / "ready", (1, 1))  # as if pyproject.toml had changed since
-    assert checkout("test")[0] == [INSTALL, TEST]
+    assert checkout("test")[0] == [PIP, INSTALL, FOR_TESTS, TEST]
     assert checkout("tour")[0] == ["notebooks/build.py --html build"]
     assert checkout("notebooks")[0] == ["notebooks/build.py"]
 
 
+def test_make_lab_leaves_what_only_tests_need_to_make_test(checkout):
+    assert checkout("lab")[0][:-1] == [CREATE, PIP, INSTALL]
+    assert checkout("test")[0] == [FOR_TESTS, TEST]
+    assert len(checkout("lab")[0]) == 1
+
+
 def test_make_test_all_runs_every_test_once(checkout):
-    assert checkout("test-all")[0] == [CREATE, INSTALL, TEST, REST]
+    assert checkout("test-all")[0] == [*MADE, TEST, REST]
     assert checkout("test-rest", "WORKERS=4", "PYTEST_FLAGS=-x")[0] == [REST.replace("-n 2", "-n 4") + " -x"]
 
 
@@ -81,7 +105,7 @@ def test_an_unfinished_environment_is_made_anew(checkout, update):
     log, done = checkout("test", BROKEN="1")
     assert done.returncode != 0
     assert TEST not in log
-    assert checkout("test")[0] == [CREATE, INSTALL, TEST]
+    assert checkout("test")[0] == [*MADE, TEST]
 
 
 def test_make_lab_opens_the_first_notebook_on_the_chosen_data(checkout):
@@ -95,12 +119,36 @@ def test_make_lab_opens_the_first_notebook_on_the_chosen_data(checkout):
 
 def test_make_takes_torch_from_a_chosen_index(checkout):
     log, _ = checkout("test", "TORCH_INDEX=https://example.org/cpu")
-    assert log == [
-        CREATE,
-        "-m pip install --index-url https://example.org/cpu torch torchvision",
-        INSTALL,
-        TEST,
-    ]
+    assert log == [CREATE, PIP, TORCH.format("https://example.org/cpu"), INSTALL, FOR_TESTS, TEST]
+
+
+CPU = "https://download.pytorch.org/whl/cpu"
+ONLINE = {"GPU": "1", "OFFLINE": "0"}
+TORCH = "-m pip install --index-url {} torch torchvision"
+
+
+@pytest.mark.parametrize(
+    ("variables", "asks", "index", "says"),
+    [
+        ({}, False, None, ""),  # a GPU
+        (ONLINE, True, CPU, f"torch comes in its build for CPUs, from {CPU}"),
+        ({"GPU": "1", "OFFLINE": "1"}, True, None, f"{CPU} does not answer: torch comes from pip's own"),
+        (ONLINE | {"SYSTEM": "Darwin"}, False, None, ""),
+        (ONLINE | {"TORCH_INDEX": "https://example.org"}, False, "https://example.org", ""),
+    ],
+)
+def test_make_takes_the_build_for_cpus_where_it_is_enough(checkout, variables, asks, index, says):
+    log, done = checkout("lab", **variables)
+    questions = [line for line in log if line.startswith("asks")]
+    assert len(questions) == asks
+    assert all(f'urlopen("{CPU}/torch/", timeout=5)' in line for line in questions)
+    steps = [line for line in log if line not in questions]
+    assert steps[:-1] == [CREATE, PIP, *([TORCH.format(index)] if index else []), INSTALL]
+    assert says in done.stdout
+    assert ("torch comes" in done.stdout) == bool(says)
+    os.utime(checkout.folder / ".venv" / "ready", (1, 1))
+    again = checkout("lab", **{k: v for k, v in variables.items() if k != "TORCH_INDEX"})[0]
+    assert again[:-1] == [PIP, INSTALL]  # torch stays what it is
 
 
 @pytest.mark.parametrize(

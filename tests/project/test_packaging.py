@@ -112,9 +112,10 @@ def test_ci_runs_the_readme_s_test_command():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```\w*\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
     commands = [re.split(r"\s+#", line)[0].strip() for block in blocks for line in block.splitlines()]
-    assert script.strip().splitlines()[-3:] == ["make lint", "make test", "make test-rest"]
+    steps = [".ci/lower-bounds", "make lint", "make test", "make test-rest"]
+    assert script.strip().splitlines()[-4:] == steps
     assert "make test" in commands
-    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert all(os.access(ROOT / ".ci" / name, os.X_OK) for name in ("run", "lower-bounds"))
 
 
 @pytest.mark.environment

@@ -49,6 +49,7 @@ def train_once(method: str, model: str, out: Path, batch_size: int = 8, stop_in:
     student = create_network(model, data, projection=True, seed=1)
     teacher = create_network(model, data, projection=True, seed=100)
     give_head(teacher, create_task(create_method(method).task or "contrastive"), data, seed=100)
+    teacher.head_trained = True
     distill(
         student,
         teacher,

@@ -60,7 +60,9 @@ def striped_images(count: int, size: int = 16, seed: int = 0) -> ImageSet:
 def networks(data: ImageSet) -> tuple[Network, Network]:
     """(student, teacher), of different widths, both with a head."""
     student = create_network("resnet8", data, projection=True, seed=0)
-    return student, create_network("wrn_16_2", data, projection=True, seed=1)
+    teacher = create_network("wrn_16_2", data, projection=True, seed=1)
+    teacher.head_trained = True
+    return student, teacher
 
 
 def train(kind: str, data: ImageSet, runtime: Runtime, epochs: int, **more: Any) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import zipfile
@@ -19,7 +20,7 @@ from sskd_lib.files import CheckpointError
 from sskd_lib.models.checkpoint import load_checkpoint, read_card
 from sskd_lib.recipes import Recipe, Schedule
 from sskd_lib.runtime.device import Runtime, choose_runtime
-from sskd_lib.training import create_network, distill, resume, train_teacher
+from sskd_lib.training import create_network, distill, resume
 from sskd_lib.training.loader import ViewLoader
 from sskd_lib.training.resume import RESUME_FILE, load_saved
 
@@ -70,6 +71,11 @@ def whole(tmp_path_factory):
     return folder
 
 
+def visible(out: Path) -> set[str]:
+    """Names in a folder, without the file that is locked and stays."""
+    return {path.name for path in out.iterdir() if path.name != ".lock"}
+
+
 def check_equal(out: Path, whole: Path, kind: str) -> None:
     """Same weights and momenta bit for bit, same records, each epoch once, nothing left lying about."""
     name = FILES.get(kind, "student.safetensors")
@@ -85,17 +91,18 @@ def check_equal(out: Path, whole: Path, kind: str) -> None:
         del record["seconds"]
     assert records == expected
     assert len(ours["history"]) == EPOCHS
-    assert {p.name for p in out.iterdir()} == {name, RESUME_FILE, "metrics.jsonl", "summary.json"}
+    assert visible(out) == {name, RESUME_FILE, "metrics.jsonl", "summary.json"}
 
 
 # ---- killed processes ----------------------------------------------------------------------------
 
 
-# Number of the file at which each life of a process ends: metrics.jsonl, a state an epoch, weights, summary.
+# Number of the file at which each life of a process ends: the first state, unless an epoch is saved already,
+# metrics.jsonl, a state an epoch, weights, summary.
 LIVES = {
-    "half": (1, 2, 3, 3, EPOCHS, 3),
-    "unnamed": (1, 2, 3, 3, EPOCHS, 3),
-    "named": (1, 2, 3, EPOCHS - 2, 2, 3),
+    "half": (1, 2, 3, 4, 3, EPOCHS, 3),
+    "unnamed": (1, 2, 3, 4, 3, EPOCHS, 3),
+    "named": (1, 2, 4, EPOCHS - 1, 2, 3),
 }
 
 
@@ -156,15 +163,17 @@ def test_a_state_is_saved_at_most_every_so_many_seconds(tmp_path, monkeypatch):
     assert saves == [3]  # the end is saved in any case
 
 
-def test_without_a_saved_state_it_starts_anew(tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        Stop(patch, batch=5)
-        with pytest.raises(KeyboardInterrupt):
-            train("ce", pictures(16), out=tmp_path, save_seconds=3600)
-    assert len(metrics(tmp_path)) == 2 and not (tmp_path / RESUME_FILE).exists()
-    run = train("ce", pictures(16), out=tmp_path)
-    assert [record["epoch"] for record in metrics(tmp_path)] == [1, 2, 3]
-    assert same(state(run.network), state(train("ce", pictures(16)).network))
+def test_without_a_saved_epoch_it_starts_anew_with_these_settings_or_others(tmp_path, monkeypatch):
+    for changes in ({}, {"seed": 1}):
+        with monkeypatch.context() as patch:
+            Stop(patch, batch=5)
+            with pytest.raises(KeyboardInterrupt):
+                train("ce", pictures(16), out=tmp_path, save_seconds=3600)
+        assert len(metrics(tmp_path)) == 2 and load_saved(tmp_path / RESUME_FILE)["history"] == []
+        run = train("ce", pictures(16), out=tmp_path, **changes)
+        assert [record["epoch"] for record in metrics(tmp_path)] == [1, 2, 3]
+        assert same(state(run.network), state(train("ce", pictures(16), **changes).network))
+        shutil.rmtree(tmp_path)
 
 
 def test_a_full_disk_keeps_the_earlier_state(tmp_path, monkeypatch):
@@ -172,7 +181,7 @@ def test_a_full_disk_keeps_the_earlier_state(tmp_path, monkeypatch):
 
     def full(handle: int) -> None:
         calls.append(handle)
-        if len(calls) == 3:  # metrics.jsonl, the state of epoch 1, that of epoch 2
+        if len(calls) == 4:  # the first state, metrics.jsonl, the state of epoch 1, that of epoch 2
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(handle)
 
@@ -183,7 +192,7 @@ def test_a_full_disk_keeps_the_earlier_state(tmp_path, monkeypatch):
         ):
             train("ce", pictures(16), out=tmp_path)
     assert len(load_saved(tmp_path / RESUME_FILE)["history"]) == 1
-    assert {p.name for p in tmp_path.iterdir()} == {RESUME_FILE, "metrics.jsonl"}
+    assert visible(tmp_path) == {RESUME_FILE, "metrics.jsonl"}
     run = train("ce", pictures(16), out=tmp_path)
     assert same(state(run.network), state(train("ce", pictures(16)).network))
 
@@ -252,6 +261,7 @@ def test_another_setting_is_refused_by_name(tmp_path):
     def ask(*, teacher_seed=1, student_seed=0, train=data, measured=test, model="resnet8", **changes):
         student = create_network(model, data, projection=True, seed=student_seed)
         teacher = create_network("resnet8", data, projection=True, seed=teacher_seed)
+        teacher.head_trained = True
         settings = {"schedule": Schedule(epochs=2, batch_size=8), "progress": False, "runtime": Runtime()}
         return distill(student, teacher, train, measured, out=tmp_path, **settings | changes)
 
@@ -295,16 +305,6 @@ def test_another_setting_is_refused_by_name(tmp_path):
         ]
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == content
     assert same(state(ask().network), state(result.network))
-
-
-def test_a_trained_network_is_not_the_fresh_one(tmp_path):
-    """A notebook's cell run twice with one network: the message says what to make anew."""
-    data = pictures(16)
-    network = create_network("resnet8", data)
-    settings = {"schedule": Schedule(epochs=1), "progress": False, "runtime": Runtime(), "out": tmp_path}
-    train_teacher(network, data, **settings)
-    with pytest.raises(CheckpointError, match="fresh network: make yours again with create_network"):
-        train_teacher(network, data, **settings)
 
 
 def test_a_file_of_another_kind_in_the_place_of_the_state(tmp_path):

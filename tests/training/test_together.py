@@ -7,10 +7,12 @@ import torch
 
 from helpers.training import SETTINGS, Stop, metrics, networks, pictures, same, state
 from sskd_lib.evaluation import predict
+from sskd_lib.losses import create_method
 from sskd_lib.models.checkpoint import load_checkpoint
 from sskd_lib.recipes import Recipe
 from sskd_lib.training import create_network, distill
 from sskd_lib.training.resume import RESUME_FILE, load_saved
+from sskd_lib.training.state import Diverged
 
 CLASS = ["sskd", "kd", "sskd", "ce", "kd+rotations"]
 RECIPES = [None, Recipe(kd_temperature=2.0), Recipe(ss_keep_wrong=0.2), None, None]
@@ -122,7 +124,7 @@ def test_one_method_and_one_recipe_serve_all():
     runs = distill(pair, teacher, data, recipe=Recipe(ss=1.0), **SETTINGS)
     assert [run.summary["card"]["plan"]["recipe"]["ss"] for run in runs] == [1.0, 1.0]
     assert not same(state(runs[0].network), state(runs[1].network))
-    (single,) = distill(pair[:1], teacher, data, method="ce", **SETTINGS)
+    (single,) = distill(students(data, ["ce"]), teacher, data, method="ce", **SETTINGS)
     assert single.summary["card"]["method"] == "ce"
 
 
@@ -159,6 +161,59 @@ def test_epochs_show_the_same_views_whoever_looks():
         distill(student, teacher, data, method=method, **SETTINGS)
     for one, four in zip(seen["kd"], seen["sskd"], strict=True):
         assert torch.equal(one, four[: len(one)])
+
+
+# ---- one diverges --------------------------------------------------------------------------------
+
+HUGE = create_method("at", at={"weight": 1e38})
+
+
+def test_a_student_that_diverges_is_named_and_the_others_go_on(alone, tmp_path):
+    data, test = pictures(20), pictures(16, seed=5)
+    given, calls = students(data), Watch()
+    methods = ["sskd", "kd", HUGE, "ce", HUGE]
+    recipes = [*RECIPES[:2], None, None, None]
+    with pytest.raises(Diverged) as error:
+        distill(
+            given,
+            networks(data)[1],
+            data,
+            test,
+            method=methods,
+            recipe=recipes,
+            out=tmp_path,
+            watch=calls,
+            **SETTINGS,
+        )
+    message = str(error.value)
+    assert (
+        "student 3 of 5 (resnet8, at): the loss terms ce and at stopped being a finite number in epoch 1"
+        in message
+    )
+    assert "Also diverged: student 5 of 5 (resnet8, at)." in message
+    assert "The other students were trained to the end; their files are written" in message
+    assert error.value.out == tmp_path / "3"
+    assert [len(seen) for seen in calls.networks] == [5, 3, 3, 3]
+    for run, number in zip(error.value.runs, (1, 2, 4), strict=True):
+        lone = alone[number - 1]
+        assert same(state(run.network), state(lone.network)) and strip(run.history) == strip(lone.history)
+        saved = load_checkpoint(tmp_path / str(number) / "student.safetensors")
+        assert same(state(saved), state(lone.network))
+    for number in (3, 5):
+        assert metrics(tmp_path / str(number)) == []
+        assert not (tmp_path / str(number) / "student.safetensors").exists()
+
+
+def test_all_diverge_and_without_folders_the_other_runs_are_in_the_error():
+    data = pictures(20)
+    pair = students(data, ["at", "at"])
+    with pytest.raises(Diverged, match=r"student 1 of 2 .*Also diverged: student 2 of 2 .*\)\.$") as error:
+        distill(pair, networks(data)[1], data, method=HUGE, **SETTINGS)
+    assert error.value.runs == []
+    pair = students(data, ["at", "ce"])
+    with pytest.raises(Diverged, match="their runs are in this error's `runs`") as error:
+        distill(pair, networks(data)[1], data, method=[HUGE, "ce"], **SETTINGS)
+    assert error.value.runs[0].network is pair[1]
 
 
 # ---- watch ---------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from sskd_lib.runtime.device import Runtime
 from sskd_lib.training import create_network, distill, train_head, train_teacher
 from sskd_lib.training import prepare as preparing
 from sskd_lib.training import train as training
+from sskd_lib.training.resume import load_saved
 from sskd_lib.training.state import TrainingError
 
 KINDS = ("teacher", "head", "ce", "kd", "kd+rotations", "sskd")
@@ -157,6 +158,10 @@ def test_training_the_head_leaves_the_backbone_as_it_was():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("count", [41, 1])
 def test_a_last_batch_of_one_image(kind, count):
+    if count == 1 and kind in ("head", "sskd"):  # which compare the images of a batch
+        with pytest.raises(ValueError, match="every answer would be right"):
+            train(kind, pictures(count))
+        return
     run = train(kind, pictures(count), schedule=Schedule(epochs=2, batch_size=8))
     assert all(math.isfinite(value) for record in run.history for value in record.values())
     assert all(0 <= record["train_accuracy"] <= 100 for record in run.history)
@@ -300,13 +305,21 @@ def test_weights_that_are_not_finite_stop_the_run_though_the_loss_was(tmp_path):
     schedule = Schedule(epochs=1, batch_size=64, lr=1e39, milestones=())
     with pytest.raises(TrainingError, match="a weight stopped being a finite number in epoch 1"):
         train("ce", pictures(24), out=tmp_path, schedule=schedule)
-    assert metrics(tmp_path) == [] and not (tmp_path / "resume.pt").exists()
+    assert metrics(tmp_path) == [] and load_saved(tmp_path / "resume.pt")["history"] == []
 
 
 def test_a_test_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(preparing, "evaluate", lambda *_: {"accuracy": 10.0, "loss": math.inf})
     with pytest.raises(TrainingError, match="test_loss, measured on the test images, stopped being"):
         train("ce", pictures(24), pictures(16), out=tmp_path)
+    assert metrics(tmp_path) == []
+
+
+def test_weights_that_are_finite_but_give_no_figures_stop_the_run(tmp_path):
+    """The test figures are the first to overflow: no IndexError from a calibration of NaN."""
+    schedule = Schedule(epochs=1, batch_size=64, lr=1e12, milestones=())
+    with pytest.raises(TrainingError, match="test_loss.*measured on the test images, stopped being a finite"):
+        train("ce", pictures(24), pictures(16), out=tmp_path, schedule=schedule)
     assert metrics(tmp_path) == []
 
 
@@ -325,12 +338,12 @@ def test_networks_that_do_not_fit_are_refused():
         (lambda: train_head(bare, data, **SETTINGS), "no projection head.*projection=True"),
         (
             lambda: train_teacher(student, colour, **SETTINGS),
-            "student .*1 channel.*has 3 and 4.*create_network",
+            "student .*1 channel.*3 channels",
         ),
         (lambda: train_teacher(student, ten, **SETTINGS), "4 classes.*has 1 and 10.*create_network"),
         (lambda: train_head(teacher, ten, **SETTINGS), "the teacher .*4 classes"),
         (lambda: train_teacher(student, data, ten, **SETTINGS), "student .*4 classes.*has 1 and 10"),
-        (lambda: train_head(teacher, data, colour, **SETTINGS), "the teacher .*1 channel.*has 3 and 4"),
+        (lambda: train_head(teacher, data, colour, **SETTINGS), "the teacher .*1 channel.*3 channels"),
         (
             lambda: distill(create_network("resnet8", ten), teacher, ten, method="kd", **SETTINGS),
             "the teacher .*4 classes",
@@ -338,7 +351,7 @@ def test_networks_that_do_not_fit_are_refused():
         (lambda: distill(student, teacher, data, method="skd", **SETTINGS), "Did you mean .*The methods are"),
         (lambda: create_network("resnet9", data), "Did you mean 'resnet8'.*The models are"),
         (lambda: train_teacher(student, data, evaluate_every=0, **SETTINGS), "evaluate_every .*at least 1"),
-        (lambda: Schedule(epochs=0), "at least 1, not 0"),
+        (lambda: Schedule(epochs=0), "epochs .*at least 1"),
         (lambda: data.take(99), "needs .* images of the class"),
     ]
     before = state(student), state(teacher)
@@ -353,15 +366,15 @@ def test_networks_that_do_not_fit_are_refused():
 
 def test_kd_and_its_rotations_need_no_head():
     data = pictures(16)
-    student, teacher = (create_network("resnet8", data, seed=seed) for seed in (0, 1))
+    teacher = create_network("resnet8", data, seed=1)
     for method in ("ce", "kd", "kd+rotations"):
-        distill(student, teacher, data, method=method, **SETTINGS)
-    distill(student, teacher, data, recipe=Recipe(ss=0), **SETTINGS)
+        distill(create_network("resnet8", data), teacher, data, method=method, **SETTINGS)
+    distill(create_network("resnet8", data), teacher, data, recipe=Recipe(ss=0), **SETTINGS)
 
 
 def test_a_file_where_the_folder_should_be(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="cannot write .*file: .*choose another folder"):
+    with pytest.raises(OSError, match="cannot write .*file is a file, where a folder is needed"):
         train("ce", pictures(16), out=tmp_path / "file")
 
 

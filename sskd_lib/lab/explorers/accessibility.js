@@ -1,14 +1,16 @@
 (function add(mark, tries) {
   const box = mark.isConnected && mark.closest(".sskd-live");
+  const handles = "[role=slider], .ui-slider-handle";
   if (!box) { if (tries) setTimeout(add, 50, mark, tries - 1); return; }
   const update = () => {
     for (const slider of box.querySelectorAll(".widget-slider")) {
-      const handle = slider.querySelector("[role=slider]");
-      if (!handle) continue;
-      handle.setAttribute("aria-label", slider.querySelector("label").textContent);
+      const handle = slider.querySelector(handles), label = slider.querySelector("label, .widget-label");
+      if (!handle || !label) continue;
+      handle.setAttribute("role", "slider");
+      handle.setAttribute("aria-label", label.textContent);
       handle.setAttribute("aria-valuetext", slider.querySelector(".widget-readout").textContent);
     }
-    for (const part of box.querySelectorAll("select, [role=slider]")) {
+    for (const part of box.querySelectorAll("select, " + handles)) {
       part.setAttribute("data-lm-suppress-shortcuts", "true");
     }
     const words = box.querySelector("p[role]"), picture = box.querySelector("img.widget-image");

@@ -3,7 +3,8 @@
 A slider of ipywidgets has no name and gives the number of its option instead of the option, its picture has
 no text, and JupyterLab takes the arrow keys for itself, to move between cells. Python can set none of this,
 and does not know the theme of the page: the script ticks a hidden box where it is dark. So a small script
-comes with the widgets; where a front end does not run it, only this is missing.
+comes with the widgets; where a front end does not run it, only this is missing. It knows the sliders
+of ipywidgets 8, and those of 7 (.ui-slider-handle), which Colab still has.
 """
 
 from __future__ import annotations

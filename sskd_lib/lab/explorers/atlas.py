@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ...data.checks import describe
+from ..arguments import as_choice, as_labels, as_names
 from ..atlas_data import FEWEST, MOST, NEAREST, Atlas, shared_neighbours
 from ..canvas import Canvas
 from ..softening import entropy_bits, percent, ranked, soft
@@ -69,9 +71,12 @@ class AtlasExplorer(Explorer):
     """A map, one image on it, its outputs and its nearest neighbours; see `explore_atlas`."""
 
     def __init__(self, images, maps, labels, classes, shown, key) -> None:
-        self.images, self.maps = pixels(images), maps
-        self.labels, self.classes = np.asarray(labels), tuple(classes)
-        self._check(shown)
+        if not isinstance(maps, Atlas):
+            raise TypeError(f"maps is what atlas_maps returns, not {describe(maps)}.")
+        self.images, self.maps, self.classes = pixels(images), maps, as_names("classes", classes)
+        self.labels = as_labels("labels", labels, len(self.classes))
+        shown = None if shown is None else as_choice("shown", shown, len(self.images))
+        self._check()
         self.key, self.cards = key, self.images
         self.names = [METHOD_STYLES[n].label if n in METHOD_STYLES else n for n in maps.networks]
         self.shared = np.array(
@@ -87,7 +92,7 @@ class AtlasExplorer(Explorer):
         self.dots = Dots(self.canvas, self.labels, len(self.classes))
         self.card = Card(self.canvas, self.classes)
 
-    def _check(self, shown: Sequence[int] | None) -> None:
+    def _check(self) -> None:
         images, maps = len(self.images), self.maps
         spaces = len(maps.networks), len(maps.temperatures) + 1
         wanted = {
@@ -104,10 +109,6 @@ class AtlasExplorer(Explorer):
                 )
         if not FEWEST <= images <= MOST:
             raise ValueError(f"an atlas shows {FEWEST} to {MOST:,} images, but these are {images:,}.")
-        if not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
-            raise ValueError(f"labels are class numbers from 0 to {len(self.classes) - 1}, one per image.")
-        if shown is not None and not (len(shown) and all(0 <= i < images for i in shown)):
-            raise ValueError(f"shown lists images from 0 to {images - 1}, at least one, but it is {shown}.")
 
     def _make_controls(self, shown: Sequence[int] | None) -> None:
         logits, temperatures = self.maps.logits, self.maps.temperatures
@@ -117,7 +118,7 @@ class AtlasExplorer(Explorer):
             picked = [(i, reasons.get(why, first + why)) for i, why in choose_images(logits, self.labels)]
             texts = [(f"{i + 1}, {self._class(i)}: {why}", i) for i, why in picked]
         else:
-            texts = [(f"{i + 1}, {self._class(i)}", int(i)) for i in dict.fromkeys(shown)]
+            texts = [(f"{i + 1}, {self._class(i)}", i) for i in dict.fromkeys(shown)]
         spaces = [(f"outputs at τ = {t:g}", t) for t in temperatures] + [(FEATURES, FEATURES)]
         start = 4.0 if 4.0 in temperatures else temperatures[0]
         models = tuple((name, i) for i, name in enumerate(self.names))

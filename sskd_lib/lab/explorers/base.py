@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ...files import did_you_mean
 from ..canvas import Canvas
 from ..printing import save_print
 from .control import Control
@@ -57,28 +58,43 @@ class Explorer:
         """Return the value each control starts from."""
         return {name: control.start for name, control in self.controls.items()}
 
+    def complete(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a state that names every control; one that is not named has its start.
+
+        Raises ValueError for a name that is no control, and for a value that a control does not have.
+        """
+        for name in state:
+            if name not in self.controls:
+                raise ValueError(
+                    f"there is no control {name!r}.{did_you_mean(name, self.controls)} The controls of this "
+                    f"explorer are: {', '.join(self.controls)}."
+                )
+        return self.start() | {name: self.controls[name].choose(name, value) for name, value in state.items()}
+
     def describe(self, **state: Any) -> str:
-        """Return one state in words; a control that is not named has its start."""
-        return " ".join(filter(None, self.sentences(**{**self.start(), **state})))
+        """Return one state in words; a control that is not named has its start. Errors: see `complete`."""
+        return " ".join(filter(None, self.sentences(**self.complete(state))))
 
     def spots(self, **state: Any) -> list[Spot]:
-        """Return the places that answer when pointed at; a control that is not named has its start."""
-        return self.find_spots(**{**self.start(), **state})
+        """Return the places that answer when pointed at, in one state as for `describe`."""
+        return self.find_spots(**self.complete(state))
 
     def frame(self, **state: Any) -> bytes:
-        """Draw one state and return it as PNG bytes; a control that is not named has its start."""
+        """Draw one state, as for `describe`, and return it as PNG bytes."""
+        state = self.complete(state)
         with self.canvas.lock:
-            self.update(**{**self.start(), **state})
+            self.update(**state)
             return self.canvas.png()
 
     def save(self, path: str | Path, **state: Any) -> Path:
         """Write one state for print, with its words below: 300 dots an inch, PNG or PDF by the file's name.
 
-        Raises ValueError for another ending, OSError if the file cannot be written.
+        Raises ValueError for another ending and as `complete` does, OSError if the file cannot be written.
         """
+        state = self.complete(state)
         with self.canvas.lock:
-            self.update(**{**self.start(), **state})
-            return save_print(Path(path), self.canvas, self.describe(**state))
+            self.update(**state)
+            return save_print(Path(path).expanduser(), self.canvas, self.describe(**state))
 
     def width(self, around: int) -> str:
         """Return a CSS width at which the screen has room for controls, picture and so many pixels more."""

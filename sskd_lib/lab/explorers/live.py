@@ -7,6 +7,7 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
+from ..display import running_cell
 from .accessibility import ACCESS, BOX, DARK
 from .base import Explorer
 from .control import Control, widths
@@ -22,7 +23,7 @@ class Live:
     def __init__(self, explorer: Explorer) -> None:
         import ipywidgets as widgets
 
-        self.explorer = explorer
+        self.explorer, self.cell = explorer, running_cell()
         self._loop = _running_loop()  # of the cells; newer JupyterLabs move sliders in a thread of their own
         self._coming: asyncio.TimerHandle | None = None  # the next drawing
         self._settling: asyncio.TimerHandle | None = None  # the next layer of spots

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
+from ...data.checks import describe, whole_number
+from ..arguments import as_labels, as_names, as_numbers
 from ..canvas import Canvas
 from ..style import FAINT, clean_axes, pixels, short, styles
 from .base import Explorer
@@ -84,17 +85,24 @@ class MissingClass(Explorer):
     """Two students and a bias; see `explore_missing_class`."""
 
     def __init__(self, images, labels, logits, classes, missing, key) -> None:
-        self.images, self.labels = pixels(images), np.asarray(labels)
-        self.logits = {name: torch.as_tensor(z).float().cpu().numpy() for name, z in logits.items()}
-        self.classes, self.missing, self.key = tuple(classes), int(missing), key
+        if not isinstance(logits, Mapping) or not logits:
+            raise TypeError(
+                f"logits is a dict of logits [M, K] by the student's name, not {describe(logits)}."
+            )
+        self.logits = {name: as_numbers(f"logits[{name!r}]", z) for name, z in logits.items()}
+        self.images, self.classes = pixels(images), as_names("classes", classes)
+        self.labels = as_labels("labels", labels, len(self.classes))
+        self.missing, self.key = whole_number("missing", missing), key
+        if len(self.labels) != len(self.images):
+            raise ValueError(f"labels are {len(self.labels)}, but the images are {len(self.images)}.")
         if not 0 <= self.missing < len(self.classes):
             last = len(self.classes) - 1
             raise ValueError(f"missing is the number of a class, 0 to {last}, not {missing}.")
         for name, z in self.logits.items():
-            if z.shape != (len(self.images), len(self.classes)) or not np.isfinite(z).all():
+            if z.shape != (len(self.images), len(self.classes)):
                 raise ValueError(
                     f"the logits of {name!r} are {list(z.shape)}, but {len(self.images)} images and "
-                    f"{len(self.classes)} classes need finite ones {[len(self.images), len(self.classes)]}."
+                    f"{len(self.classes)} classes need {[len(self.images), len(self.classes)]}."
                 )
         self.names = [self.classes[k] for k in self.labels]
         own = round(float((self.labels == self.missing).mean()), 3)  # the true fraction of the class

@@ -16,7 +16,6 @@ from .training_curves import TERM_STYLES, YOURS, Curve, accuracy_axes, cursor
 
 WIDTH, HEIGHT = 932, 496  # pixels of the picture
 THIS = Style(label="this mix", colour=INK, line="-", marker="o")
-LABELS = 300  # of the recorded mixes
 Weights = tuple[float, ...]  # ce, kd, tf, ss
 
 
@@ -35,6 +34,7 @@ class Mixer(RecordedExplorer):
 
     def __init__(self, recording: Recording, key: str) -> None:
         super().__init__(recording, key, TERMS, "Train this mix")
+        (self.labels,) = recording.schedules  # of all mixes
         self._add_controls()
         self.on_pages = ("preset", *TERMS)
         self.film = ({"preset": "official-code"}, {"preset": "arxiv"}, {"tf": 0.0, "ss": 0.0})
@@ -51,8 +51,8 @@ class Mixer(RecordedExplorer):
             start = usual[place] if usual[place] in values else values[-1]
             options = tuple((f"{value:g}", value) for value in values)
             self.controls[name] = Control(label=f"Weight of {style.label}", options=options, start=start)
-        epochs = tuple((str(e), int(e)) for e in self.recording.epochs)
-        self.controls["epoch"] = Control(label="Epoch", options=epochs, start=epochs[-1][1])
+        points = tuple((str(p), int(p)) for p in self.recording.percent)
+        self.controls["trained"] = Control(label="Trained, %", options=points, start=points[-1][1])
 
     def _draw_axes(self) -> None:
         self.canvas = canvas = Canvas(WIDTH, HEIGHT)
@@ -83,7 +83,7 @@ class Mixer(RecordedExplorer):
         if not any(weights):
             first = {one["seed"]: run for run, one in enumerate(self.recording.settings)}
             untrained = self.recording.accuracy[list(first.values()), :1]
-            return np.repeat(untrained, len(self.recording.epochs), axis=1)
+            return np.repeat(untrained, len(self.recording.percent), axis=1)
         return self.recording.accuracy[self.runs(weights)]
 
     def gain(self, weights: Weights, name: str) -> np.ndarray | str:
@@ -121,21 +121,22 @@ class Mixer(RecordedExplorer):
             return None
         return {name: term / sum(terms) for name, term in zip(TERMS, terms, strict=True)}
 
-    def update(self, preset, ce, kd, tf, ss, epoch) -> None:
-        """Bring curves, gains and proportions to these weights and this epoch."""
-        weights, epochs, at = self.weights(preset, ce, kd, tf, ss), self.recording.epochs, self.row(epoch)
-        self.curve.show(epochs, self.accuracy(weights))
-        self.your_curve.show(epochs, self.yours(weights))
-        self.cursor.set_xdata([epoch, epoch])
+    def update(self, preset, ce, kd, tf, ss, trained) -> None:
+        """Bring curves, gains and proportions to these weights and this point of the training."""
+        weights, at = self.weights(preset, ce, kd, tf, ss), self.row(trained)
+        percent, when = self.recording.percent, self.when(self.labels, at)
+        self.curve.show(percent, self.accuracy(weights))
+        self.your_curve.show(percent, self.yours(weights))
+        self.cursor.set_xdata([trained, trained])
         for name in TERMS:
             gain = self.gain(weights, name)
             unknown = isinstance(gain, str)
-            self.without[name].show(epochs, [] if unknown else self.accuracy(without(weights, name)))
+            self.without[name].show(percent, [] if unknown else self.accuracy(without(weights, name)))
             self.gains.show(name, gain if unknown else gain[:, at])
         self.proportions.show(self.proportions_of(weights, at))
-        self.gains.title.text = f"What each term adds here, epoch {epoch} (dot: a seed)"
-        self.proportions.title.text = f"Share of each weighted term in the loss, epoch {epoch}"
-        self.headline.text = f"{named(preset, weights)}, epoch {epoch}: {self._level(weights, at)}"
+        self.gains.title.text = f"What each term adds here, {when} (dot: a seed)"
+        self.proportions.title.text = f"Share of each weighted term in the loss, {when}"
+        self.headline.text = f"{named(preset, weights)}, {when}: {self._level(weights, at)}"
 
     def _level(self, weights: Weights, at: int) -> str:
         values = self.accuracy(weights)[:, at]
@@ -145,11 +146,11 @@ class Mixer(RecordedExplorer):
             return f"{values[0]:.1f} % right (one seed)"
         return f"{values.mean():.1f} % right ({len(values)} seeds, {values.min():.1f} to {values.max():.1f})"
 
-    def sentences(self, preset, ce, kd, tf, ss, epoch) -> list[str]:
+    def sentences(self, preset, ce, kd, tf, ss, trained) -> list[str]:
         """Name the weights that count, the accuracy, each term's gain and the proportions."""
-        weights, at = self.weights(preset, ce, kd, tf, ss), self.row(epoch)
+        weights, at = self.weights(preset, ce, kd, tf, ss), self.row(trained)
         words = [
-            f"{named(preset, weights)}; after epoch {epoch} of {self.recording.epochs[-1]}:",
+            f"{named(preset, weights)}; after {self.when(self.labels, at)}:",
             f"{self._level(weights, at)}.",
         ]
         if preset != "own":
@@ -176,7 +177,7 @@ class Mixer(RecordedExplorer):
         state = self.start() if self.live is None else self.live.values()
         weights = self.weights(*(state[name] for name in ("preset", *TERMS)))
         settings = named_weights(weights) | {"seed": min(self.index.get(weights, {}), default=0)}
-        self.rerun.begin(weights, settings, LABELS)
+        self.rerun.begin(weights, settings, self.labels)
 
 
 def without(weights: Weights, name: str) -> Weights:

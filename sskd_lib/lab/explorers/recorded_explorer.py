@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...data.checks import describe
 from ..time_machine_data import Recording
 from .base import Explorer
 from .rerun import Rerun
@@ -20,6 +21,13 @@ class RecordedExplorer(Explorer):
     """
 
     def __init__(self, recording: Recording, key: str, names: Sequence[str], action: str) -> None:
+        if not isinstance(recording, Recording):
+            raise TypeError(f"recording is what load_recording returns, not {describe(recording)}.")
+        if missing := [name for name in names if name not in recording.settings[0]]:
+            raise ValueError(
+                f"this recording has the settings {', '.join(recording.settings[0])}, and the explorer needs "
+                f"{', '.join(missing)}. Load another one: load_recording('grid') or load_recording('mix')."
+            )
         self.recording, self.key, self.names = recording, key, tuple(names)
         self.index: dict[Point, dict[int, int]] = {}  # point → seed → run
         for run, one in enumerate(recording.settings):
@@ -28,9 +36,14 @@ class RecordedExplorer(Explorer):
         self.rerun = Rerun(recording, lambda: self.live and self.live.redraw())
         self.actions = {action: self.train, "Stop training": self.rerun.stop}
 
-    def row(self, epoch: int) -> int:
-        """Return the place of an epoch among the measured ones."""
-        return int(np.flatnonzero(self.recording.epochs == epoch)[0])
+    def row(self, trained: int) -> int:
+        """Return the place of a point of the training, in percent, among the measured ones."""
+        return int(np.flatnonzero(self.recording.percent == trained)[0])
+
+    def when(self, labels: float, at: int) -> str:
+        """Return the epoch of a measured point, in words."""
+        epochs = self.recording.epochs(int(labels))
+        return f"epoch {epochs[at]} of {epochs[-1]}"
 
     def yours(self, key: Point) -> np.ndarray:
         """Return the accuracies of the training here with this key: float [E], or [0, E] without one."""

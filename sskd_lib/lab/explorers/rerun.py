@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from ...recipes import Recipe
 from ...runtime.device import Runtime, choose_runtime
 from ...training.train import distill
 from ..shipped import TEACHER, weights_folder
-from ..time_machine_data import Recording, Settings, fresh_student, recipe_of, schedule_of
+from ..time_machine_data import Recording, Settings, fresh_student, recipe_of
 
 DATASET = "fashion-mnist-lab"
 EQUAL = 0.05  # points of accuracy: one of 2,000 test images
@@ -83,9 +83,9 @@ class Rerun:
             recipe=recipe,
             labels=int(labels),
             seed=seed,
-            epochs=recording.epochs,
-            accuracy=np.full(len(recording.epochs), np.nan),
-            outputs=np.full((len(recording.epochs), *recording.teacher_outputs.shape), np.nan),
+            epochs=recording.epochs(int(labels)),
+            accuracy=np.full(len(recording.percent), np.nan),
+            outputs=np.full((len(recording.percent), *recording.teacher_outputs.shape), np.nan),
         )
         self.thread = threading.Thread(target=self._train, args=(self._running,), daemon=True)
         self.thread.start()
@@ -117,7 +117,7 @@ class Rerun:
                 train.take(run.labels, seed=run.seed),
                 method="sskd",
                 recipe=run.recipe,
-                schedule=replace(schedule_of(self.recording), epochs=int(run.epochs[-1])),
+                schedule=self.recording.schedules[run.labels],
                 seed=run.seed,
                 runtime=runtime,
                 progress=False,

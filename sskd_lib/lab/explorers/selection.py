@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from matplotlib.patches import Polygon, Rectangle
 
+from ...data.checks import describe
 from ...losses import error_rank
+from ..arguments import as_labels, as_names, as_number, as_numbers, as_temperature
 from ..canvas import Canvas
 from ..style import DROPPED, FONT, INK, RIGHT, WRONG, add_legend, clean_axes, pixels, short
 from .base import Explorer
@@ -30,18 +32,21 @@ class SelectionExplorer(Explorer):
 
     def __init__(self, images, scores, targets, columns, student, keep_wrong, film, key) -> None:
         self.images = pixels(images)
-        self.scores = torch.as_tensor(scores).detach().double().cpu()  # double keeps every order and tie
-        self.targets = torch.as_tensor(targets).long().cpu()
-        named = len(columns) > 0 and isinstance(columns[0], str)
+        self.scores = torch.from_numpy(as_numbers("scores", scores))  # double keeps every order and tie
+        if self.scores.ndim != 2:
+            raise ValueError(f"scores is [R, K], a row for each view, not {list(self.scores.shape)}.")
+        self.targets = torch.from_numpy(as_labels("targets", targets, self.scores.shape[1]))
+        named = isinstance(columns, str) or (len(columns) > 0 and isinstance(columns[0], str))
         self.columns = None if named else pixels(columns)
-        self.classes = tuple(columns) if named else None
+        self.classes = as_names("columns", columns) if named else None
         self._check()
+        keep_wrong = as_number("keep_wrong", keep_wrong, 0, 1)
         self.key = key
-        steps = sorted({*(round(0.05 * i, 2) for i in range(21)), float(keep_wrong)})
+        steps = sorted({*(round(0.05 * i, 2) for i in range(21)), keep_wrong})
         options = tuple((f"{100 * s:g} %", s) for s in steps)
         label = "Share of the WRONG rows kept"
-        self.controls = {"keep_wrong": Control(label=label, options=options, start=float(keep_wrong))}
-        self.film = tuple({"keep_wrong": float(ratio)} for ratio in film)
+        self.controls = {"keep_wrong": Control(label=label, options=options, start=keep_wrong)}
+        self.film = tuple({"keep_wrong": ratio} for ratio in film)
         self.rank = error_rank(self.scores, self.targets).numpy()
         self.taken_for = self.scores.argmax(1).numpy()
         everything = select(self.scores, self.targets, 1.0)
@@ -52,7 +57,7 @@ class SelectionExplorer(Explorer):
         self._draw_ranks()
         self._draw_bar(len(everything.right))
         self.strips = [Strip(self.canvas, 426, top, 102, self.columns is not None) for top in (58, 252)]
-        self.term = None if student is None else self._draw_term(*student, everything)
+        self.term = None if student is None else self._draw_term(student, everything)
 
     def _check(self) -> None:
         rows, width = self.scores.shape
@@ -69,16 +74,19 @@ class SelectionExplorer(Explorer):
             return self.images
         return np.concatenate([self.images, self.columns])
 
-    def _draw_term(self, student: Any, temperature: float, everything: Selection) -> TermCurves:
+    def _draw_term(self, given: tuple[Any, float], everything: Selection) -> TermCurves:
         """The curves of the loss and of its gradient; a row's place in the order is what the ratio cuts."""
-        student = torch.as_tensor(student).detach().double().cpu()
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise TypeError(f"student is a tuple: the student's scores and τ, not {describe(given)}.")
+        student, temperature = given
+        student = torch.from_numpy(as_numbers("the student's scores", student))
         if student.shape != self.scores.shape:
             raise ValueError(
                 f"the student's scores are {list(student.shape)}, but the teacher's scores are "
                 f"{list(self.scores.shape)}: give the same rows and columns, from the student's outputs."
             )
         order = np.concatenate([everything.right, everything.kept])
-        values = term_by_count(student, self.scores, order, temperature)
+        values = term_by_count(student, self.scores, order, as_temperature(temperature))
         named = ("L_T", "student's logits") if self.columns is None else ("L_ss", "student's cosines")
         return TermCurves(self.canvas, *named, len(everything.right), len(everything.kept), values)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.patches import Rectangle
 
+from ...data.checks import whole_number
+from ..arguments import as_temperature
 from ..canvas import Canvas
 from ..softening import percent
 from ..style import INK, WRONG, pixels
@@ -33,24 +34,25 @@ class SimilarityExplorer(Explorer):
 
     def __init__(self, images, teacher, student, batch, draws, seed, temperature, key) -> None:
         self.images = pixels(images)
-        self.count = len(self.images) if batch is None else batch
-        self._check_images(draws, temperature)
+        self.count = len(self.images) if batch is None else whole_number("batch", batch)
+        draws, temperature = whole_number("draws", draws), as_temperature(temperature)
+        self._check_images(draws)
         projections, images = {"teacher": teacher, "student": student}, len(self.images)
         every = {role: by_view(role, z, images) for role, z in projections.items()}
         numbers = [torch.arange(images)]
         if batch is not None:
-            draw = torch.Generator().manual_seed(seed)
+            draw = torch.Generator().manual_seed(whole_number("seed", seed))
             numbers = [torch.randperm(images, generator=draw)[:batch] for _ in range(draws)]
         self.batches = [make_batch(every, chosen) for chosen in numbers]
         self.cards = np.concatenate([np.rot90(self.images, k, axes=(1, 2)) for k in range(4)])
         self.key = key
-        self._make_controls(float(temperature))
+        self._make_controls(temperature)
         self.canvas = Canvas(WIDTH, HEIGHT)
         self.sheet = self.canvas.sheet()
         self.maps = SimilarityMaps(self.canvas, self.sheet, self.count)
         self._draw_row()
 
-    def _check_images(self, draws: int, temperature: float) -> None:
+    def _check_images(self, draws: int) -> None:
         high, wide = self.images.shape[1:3]
         if high != wide:
             raise ValueError(f"images are square, so that they can be turned, but these are {high} x {wide}.")
@@ -65,8 +67,6 @@ class SimilarityExplorer(Explorer):
             )
         if draws < 1:
             raise ValueError(f"draws is the number of batches to choose from, at least 1, not {draws}.")
-        if not 0 < temperature < math.inf:
-            raise ValueError(f"a temperature must be above 0 and finite, not {temperature}.")
 
     def _make_controls(self, start: float) -> None:
         temperatures = sorted({*TEMPERATURES, start})

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...losses import error_rank, image_of_row, kl_rows, similarity_matrix, soften
+from ..arguments import as_numbers
 
 
 class SimilarityBatch(NamedTuple):
@@ -44,14 +45,12 @@ def by_view(role: str, projection: Any, images: int) -> Tensor:
 
     Raises ValueError, which names the network's role, for another shape or values that are not finite.
     """
-    z = torch.as_tensor(projection).detach().cpu().double()
+    z = torch.from_numpy(as_numbers(role, projection))
     if z.ndim != 2 or len(z) != 4 * images:
         raise ValueError(
             f"{role} is {list(z.shape)}, but {images} images need projections "
             f"[{4 * images}, D]: one row per view, in the order of four_views(images)."
         )
-    if not z.isfinite().all():
-        raise ValueError(f"{role} has values that are not finite: its matrix cannot be drawn.")
     return z.view(4, images, -1)
 
 

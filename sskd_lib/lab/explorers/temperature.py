@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from ...data.checks import whole_number
+from ..arguments import as_labels, as_names
 from ..canvas import Canvas
 from ..softening import by_name, display_name, entropy_bits, kd_gradient, percent, ranked, soft
 from ..style import METHOD_STYLES, clean_axes, pixels, short, styles
@@ -30,8 +32,8 @@ class TemperatureExplorer(Explorer):
 
     def __init__(self, images, teachers, students, classes, labels, per_class, student_name, key) -> None:
         self.images = pixels(images)
-        self.classes = tuple(classes)
-        self.labels = None if labels is None else np.asarray(labels)
+        self.classes = as_names("classes", classes)
+        self.labels = None if labels is None else as_labels("labels", labels, len(self.classes))
         self.logits = {"teacher": by_name("teacher", teachers), "student": by_name("student", students)}
         self._check()
         self.pair = bool(self.logits["student"])
@@ -69,6 +71,7 @@ class TemperatureExplorer(Explorer):
         if self.labels is None:
             raise ValueError("per_class= chooses images by class, so it needs labels=, one per image.")
         groups = {int(k): np.flatnonzero(self.labels == k) for k in np.unique(self.labels)}
+        per_class = whole_number("per_class", per_class)
         for k, numbers in groups.items():
             if not 1 <= per_class <= len(numbers):
                 raise ValueError(

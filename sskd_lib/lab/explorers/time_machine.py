@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.patches import Patch
 
 from ..canvas import Canvas
 from ..comparison.statistics import minus, verdict
+from ..few_labels import recorded
 from ..softening import soft
 from ..style import METHOD_STYLES, Style, add_legend
 from ..time_machine_data import USUAL, Recording, load_recording
@@ -27,20 +29,31 @@ LABELS = {
     "temperature": "Temperature τ",
     "labels": "Labelled images",
     "seed": "Seed",
-    "epoch": "Epoch",
+    "trained": "Trained, %",
     "image": "Image",
 }
 
 
+ANCHORED = 300  # labels of the runs of 240 epochs
+ANCHOR = Style(label="240 epochs", colour="#6F4E37", line=(0, (1, 1.2)), marker="")
+
+
+@functools.cache
+def anchor() -> tuple[float, int]:
+    """Return the mean accuracy of SSKD after 240 epochs, published schedule, and the number of seeds."""
+    last = [run[-1]["test_accuracy"] for run in recorded("fashion", 240)["sskd"]]
+    return sum(last) / len(last), len(last)
+
+
 class TimeMachine(RecordedExplorer):
-    """Recorded trainings over their epochs; see `explore_time_machine`."""
+    """Recorded trainings from beginning to end; see `explore_time_machine`."""
 
     def __init__(self, recording: Recording, key: str) -> None:
         super().__init__(recording, key, POINT, "Train this very point")
         self._add_controls()
-        self.on_pages = ("tf_keep", "temperature", "labels", "epoch")
-        middle = len(recording.epochs) // 2
-        self.film = tuple({"epoch": int(recording.epochs[i])} for i in (1, middle, -1))
+        self.on_pages = ("tf_keep", "temperature", "labels", "trained")
+        middle = len(recording.percent) // 2
+        self.film = tuple({"trained": int(recording.percent[i])} for i in (1, middle, -1))
         self._draw_axes()
 
     def _add_controls(self) -> None:
@@ -53,14 +66,14 @@ class TimeMachine(RecordedExplorer):
             "temperature": [(f"{v:g}", v) for v in values["temperature"]],
             "labels": [(f"{v:,.0f}", v) for v in values["labels"]],
             "seed": [(f"mean of {len(seeds)}", "mean"), *((f"{v:g}", int(v)) for v in seeds)],
-            "epoch": [(str(e), int(e)) for e in recording.epochs],
+            "trained": [(str(p), int(p)) for p in recording.percent],
             "image": [(f"{i + 1}: {recording.classes[k]}", i) for i, k in enumerate(recording.labels)],
         }
-        start = START | {"epoch": int(recording.epochs[-1])}
+        start = START | {"trained": int(recording.percent[-1])}
         self.controls = {}
         for name, pairs in options.items():
-            recorded = [value for _, value in pairs]
-            first = start[name] if start[name] in recorded else recorded[-1]
+            known = [value for _, value in pairs]
+            first = start[name] if start[name] in known else known[-1]
             slider = name not in ("seed", "image")
             self.controls[name] = Control(
                 label=LABELS[name], options=tuple(pairs), start=first, slider=slider
@@ -76,9 +89,11 @@ class TimeMachine(RecordedExplorer):
         self.others = Curve(canvas, axes, grey, alpha=1.0, linewidth=0)
         self.curve = Curve(canvas, axes, METHOD_STYLES["sskd"], alpha=0.45)
         self.your_curve = Curve(canvas, axes, YOURS, markerfacecolor="white")
-        handles = [self.curve.line, Patch(color=grey.colour), self.your_curve.line]
+        self.long_runs = Curve(canvas, axes, ANCHOR, 0.0)
+        handles = [self.curve.line, Patch(color=grey.colour), self.your_curve.line, self.long_runs.line]
         place = {"loc": "lower right", "bbox_to_anchor": (1.03, 1.0), "ncols": 4}
-        names, gaps = ["this setting", grey.label, "yours"], {"handlelength": 2.4, "columnspacing": 1.0}
+        names = ["this", "others", "yours", ANCHOR.label]
+        gaps = {"handlelength": 2.0, "columnspacing": 0.9}
         add_legend(axes, handles, names, **place, **gaps)
         below = term_axes(canvas, recording, (76, 298, 394, 172))
         self.terms = {
@@ -105,20 +120,21 @@ class TimeMachine(RecordedExplorer):
             for other in self.index
             if other[-1] == point[-1] and other != point and (runs := self.runs(other, seed))
         ]
-        return np.array(accuracies).reshape(-1, len(self.recording.epochs))
+        return np.array(accuracies).reshape(-1, len(self.recording.percent))
 
-    def update(self, tf_keep, ss_keep, temperature, labels, seed, epoch, image) -> None:
-        """Bring curves, dots and bars to this setting, epoch and image."""
+    def update(self, tf_keep, ss_keep, temperature, labels, seed, trained, image) -> None:
+        """Bring curves, dots and bars to this setting, point of the training and image."""
         point, recording = (temperature, tf_keep, ss_keep, labels), self.recording
-        runs, at, key = self.runs(point, seed), self.row(epoch), self._key(point, seed)
-        self.others.show(recording.epochs, self.around(point, seed))
-        self.curve.show(recording.epochs, recording.accuracy[runs])
+        runs, at, key = self.runs(point, seed), self.row(trained), self._key(point, seed)
+        self.others.show(recording.percent, self.around(point, seed))
+        self.curve.show(recording.percent, recording.accuracy[runs])
         for name, curve in self.terms.items():
             values = recording.terms[name][runs]
-            curve.show(recording.epochs, np.where(values > 0, values, np.nan))
+            curve.show(recording.percent, np.where(values > 0, values, np.nan))
         for line in self.cursors:
-            line.set_xdata([epoch, epoch])
-        self.your_curve.show(recording.epochs, self.yours(key))
+            line.set_xdata([trained, trained])
+        self.your_curve.show(recording.percent, self.yours(key))
+        self.long_runs.show(np.array([0, 100]), [[anchor()[0]] * 2] if labels == ANCHORED else [])
         points = recording.features[runs[0], at] if runs else None
         self.plane.show(points)
         self.below.text = f"spread: {self._times(points)} × the teacher's, drawn at one size" if runs else ""
@@ -128,7 +144,8 @@ class TimeMachine(RecordedExplorer):
         teacher = soft(recording.teacher_outputs[image], temperature)
         student = softened(recording.outputs, runs, at, image, temperature)
         self.bars.show(image, teacher, student, yours)
-        self.headline.text = f"{self._setting(point, seed)}, epoch {epoch}: " + self._accuracy(runs, at)
+        setting = f"{self._setting(point, seed)}, {self.when(labels, at)}"
+        self.headline.text = f"{setting}: {self._accuracy(runs, at)}"
         self.against.text = self.difference(point, at)
 
     def difference(self, point: Point, at: int) -> str:
@@ -161,16 +178,20 @@ class TimeMachine(RecordedExplorer):
         seeds = f"mean of {len(runs)} seeds, {values.min():.1f} to {values.max():.1f}"
         return f"{values.mean():.1f} % right ({seeds})"
 
-    def sentences(self, tf_keep, ss_keep, temperature, labels, seed, epoch, image) -> list[str]:
+    def sentences(self, tf_keep, ss_keep, temperature, labels, seed, trained, image) -> list[str]:
         """Name setting, accuracy and its rank, terms, outputs, separation of the dots, and your training."""
         point, recording = (temperature, tf_keep, ss_keep, labels), self.recording
-        runs, at, key = self.runs(point, seed), self.row(epoch), self._key(point, seed)
+        runs, at, key = self.runs(point, seed), self.row(trained), self._key(point, seed)
         words = [
-            f"{self._setting(point, seed)}, after epoch {epoch} of {recording.epochs[-1]}:",
+            f"{self._setting(point, seed)}, after {self.when(labels, at)}:",
             self._accuracy(runs, at) + self._rank(point, seed, runs, at) + ".",
             self.difference(point, at) + ".",
             f"The teacher has {recording.teacher_accuracy:.1f} %.",
         ]
+        if labels == ANCHORED:
+            words.append(
+                "Published schedule, 240 epochs, usual setting: {:.1f} % ({} seeds).".format(*anchor())
+            )
         words += [self._terms(runs, at)] if runs else []
         words.append(self._outputs(runs, at, image, temperature))
         words += [self._separation(runs[0], at)] if runs else []
@@ -229,7 +250,7 @@ class TimeMachine(RecordedExplorer):
 
 
 def explore_time_machine(recording: Recording | None = None, *, key: str = "time machine") -> TimeMachine:
-    """Go through recorded trainings: accuracy, terms, one image's outputs and the features at every epoch.
+    """Go through recorded trainings: accuracy, terms, one image's outputs and the features, as they come.
 
     The button trains the setting of the controls again on this machine, and its curve is drawn over the
     recorded one. Under "mean of …" it takes the first seed; dots are then the first seed's, too.

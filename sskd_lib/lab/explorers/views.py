@@ -10,7 +10,9 @@ import torch
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
 
-from ...data.views import PADDING, Draws, cut, four_views, frame
+from ...data.checks import check_pixels, describe
+from ...data.views import PADDING, Draws, cut, frame
+from ..arguments import as_choice, as_names, as_numbers
 from ..canvas import Canvas
 from ..style import ANGLES, DROPPED, FONT, INK, RIGHT, WRONG, clean_axes, pixels, short
 from .base import Explorer
@@ -43,13 +45,16 @@ class ViewsExplorer(Explorer):
     """Windows, views, and a head's match of each; see `explore_views`."""
 
     def __init__(self, images, projections, draws, shown, names, key) -> None:
-        images = torch.as_tensor(images).cpu()
-        four_views(images, augment=False)  # its errors say what is wrong with the images
-        self.projections = torch.as_tensor(projections).detach().float().cpu()
+        images = torch.as_tensor(images).cpu() if isinstance(images, np.ndarray) else images
+        check_pixels(images)
+        images = images.cpu()
+        self.projections = torch.from_numpy(as_numbers("projections", projections)).float()
+        if not isinstance(draws, (list, tuple)) or not all(isinstance(each, Draws) for each in draws):
+            raise TypeError(f"draws is a list of Draws, as project_draws makes it, not {describe(draws)}.")
         self.draws = [Draws(flip.cpu(), corner.cpu()) for flip, corner in draws]
-        self.names, self.key = names, key
+        self.names, self.key = None if names is None else as_names("names", names), key
         self.batch, self.side = len(images), images.shape[-1]
-        self.shown = list(range(min(4, self.batch))) if shown is None else list(shown)
+        self.shown = as_choice("shown", range(min(4, self.batch)) if shown is None else shown, self.batch)
         self._check()
         framed, size = frame(images), (self.side, self.side)
         self.images, self.framed = pixels(images), pixels(framed)
@@ -66,8 +71,6 @@ class ViewsExplorer(Explorer):
 
     def _check(self) -> None:
         count = self.batch
-        if not self.shown or not all(0 <= i < count for i in self.shown):
-            raise ValueError(f"shown lists images from 0 to {count - 1}, but it is {self.shown}.")
         if self.names is not None and len(self.names) != count:
             raise ValueError(f"{count} images need as many names, but there are {len(self.names)}.")
         shape, rows = list(self.projections.shape), [len(self.draws), 4 * count]
@@ -75,10 +78,6 @@ class ViewsExplorer(Explorer):
             raise ValueError(
                 f"{count} images in {rows[0]} draws (one at least) need projections "
                 f"[{rows[0]}, {rows[1]}, D], not {shape}. project_draws makes both."
-            )
-        if not self.projections.isfinite().all():
-            raise ValueError(
-                "the projections contain nan or inf. Take a network whose training did not diverge."
             )
         most = 2 * PADDING
         for number, (flip, corner) in enumerate(self.draws):
