@@ -61,7 +61,7 @@ def read_tensors(path: str | Path, only_card: bool = False) -> tuple[dict[str, T
 
     Raises FileNotFoundError, or CheckpointError if the file is cut short, changed or of another kind.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*.safetensors")) if path.parent.is_dir() else []
         raise FileNotFoundError(
@@ -115,7 +115,7 @@ def write_atomically(path: str | Path, data: bytes) -> Path:
 
     Raises OSError, with the older file intact, if it cannot be written.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)

@@ -23,6 +23,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+import sskd_lib as sskd
 from helpers.killing import in_own_process, write_for_ever, write_once
 from helpers.training import same
 from sskd_lib.files import (
@@ -363,3 +364,21 @@ def test_the_cache_folder_is_the_platforms(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/h")
     assert cache_folder() == Path("/h/.cache/sskd")
+
+
+def test_paths_in_the_home_folder(tmp_path, monkeypatch):
+    """In the kit's functions ~ is the home folder, as in a shell."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    train = sskd.load_images("fashion-mnist-lab").take(20)
+    network, schedule = sskd.create_network("resnet8", like=train), sskd.Schedule(epochs=1, batch_size=10)
+    sskd.train_teacher(
+        network,
+        train,
+        schedule=schedule,
+        out="~/run",
+        runtime=sskd.choose_runtime("cpu", exact=True),
+        progress=False,
+    )
+    assert (tmp_path / "run" / "teacher.safetensors").is_file()
+    assert sskd.load_checkpoint("~/run/teacher.safetensors").spec == network.spec

@@ -166,7 +166,7 @@ print(lab.weight_words(mix))
 # **Predict.** Same code, same seed, same settings. Will your accuracy be the recorded one to the last digit?
 
 # %%
-from sskd_lib.lab.time_machine_data import fresh_student, recipe_of, schedule_of
+from sskd_lib.lab.time_machine_data import fresh_student, recipe_of
 
 point = {"temperature": 4.0, "tf_keep": 1.0, "ss_keep": 0.75, "labels": 100.0, "seed": 0.0}
 train, test = (sskd.load_images("fashion-mnist-lab", split) for split in ("train", "test"))
@@ -178,10 +178,10 @@ run = sskd.distill(
     test,
     method="sskd",
     recipe=recipe_of(point),
-    schedule=schedule_of(grid),
+    schedule=grid.schedules[100],
     seed=0,
     runtime=kit.runtime,
-    evaluate_every=20,
+    evaluate_every=54,
 )
 yours, recorded = run.summary["last"]["test_accuracy"], float(grid.accuracy[grid.find(**point), -1])
 print(f"yours {yours:.2f} %, recorded {recorded:.2f} %, difference {yours - recorded:+.2f} points")

@@ -98,7 +98,7 @@ def read_card(path: str | Path) -> dict[str, Any]:
 
 def _read(path: str | Path, only_card: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read a checkpoint's tensors and card; a file of another kind is refused with its name."""
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(explain_folder(path, "checkpoint", ".safetensors"))
     if other := explain_other_kind(path):

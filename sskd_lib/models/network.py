@@ -41,11 +41,6 @@ class Output(NamedTuple):
         return self.each(lambda part: part.to(where))
 
 
-def beyond_white(pixels: Tensor) -> bool:
-    """Return whether pixels are far above 1, by the first image; not on a GPU, which would be waited for."""
-    return pixels.device.type == "cpu" and len(pixels) > 0 and pixels[:1].max().item() > 10
-
-
 class Network(nn.Module):
     """A classifier that normalises its own input and may carry a head for a pretext task.
 
@@ -98,7 +93,7 @@ class Network(nn.Module):
             or pixels.shape[1] != backbone.in_channels
             or min(pixels.shape[2:]) < backbone.min_pixels
             or not pixels.is_floating_point()
-            or beyond_white(pixels)
+            or (pixels.device.type == "cpu" and len(pixels) > 0 and pixels[0].max() > 10)  # 0 to 255
         ):
             raise ValueError(explain_images(pixels, backbone.in_channels, backbone.min_pixels))
         x = (pixels - self.mean) / self.std

@@ -48,7 +48,7 @@ def read_pth(path: str | Path) -> dict[str, Tensor]:
     "state_dict". Names lose "_orig_mod." (torch.compile), and "module." (several GPUs) where all have it.
     Raises FileNotFoundError, or CheckpointError if the file is damaged, holds other objects or no weights.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     content = _unpickle(path)
     if isinstance(content, dict):
         content = next((content[key] for key in WEIGHTS_KEYS if isinstance(content.get(key), dict)), content)

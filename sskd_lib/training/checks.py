@@ -140,8 +140,8 @@ def output_folders(out: Any, count: int) -> list[Path | None]:
     Raises ValueError for two students with the same folder.
     """
     if isinstance(out, (str, Path)):
-        return [Path(out) / str(number) for number in range(1, count + 1)]
-    folders = [Path(folder) if folder else None for folder in one_each(out, count, "out")]
+        return [Path(out).expanduser() / str(number) for number in range(1, count + 1)]
+    folders = [Path(folder).expanduser() if folder else None for folder in one_each(out, count, "out")]
     named = [folder.resolve() for folder in folders if folder]
     if len(set(named)) < len(named):
         raise ValueError("two students have the same output folder; give each its own.")

@@ -131,7 +131,7 @@ def train_head(  # noqa: PLR0913 - a public signature, all of it by keyword
         measure=None,
         plan=json.loads(json.dumps(plan)),  # as it will be read: lists for tuples
         card=make_card("head", train, test, runtime, teacher=teacher.spec["model"]),
-        out=Path(out) if out else None,
+        out=Path(out).expanduser() if out else None,
         file_name="teacher.safetensors",
     )
     if test is not None and not pretext.only_training_images:

@@ -140,7 +140,7 @@ def cache_teacher(
     outputs do not fit the dtype, or the folder has other content; OSError if the disk is too full or another
     process writes this table.
     """
-    folder, runtime = Path(path), runtime or choose_runtime()
+    folder, runtime = Path(path).expanduser(), runtime or choose_runtime()
     _check_arguments(teacher, train, draws, dtype)
     plan, index = _plan(teacher, train, draws, seed, dtype)
     card = files.read_card(folder, plan)
@@ -170,7 +170,7 @@ def open_table(path: str | Path) -> TeacherTable:
 
     Raises FileNotFoundError if there is none, ValueError if it is unfinished, damaged or something else.
     """
-    folder = Path(path)
+    folder = Path(path).expanduser()
     card = files.read_card(folder)
     if card is None:
         raise FileNotFoundError(
