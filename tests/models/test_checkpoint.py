@@ -178,7 +178,9 @@ def test_safetensors_of_others_are_refused(path):
 
 
 def test_a_state_to_resume_from_is_no_checkpoint(tmp_path):
-    path = write_tensors(tmp_path / "resume.safetensors", {}, {"format": "sskd-kit-resume-1"})
+    path = write_tensors(
+        tmp_path / "resume.safetensors", {"a": torch.zeros(1)}, {"format": "sskd-kit-resume-1"}
+    )
     refused(path, "sskd-kit-resume-1", "train_teacher")
 
 

@@ -204,6 +204,7 @@ def test_few_labels_and_noisy_ones_find_their_rows(tmp_path):
 def test_a_table_of_another_teacher_is_refused(tmp_path):
     data = pictures(16)
     student, teacher = networks(data)
+    student.head_trained = True
     cache_teacher(student, data, tmp_path, draws=1, runtime=Runtime(), progress=False)
     before = state(student)
     with pytest.raises(ValueError, match="table of another teacher"):
