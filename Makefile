@@ -4,7 +4,7 @@
 ## make test-rest  only what `make test` leaves out
 ## make tour       run every notebook without a browser; readable pages in build/index.html
 ## make site       the whole course as pages in site/, to put on any web server or open from a disk
-## make notebooks  build notebooks/*.ipynb anew from notebooks/source/*.py
+## make notebooks  build notebooks/*.ipynb again from notebooks/source/*.py
 ## make lint       look for mistakes in style, types and imports, and for notebooks that differ from their sources
 ## make clean      remove the environment and build/
 ##
@@ -30,7 +30,7 @@ PYTEST := $(BIN) -m pytest -n $(WORKERS) --dist worksteal
 LONG := notebook or browser or environment or kill
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 ANSWERS := import urllib.request; urllib.request.urlopen("$(CPU_INDEX)/torch/", timeout=5)
-# Written last: an environment without the first file was never finished, and is made anew from nothing.
+# Written last: an environment without the first file was never finished, and is made again from nothing.
 READY := $(VENV)/ready
 TESTS := $(VENV)/ready-for-tests
 

@@ -10,7 +10,7 @@
 A wrn_16_2 teacher, a resnet8 student. One seed draws the labelled images, the first weights and the order,
 the same for every method, so differences between methods are taken pair by pair. The four methods of a seed
 train in one loop and share the teacher's forward passes; each ends as if it were trained alone. Everything
-runs on the CPU in float32, so that rows of several machines can stand in one table.
+runs on the CPU in float32, so that one table can hold rows of several machines.
 
 fashion-300, fashion-100: labels of the embedded pack, of which a fifth validates (the teacher saw all 60,000
     training images of Fashion-MNIST, the validation images too).

@@ -258,7 +258,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from what is saved, or starts anew", file=sys.stderr)
+        print("\nstopped; the same command continues from what is saved, or starts again", file=sys.stderr)
         sys.exit(130)
 
 

@@ -373,7 +373,7 @@ def test_an_interruption_says_how_to_go_on(command, monkeypatch):
     monkeypatch.setattr(cli, "load_checkpoint", interrupt)
     status, _, err = command("evaluate", "x.safetensors")
     assert status == 130
-    assert "the same command goes on" in err
+    assert "the same command continues from what is saved, or starts again" in err
     assert "Traceback" not in err
 
 

@@ -24,7 +24,7 @@ from .checks import as_path
 FORMAT, FORMER = "sskd-kit-folder-1", "sskd-kit-shards-1"
 AGAIN = "Run `python -m sskd_lib shards` again with the same folders: it makes what is missing."
 ELSEWHERE = (
-    "Choose another output folder, or delete card.json and the .npy files of this one to make them anew."
+    "Choose another output folder, or delete card.json and the .npy files of this one to make them again."
 )
 
 Card = dict[str, Any]

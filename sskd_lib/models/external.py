@@ -196,10 +196,11 @@ class ExternalBackbone(Backbone):
         """Raise ValueError if the network cannot take images of this height and width."""
         super().check_side(side)
         was_training, weight = self.training, next(self.parameters())
-        self.eval()._run(
-            torch.zeros(1, self.in_channels, side, side, device=weight.device, dtype=weight.dtype)
-        )
-        self.train(was_training)
+        blank = torch.zeros(1, self.in_channels, side, side, device=weight.device, dtype=weight.dtype)
+        try:
+            self.eval()._run(blank)
+        finally:
+            self.train(was_training)
 
     def features(self, x: Tensor) -> Tensor:
         """Return the input of the last linear layer, [N, D], for float images [N, C, H, W]."""

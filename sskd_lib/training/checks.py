@@ -77,7 +77,7 @@ def check_student(method: Method, student: Network, train: ImageSet) -> None:
     check_fits(student, train, "student")
     if train.num_classes < 2:
         raise ValueError(
-            f"{train.name} has one class, {train.classes[0]!r}, so there is nothing to tell apart. Use "
+            f"{train.name} has one class, {train.classes[0]!r}, so there is nothing to distinguish. Use "
             "images of at least two classes."
         )
     if method.needs_projection and student.head is None:

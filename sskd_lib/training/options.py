@@ -55,7 +55,6 @@ class SubsetOptions(MachineOptions):
     labels: int | None = None  # use only this many training images, the same number of each class
     held_out: float = 0.0  # fraction of the training images set aside and tested on INSTEAD of the test set
     seed: int = 0  # initial weights, subset, order and augmentation
-    label_noise = 0.0  # an option of trainings alone
 
     def images(self) -> tuple[ImageSet, ImageSet]:
         """Load (train, test). Raises ValueError if an option leaves a class without an image."""
@@ -69,8 +68,6 @@ class SubsetOptions(MachineOptions):
         if self.labels is not None:
             train = train.take(self.labels, seed=self.seed)
             check_every_class(train, f"--labels {self.labels}", "training")
-        if self.label_noise:
-            train = train.with_label_noise(self.label_noise, seed=self.seed)
         return train, test
 
 
@@ -79,6 +76,12 @@ class TrainingOptions(SubsetOptions, RunOptions):
     """Options of one training."""
 
     label_noise: float = 0.0  # fraction of the training labels that is replaced by a wrong one
+
+    def images(self) -> tuple[ImageSet, ImageSet]:
+        """Load (train, test), with the label noise. Raises ValueError as `SubsetOptions.images` does."""
+        train, test = super().images()
+        noisy = train.with_label_noise(self.label_noise, seed=self.seed) if self.label_noise else train
+        return noisy, test
 
     def keywords(self) -> dict[str, Any]:
         """Return these options as keywords of a training function."""

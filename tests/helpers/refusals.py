@@ -1,7 +1,7 @@
 """The table of bad inputs: what was tried, and the message that a person gets.
 
 An area is a module in tests/refusals/ with one function per bad input, marked `@tried("…")`, and a table of
-the same name, AREA.md, with the message of each. `python tests/refusals/write.py` writes them anew: read
+the same name, AREA.md, with the message of each. `python tests/refusals/write.py` writes them again: read
 the change as a reader of English before it is committed.
 """
 

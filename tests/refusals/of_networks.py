@@ -473,12 +473,12 @@ def milestones_backwards(folder: Path) -> None:
 
 @tried("one number as milestones")
 def one_milestone(folder: Path) -> None:
-    sskd.Schedule(milestones=0.5)  # type: ignore[arg-type]
+    sskd.Schedule(milestones=0.5)
 
 
 @tried("a batch size of 16.0")
 def float_batch_size(folder: Path) -> None:
-    sskd.Schedule(batch_size=16.0)  # type: ignore[arg-type]
+    sskd.Schedule(batch_size=16.0)
 
 
 @tried("0 epochs")
@@ -513,7 +513,7 @@ def long_warmup(folder: Path) -> None:
 
 @tried("a shape that does not exist")
 def unknown_shape(folder: Path) -> None:
-    sskd.Schedule(shape="cosine")  # type: ignore[arg-type]
+    sskd.Schedule(shape="cosine")
 
 
 @tried("a weight of a recipe that is NaN")
@@ -528,7 +528,7 @@ def negative_weight(folder: Path) -> None:
 
 @tried("a text as a weight of a recipe")
 def text_in_a_recipe(folder: Path) -> None:
-    sskd.Recipe(kd="0.9")  # type: ignore[arg-type]
+    sskd.Recipe(kd="0.9")
 
 
 @tried("a recipe with four weights of 0")
@@ -611,7 +611,7 @@ def unknown_number_of_a_term(folder: Path) -> None:
 
 @tried("a bare number in the place of a term's numbers")
 def bare_number(folder: Path) -> None:
-    sskd.create_method("at", at=500)  # type: ignore[arg-type]
+    sskd.create_method("at", at=500)
 
 
 @tried("numbers of a term that the method does not have")
@@ -674,37 +674,37 @@ def list_as_images(folder: Path) -> None:
 
 @tried("a list as images, to predict")
 def list_to_predict(folder: Path) -> None:
-    sskd.predict(plain(), [torch.zeros(1, 16, 16)])  # type: ignore[arg-type]
+    sskd.predict(plain(), [torch.zeros(1, 16, 16)])
 
 
 @tried("a path as a network, to evaluate")
 def path_to_evaluate(folder: Path) -> None:
-    sskd.evaluate("runs/teacher/teacher.safetensors", images())  # type: ignore[arg-type]
+    sskd.evaluate("runs/teacher/teacher.safetensors", images())
 
 
 @tried("`save_checkpoint` with network and path the wrong way round")
 def path_as_network(folder: Path) -> None:
-    sskd.save_checkpoint(plain(), folder / "net.safetensors", {})  # type: ignore[arg-type]
+    sskd.save_checkpoint(plain(), folder / "net.safetensors", {})
 
 
 @tried("a network as the path of a checkpoint")
 def network_as_path(folder: Path) -> None:
-    sskd.load_checkpoint(plain())  # type: ignore[arg-type]
+    sskd.load_checkpoint(plain())
 
 
 @tried("a name as training images of a head")
 def name_as_images(folder: Path) -> None:
-    sskd.train_head(pair()[1], "cifar10")  # type: ignore[arg-type]
+    sskd.train_head(pair()[1], "cifar10")
 
 
 @tried("a tensor as images, to make a network")
 def tensor_as_images(folder: Path) -> None:
-    sskd.create_network("resnet8", images().images)  # type: ignore[arg-type]
+    sskd.create_network("resnet8", images().images)
 
 
 @tried("a text as the pace of tests")
 def text_as_pace(folder: Path) -> None:
-    sskd.train_teacher(plain(), images(), evaluate_every="1", **QUICK)  # type: ignore[arg-type]
+    sskd.train_teacher(plain(), images(), evaluate_every="1", **QUICK)
 
 
 @tried("a number as a function to watch a training")

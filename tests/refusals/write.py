@@ -1,4 +1,4 @@
-"""Write the tables of answers anew: python tests/refusals/write.py [AREA …]."""
+"""Write the tables of answers again: python tests/refusals/write.py [AREA …]."""
 
 from __future__ import annotations
 

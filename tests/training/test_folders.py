@@ -6,8 +6,6 @@ import copy
 import multiprocessing
 import os
 import re
-import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -231,18 +229,6 @@ def check_whole(out: Path, seed: int, epochs: int) -> None:
 
 
 # ---- a full disk ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 2 MB: the training of a resnet8 fits, that of two wrn_16_2 does not."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("may not mount a small file system here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_disk_too_small_is_refused_before_the_first_step(small_disk, monkeypatch):

@@ -116,11 +116,11 @@ def work(name: str, folder: str) -> None:
             out.with_suffix(".done").touch()
 
 
-def alike(one, other) -> bool:
+def equal(one, other) -> bool:
     if isinstance(one, dict) and one and all(isinstance(value, torch.Tensor) for value in one.values()):
         return same(one, other)
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(alike(one[name], other[name]) for name in one)
+        return one.keys() == other.keys() and all(equal(one[name], other[name]) for name in one)
     return np.array_equal(one, other, equal_nan=True) if isinstance(one, np.ndarray) else one == other
 
 
@@ -153,5 +153,5 @@ def test_killed_at_fifty_random_moments_nothing_is_lost(name, tmp_path):
     write(whole)
     expected = read(whole)
     for item in items:
-        assert alike(read(item), expected), item
+        assert equal(read(item), expected), item
         assert not list(item.glob(".*.part"))
