@@ -16,6 +16,8 @@
     const words = box.querySelector("p[role]"), picture = box.querySelector("img.widget-image");
     if (words && picture) picture.alt = words.textContent;
     follow();
+    const task = box.querySelector(".sskd-task");
+    if (task) task.setAttribute("aria-live", "polite");
     if (words) words.parentElement.setAttribute("aria-live", "polite");
   };
   const follow = () => {

@@ -24,6 +24,7 @@ from ...files import did_you_mean
 from ..canvas import Canvas
 from ..printing import save_print
 from .control import Control
+from .goal import Goal
 from .hover import Spot
 
 
@@ -34,6 +35,7 @@ class Explorer:
     controls: dict[str, Control]
     film: tuple[dict[str, Any], ...]  # the settings a static page shows
     canvas: Canvas
+    goal: Goal | None = None  # a task, which the explorer checks; `present` sets it
     live: Any = None  # its widgets, a live.Live, under a live kernel
     actions: Mapping[str, Callable[[], None]] = MappingProxyType({})  # buttons under a live kernel, by label
     cards: np.ndarray | None = None  # uint8 [n, H, W, 3]: images that spots may show
@@ -74,6 +76,10 @@ class Explorer:
     def describe(self, **state: Any) -> str:
         """Return one state in words; a control that is not named has its start. Errors: see `complete`."""
         return " ".join(filter(None, self.sentences(**self.complete(state))))
+
+    def task(self, **state: Any) -> str:
+        """Return the task, and whether one state, as for `describe`, fulfils it; "" without a task."""
+        return "" if self.goal is None else self.goal.words(self.complete(state))
 
     def spots(self, **state: Any) -> list[Spot]:
         """Return the places that answer when pointed at, in one state as for `describe`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
+from ..course.progress import keep_goal
 from ..display import running_cell
 from .accessibility import ACCESS, BOX, DARK
 from .base import Explorer
@@ -23,7 +24,7 @@ class Live:
     def __init__(self, explorer: Explorer) -> None:
         import ipywidgets as widgets
 
-        self.explorer, self.cell = explorer, running_cell()
+        self.explorer, self.cell, self.reached = explorer, running_cell(), False
         self._loop = _running_loop()  # of the cells; newer JupyterLabs move sliders in a thread of their own
         self._coming: asyncio.TimerHandle | None = None  # the next drawing
         self._settling: asyncio.TimerHandle | None = None  # the next layer of spots
@@ -37,7 +38,8 @@ class Live:
         self.access = widgets.HTML(ACCESS + size, layout=hidden)
         self.dark = widgets.Checkbox(explorer.canvas.dark, layout=hidden)
         self.dark.add_class(DARK)
-        self.words = widgets.HTML()
+        self.words, self.task = widgets.HTML(), widgets.HTML()
+        self.task.add_class("sskd-task")
         names = {"Reset": self._back_to_start} | explorer.actions
         wide = widgets.Layout(width="auto")  # as wide as its words
         self.buttons = {name: widgets.Button(description=name, layout=wide) for name in names}
@@ -48,7 +50,7 @@ class Live:
         self.grid = widgets.GridBox([*self.controls.values(), self.row], layout=two)
         column = widgets.Layout(grid_template_columns="minmax(0, 1fr)", max_width=explorer.width(125))
         self.stack = widgets.GridBox([self.picture, self.layer], layout=column)
-        parts = (self.grid, self.style, self.stack, self.words, self.access, self.dark)
+        parts = (self.grid, self.style, self.stack, self.task, self.words, self.access, self.dark)
         self.box = widgets.VBox(parts)
         for name in (BOX, explorer.mark):
             self.box.add_class(name)
@@ -117,9 +119,20 @@ class Live:
             try:
                 picture, words = self.explorer.frame(**state), self.explorer.describe(**state)
                 self.words.value = _line("status", words)  # a small message after a large one waits
+                self._show_task(state)
                 self.picture.value = picture
             except Exception as error:  # the notebook front end would swallow it
                 self._show_error(error, f"The picture could not be drawn for {state}")
+
+    def _show_task(self, state: dict[str, Any]) -> None:
+        """Say whether this state fulfils the task; the first time is kept in the learner's record."""
+        goal = self.explorer.goal
+        if goal is None:
+            return
+        self.task.value = f'<p role="note">{escape(goal.words(state))}</p>'
+        if not self.reached and goal.judge(state)[0]:
+            self.reached = True
+            keep_goal(self.explorer.key)
 
     def place_spots(self) -> None:
         """Bring the layer of spots to the controls' values."""
@@ -155,7 +168,7 @@ class Live:
         for control in (*self.controls.values(), self.dark):
             control.unobserve_all()
         single = (self.grid, self.row, self.stack, self.picture, self.layer, self.style, self.words)
-        single += (self.access, self.dark)
+        single += (self.task, self.access, self.dark)
         for widget in (*self.controls.values(), *self.buttons.values(), *single, self.box):
             for part in (getattr(widget, "style", None), widget.layout, widget):  # widgets of their own
                 if part is not None:

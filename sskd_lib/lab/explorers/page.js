@@ -2,6 +2,7 @@
   const box = document.getElementById(BOX_ID), data = JSON.parse(box.querySelector("script[type]").textContent);
   const inputs = [...box.querySelectorAll("input, select")], picture = box.querySelector("img");
   const words = box.querySelector("[role=status]"), layer = box.querySelector(".sskd-layer");
+  const task = box.querySelector(".sskd-task");
   const show = () => {
     const at = inputs.map(input => Number(input.value));
     inputs.forEach((input, i) => {
@@ -14,6 +15,7 @@
     const number = at.reduce((sum, value, i) => sum * data.options[i].length + value, 0);
     picture.src = "data:image/png;base64," + data.frames[number];
     picture.alt = words.textContent = data.words[number];
+    if (task) task.textContent = data.tasks[number];
     layer.innerHTML = data.layers[data.layer[number]];
   };
   const reset = () => { inputs.forEach((input, i) => { input.value = data.start[i]; }); show(); };

@@ -70,6 +70,7 @@ def explorer_html(explorer: Explorer) -> str:
         ],
         "frames": [small(explorer.frame(**state)) for state in states],
         "words": [explorer.describe(**state) for state in states],
+        "tasks": [explorer.task(**state) for state in states] if explorer.goal else [],
         "layers": different,
         "layer": [different.index(html) for html in layers],
     }
@@ -83,6 +84,7 @@ def explorer_html(explorer: Explorer) -> str:
         f'<div class="sskd-stack" style="max-width: {explorer.width(40)}">',
         f'<img src="data:image/png;base64,{data["frames"][first]}" alt="{escape(data["words"][first])}">',
         f"<div class=sskd-layer>{layers[first]}</div></div>",
+        f'<p class="sskd-task" aria-live="polite">{escape(explorer.task())}</p>' if explorer.goal else "",
         f'<p role="status" aria-live="polite">{escape(data["words"][first])}</p>',
         # "<" cannot end the script element from within
         f'<script type="application/json">{json.dumps(data).replace("<", chr(92) + "u003c")}</script>',

@@ -7,6 +7,7 @@ from typing import TypeVar
 from ..canvas import filmstrip
 from ..display import on_a_page, running_cell, show_png, static_reason
 from .base import Explorer
+from .goals import make_goal
 from .live import Live
 from .page import explorer_html
 
@@ -25,6 +26,7 @@ def present(explorer: AnExplorer) -> AnExplorer:
         raise ValueError(f"key is a name of this explorer, for example 'mine', not {explorer.key!r}.")
     for state in explorer.film:
         explorer.complete(state)
+    explorer.goal = make_goal(explorer)
     reason = static_reason()
     if on_a_page():
         display({"text/html": explorer_html(explorer), "text/plain": explorer.describe()}, raw=True)
@@ -42,5 +44,7 @@ def present(explorer: AnExplorer) -> AnExplorer:
     else:
         words = (f"Picture {i}: {explorer.describe(**s)}" for i, s in enumerate(explorer.film, start=1))
         show_png(filmstrip([explorer.frame(**state) for state in explorer.film]), alt=" ".join(words))
+        if explorer.goal:
+            print(f"Your task: {explorer.goal.task}")
         print(f"Static pictures, because {reason}. Run this cell in JupyterLab to move the sliders.")
     return explorer
