@@ -5,6 +5,13 @@
 ## make tour       run every notebook without a browser; readable pages in build/index.html
 ## make site       the whole course as pages in site/, to put on any web server or open from a disk
 ## make notebooks  build notebooks/*.ipynb again from notebooks/source/*.py
+## make colab      write a badge “Open in Colab” for REPO=owner/name into every notebook; runs nothing
+## make student    write the notebooks without solutions and outputs into OUT (build/student)
+## make instructor write them with solutions, answers and notes into OUT (build/instructor), and run them
+## make assignments  write a course for nbgrader into OUT (build/assignments), and try it
+## make grade      grade the folder SUBMISSIONS with the course in OUT, in restricted processes
+## make bundle     pack the kit and its packages for a machine without a network into OUT (build/bundle)
+## make class      write a class's folder into OUT (build/class); with REPO=owner/name a branch for nbgitpuller
 ## make lint       look for mistakes in style, types and imports, and for notebooks that differ from their sources
 ## make clean      remove the environment and build/
 ##
@@ -16,12 +23,23 @@
 ##   LAB_FLAGS     more options for JupyterLab, e.g. --no-browser
 ##   WORKERS       how many processes run tests side by side          (2)
 ##   PYTEST_FLAGS  more options for pytest, e.g. -x
+##   REPO, BRANCH  for make colab and make class: the repository on GitHub as owner/name, and the branch
+##                 (main for colab, student for class)
+##   OUT           the folder that a command above writes
+##   SUBMISSIONS   for make grade: the folder that has student/assignment/assignment.ipynb
+##   PLATFORM, PYTHON_VERSION  for make bundle: e.g. win_amd64 and 3.12    (this machine's)
 
 PYTHON ?= python3
 TORCH_INDEX ?=
 LAB_FLAGS ?=
 WORKERS ?= 2
 PYTEST_FLAGS ?=
+REPO =
+BRANCH =
+OUT =
+SUBMISSIONS =
+PLATFORM =
+PYTHON_VERSION =
 
 VENV := .venv
 BIN := $(VENV)/bin/python
@@ -33,9 +51,11 @@ ANSWERS := import urllib.request; urllib.request.urlopen("$(CPU_INDEX)/torch/", 
 # Written last: an environment without the first file was never finished, and is made again from nothing.
 READY := $(VENV)/ready
 TESTS := $(VENV)/ready-for-tests
+GRADING := $(VENV)/ready-for-grading
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-all test-rest tour site notebooks lint clean
+.PHONY: help lab test test-all test-rest tour site notebooks colab student instructor \
+        assignments grade bundle class lint clean
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -60,6 +80,30 @@ site: $(TESTS)
 
 notebooks: $(TESTS)
 	$(BIN) notebooks/build.py
+
+colab: $(READY)
+	@$(BIN) notebooks/colab.py '$(REPO)' '$(or $(BRANCH),main)'
+
+student: $(TESTS)
+	$(BIN) notebooks/variants.py student '$(or $(OUT),build/student)'
+
+instructor: $(TESTS)
+	$(BIN) notebooks/variants.py instructor '$(or $(OUT),build/instructor)'
+
+assignments: $(GRADING)
+	$(BIN) notebooks/assignments.py '$(or $(OUT),build/assignments)'
+
+grade: $(GRADING)
+	@test -n '$(SUBMISSIONS)' || { echo "Name the folder: make grade SUBMISSIONS=folder"; exit 1; }
+	$(BIN) notebooks/grade.py '$(or $(OUT),build/assignments)' '$(SUBMISSIONS)'
+
+bundle: $(TESTS)
+	$(BIN) notebooks/bundle.py '$(or $(OUT),build/bundle)' --platform='$(PLATFORM)' \
+	  --python-version='$(PYTHON_VERSION)' --torch-index='$(TORCH_INDEX)'
+
+class: $(TESTS)
+	$(BIN) notebooks/classroom.py $(if $(REPO),branch '$(REPO)' --branch='$(or $(BRANCH),student)',folder \
+	  '$(or $(OUT),build/class)')
 
 lint: $(TESTS)
 	$(BIN) -m ruff check .
@@ -97,4 +141,8 @@ $(READY): pyproject.toml
 
 $(TESTS): $(READY)
 	$(BIN) -m pip install --editable ".[test]"
+	@touch $@
+
+$(GRADING): $(TESTS)
+	$(BIN) -m pip install --editable ".[grading]"
 	@touch $@

@@ -3,7 +3,7 @@
     python notebooks/build.py               run every source, write notebooks/NN_name.ipynb
     python notebooks/build.py 03 05         only these
     python notebooks/build.py --check       compare the notebooks with their sources; runs nothing
-    python notebooks/build.py --html DIR    run every source, write pages that need no network, and whose
+    python notebooks/build.py --html DIR    run every source, write a site that needs no network, and whose
                                             explorers move without a kernel; the notebooks stay
 
 A built notebook holds static outputs: PNG images with alt text, no widgets, nothing from stderr, no timings.
@@ -16,18 +16,20 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+import colab
 from kernels import WIDGET, NotebookFailure, Result, execute
 
 NOTEBOOKS = Path(__file__).resolve().parent
 MAX_BYTES = 1_000_000
 MAX_PAGE = 16_000_000  # with all pictures of its explorers
+ANSWER = "lab.reveal("  # in the source of a cell that answers a prediction
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"},
@@ -45,7 +47,11 @@ def find_sources(names: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[Pa
 
 
 def read_source(source: Path) -> NotebookNode:
-    """Read one source as a notebook without outputs, with ids that depend on nothing but its cells."""
+    """Read one source as a notebook without outputs, below the two cells for Colab.
+
+    The ids of its cells depend on nothing but the source. Where a cell answers a prediction, JupyterLab
+    keeps its output folded until the reader unfolds it or runs the cell.
+    """
     notebook = jupytext.reads(source.read_text(encoding="utf-8"), fmt="py:percent")
     kept = {key: notebook.metadata[key] for key in ("accelerator", "colab") if key in notebook.metadata}
     notebook.metadata = nbformat.from_dict(METADATA | kept)
@@ -53,6 +59,9 @@ def read_source(source: Path) -> NotebookNode:
     for index, cell in enumerate(notebook.cells):
         digest = hashlib.sha256(cell.source.encode()).hexdigest()
         cell.id = f"{index:02d}-{digest[:8]}"
+        if cell.cell_type == "code" and ANSWER in cell.source:
+            cell.metadata.jupyter = nbformat.from_dict({"outputs_hidden": True})
+    colab.add_cells(notebook, source.stem, source.parents[1])
     return notebook
 
 
@@ -151,26 +160,38 @@ def summary(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def publish(source: Path, folder: Path) -> Result:
-    """Run one source afresh, on the data that SSKD_DATASET names, and write its page into `folder`."""
-    from pages import notebook_page
-
+def run_for_page(source: Path) -> tuple[Result, NotebookNode]:
+    """Run one source afresh, on the data that SSKD_DATASET names; return it as its page needs it."""
     notebook = read_source(source)
     dataset = os.environ.get("SSKD_DATASET")
     result = execute(notebook, source.stem, source.parents[1], dataset=dataset, pictures="page")
     require_fit(notebook, source.stem, MAX_PAGE)
-    page = notebook_page(notebook, source.stem, source.parents[1])
-    result.size = write(folder / f"{source.stem}.html", page)
-    return result
+    notebook.cells = colab.without_cells(notebook)
+    return result, notebook
 
 
-def run_all(sources: Sequence[Path], pages: Path | None) -> list[Result]:
-    """Build every source, or publish it into the folder `pages`; one that fails does not stop the others."""
+def publish(sources: Sequence[Path], out: Path, folder: Path) -> tuple[list[Result], list[str]]:
+    """Run these sources, and write the site into `out`; return the results, and the faults of the site."""
+    from site_pages import find_site_faults, write_site
+
+    notebooks: dict[str, NotebookNode] = {}
+
+    def run(source: Path) -> Result:
+        result, notebooks[source.stem] = run_for_page(source)
+        return result
+
+    results = run_all(sources, run)
+    sizes = write_site(out, find_sources(folder=folder), notebooks, results)
+    return results, find_site_faults(out, sizes)
+
+
+def run_all(sources: Sequence[Path], run: Callable[[Path], Result]) -> list[Result]:
+    """Build or publish every source; one that fails does not stop the others."""
     results = []
     for source in sources:
         print(f"{source.stem} …", flush=True)
         try:
-            results.append(publish(source, pages) if pages else build(source))
+            results.append(run(source))
         except NotebookFailure as failure:
             print(failure, file=sys.stderr)
             results.append(Result(source.stem, failure=str(failure).splitlines()[0]))
@@ -195,17 +216,15 @@ def main(arguments: Sequence[str] | None = None, folder: Path = NOTEBOOKS) -> in
     except NotebookFailure as failure:
         print(failure, file=sys.stderr)
         return 2
-    results = run_all(sources, options.html)
+    faults: list[str] = []
     if options.html:
-        from pages import index_page
-
-        write(
-            options.html / "index.html",
-            index_page([(r.name, r.seconds, r.peak_mb, r.failure) for r in results]),
-        )
+        results, faults = publish(sources, options.html, folder)
         print(f"open {options.html / 'index.html'}")
+    else:
+        results = run_all(sources, build)
     print(summary(results))
-    return 1 if any(r.failure for r in results) else 0
+    print("\n".join(faults), end="\n" if faults else "", file=sys.stderr)
+    return 1 if faults or any(r.failure for r in results) else 0
 
 
 if __name__ == "__main__":

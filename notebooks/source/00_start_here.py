@@ -13,21 +13,26 @@ kit = lab.start()
 missing = min(7, len(kit.test.classes) - 1)  # any class: change it
 logits = lab.train_without_class(kit, missing)
 
+# %%
+lab.recall("00")
+
 # %% [markdown]
 # ## 1 · A class the student never saw
 #
 # Both students almost never answer the hidden class. No wonder. But do they know what it looks like? Add the
 # same number, a **bias**, to the score of the hidden class for every test image. Raise it until as many images
 # get that class as really show it. Which images will they be?
-#
-# **Predict.** Of the images that really show the hidden class, how many will each student name right? With ten
-# classes, blind choice finds one in ten.
+
+# %%
+lab.predict("00-hidden")
 
 # %%
 explorer = lab.explore_missing_class(
     kit.test.images, kit.test.labels, logits, classes=kit.test.classes, missing=missing
 )
-print(explorer.describe(**explorer.film[-1]))  # as many images as really show the class
+whole = explorer.film[-1]  # as many images as really show the class
+unlabelled = explorer.namings["soft targets only"][whole["fraction"]]
+lab.reveal("00-hidden", unlabelled.missing_right, explorer.describe(**whole))
 
 # %% [markdown]
 # With the embedded images and sneakers hidden, the student without labels finds them far more often than blind
@@ -36,17 +41,22 @@ print(explorer.describe(**explorer.film[-1]))  # as many images as really show t
 # little like a sneaker". Hinton, Vinyals and Dean called this **dark knowledge**. Handing it to a small network is
 # **knowledge distillation** (KD).
 #
-# **Try.** Move the slider. At which setting does the first wrong kind of image appear? Then change `missing`
-# above and run both cells again.
+# **Try.** Do the task below the picture. Then change `missing` in the first cell, and run the cells again.
 #
-# One class and one seed show little. Recorded, for every class of the embedded images:
+# One class and one seed show little. So we hid every class of the embedded images, one after the other.
 
 # %%
+lab.predict("00-class")
+
+# %%
+means = lab.missing_class_means()
+hard = min(("Trouser", "Shirt", "Ankle boot"), key=lambda name: means[name]["soft targets only"])
+lab.reveal("00-class", hard)
 print(lab.missing_class_table())
 
 # %% [markdown]
-# It does not work equally well for every class. Labels alone find some images, too: what fits no known class may get
-# the hidden one. Keep the table in mind: notebook 01 shows which classes are similar for the teacher.
+# Labels alone find some images, too: what fits no known class may get the hidden one. Keep the table in mind:
+# notebook 01 shows which classes are similar for the teacher.
 #
 # ## 2 · The idea of SSKD in one figure
 #
@@ -80,8 +90,9 @@ lab.show(
 # Now three students learn from 300 labelled images and the shipped teacher, from the same first weights. `kd`
 # uses $L_{ce}$ and $L_{kd}$. `kd+rotations` adds $L_T$. `sskd` adds $L_{ss}$ too. The **short schedule** is made
 # for a laptop: 20 epochs in batches of 16, and a learning rate that rises and falls once.
-#
-# **Predict.** Order the three by test accuracy. How many points are between the first and the last?
+
+# %%
+lab.predict("00-first")
 
 # %%
 few = kit.train.take(max(300, 10 * len(kit.train.classes)), seed=0)
@@ -95,6 +106,7 @@ live = dict(zip(methods, runs, strict=True))
 
 # %%
 last = {method: run.summary["last"]["test_accuracy"] for method, run in live.items()}
+lab.reveal("00-first", max(last, key=last.get))
 lab.show(
     lab.learning_curves({method: run.history for method, run in live.items()}, title="Live: one seed"),
     alt="Test accuracy of three short runs. After the last epoch: "
@@ -111,14 +123,19 @@ print(lab.read_outcome(kit, live, "sskd", "kd+rotations"))
 # carries recorded runs. Each dot below is one seed, and both methods of a difference had the same images.
 
 # %%
+lab.predict("00-gain")
+
+# %%
+mean = {method: sum(runs.values()) / len(runs) for method, runs in lab.short_runs().items()}
+lab.reveal("00-gain", mean["sskd"] - mean["kd+rotations"])
 lab.show(
     lab.gap_figure(title="Recorded: embedded Fashion-MNIST, 300 labels, short schedule"),
     alt="Recorded differences of the short schedule, one dot per seed, with mean and 95 percent interval.",
 )
 
 # %% [markdown]
-# Read the figure in two steps. The turned views bring a gain over KD. What $L_{ss}$ adds on top of them is small:
-# look whether its interval contains zero. Notebook 04 takes this question up, with long trainings and other images.
+# Read the figure in two steps. The turned views bring a gain over KD. What $L_{ss}$ adds is the third row: look
+# whether its interval contains zero. Notebook 04 takes this question up, with long trainings and other images.
 #
 # ## 4 · The notebooks
 #
@@ -168,7 +185,11 @@ ready = lab.doctor()
 # python -m sskd_lib distill --method sskd --labels 300 --schedule short --out runs/first \
 #     --teacher data/weights/fashion-mnist/teacher_wrn_16_2.safetensors
 # ```
-#
+
+# %%
+lab.exit_ticket("00")
+
+# %% [markdown]
 # ## Check yourself
 #
 # 1. Which of the four terms need labels, and which need a teacher?

@@ -29,7 +29,11 @@ for image in (one, other):
 #
 # You need logits, softmax and cross-entropy. Afterwards you can compute the KD loss and its gradient by hand,
 # explain the factor $\tau^2$, and name two common mistakes in KD code. About 40 minutes.
-#
+
+# %%
+lab.recall("01")
+
+# %% [markdown]
 # ## 1 · Temperature
 #
 # At $\tau = 1$ the small probabilities are so small that a loss hardly feels them. So divide the scores (logits)
@@ -37,28 +41,37 @@ for image in (one, other):
 #
 # $$p_k(\tau) = \frac{\exp(s_k / \tau)}{\sum_j \exp(s_j / \tau)}$$
 
+# %%
+lab.practise("soften")
+
+
+# %% tags=["exercise"]
+def soften(logits, tau):
+    # BEGIN SOLUTION
+    scaled = logits / tau
+    raised = (scaled - scaled.amax(1, keepdim=True)).exp()
+    return raised / raised.sum(1, keepdim=True)
+    # END SOLUTION
+
+
+lab.check("soften", soften)
 
 # %%
-def soften(scores, tau):
-    grown = [math.exp(s / tau) for s in scores.tolist()]
-    return torch.tensor([g / sum(grown) for g in grown], dtype=scores.dtype)
-
-
-scores = teacher_output.logits[one].double()
+scores = teacher_output.logits[[one]].double()
 for tau in (1.0, 4.0, 20.0):
-    p = soften(scores, tau)
-    torch.testing.assert_close(p, sskd.losses.soften(scores, tau))
+    p = sskd.losses.soften(scores, tau)
     print(f"τ = {tau:4g}: largest {100 * p.max():5.1f} %, entropy {-(p * p.log2()).sum():.2f} bits")
 print(f"an even spread over {len(classes)} classes has {math.log2(len(classes)):.2f} bits")
 
 # %% [markdown]
 # The order of the classes never changes, because dividing by a positive number keeps it. The entropy grows
 # towards that of an even spread.
-#
-# **Predict.** At a very high temperature all probabilities are nearly equal. Does such a teacher still say
-# anything? (Section 3 answers.)
-#
-# Now move the temperature yourself. Solid bars are the teacher, hollow ones a student. On the right is the **pull** on each of
+
+# %%
+lab.predict("01-hot")
+
+# %% [markdown]
+# Section 3 answers. Now move the temperature yourself. Solid bars are the teacher, hollow ones a student. On the right is the **pull** on each of
 # the student's scores: where the loss would move it. A ▸ marks the label.
 #
 # **Try.** Find the temperature at which the *second* class pulls hardest.
@@ -83,20 +96,26 @@ lab.explore_temperature(
 #
 # $$L_{kd} = \frac{\tau^2}{N} \sum_{i=1}^{N} \sum_{k=1}^{K} p^t_{ik} \log \frac{p^t_{ik}}{p^s_{ik}}$$
 
+# %%
+lab.practise("kd_loss")
+
+
+# %% tags=["exercise"]
+def kd_loss(student, teacher, tau):
+    # BEGIN SOLUTION
+    log_s = F.log_softmax(student / tau, 1)
+    log_t = F.log_softmax(teacher.detach() / tau, 1)
+    rows = (log_t.exp() * (log_t - log_s)).sum(1)
+    return tau**2 * rows.mean()
+    # END SOLUTION
+
+
+lab.check("kd_loss", kd_loss)
 
 # %%
-def kd_loss(student, teacher, tau):
-    total = 0.0
-    for s, t in zip(student, teacher, strict=True):
-        p_s, p_t = soften(s, tau), soften(t, tau)
-        total += sum(p_t[k] * math.log(p_t[k] / p_s[k]) for k in range(len(p_t)))
-    return tau**2 * total / len(student)
-
-
 s, t = (output.logits[:50].double() for output in (students["ce"], teacher_output))
-torch.testing.assert_close(kd_loss(s, t, 4.0), sskd.losses.kd_loss(s, t, 4.0))
 log_s, log_t = F.log_softmax(s / 4, 1), F.log_softmax(t / 4, 1)
-print(f"by hand, and by the library  {kd_loss(s, t, 4.0):.4f}")
+print(f"the loss                     {sskd.losses.kd_loss(s, t, 4.0):.4f}")
 print(f"F.kl_div, default reduction  {16 * F.kl_div(log_s, log_t.exp(), reduction='mean'):.4f}")
 print(f"teacher and student swapped  {16 * F.kl_div(log_t, log_s.exp(), reduction='batchmean'):.4f}")
 
@@ -114,22 +133,32 @@ print(f"teacher and student swapped  {16 * F.kl_div(log_t, log_s.exp(), reductio
 # it gives more.
 
 # %%
-leaf = s.clone().requires_grad_()
-sskd.losses.kd_loss(leaf, t, 4.0).backward()
-by_hand = torch.stack([4.0 * (soften(a, 4.0) - soften(b, 4.0)) / len(s) for a, b in zip(s, t, strict=True)])
-torch.testing.assert_close(by_hand, leaf.grad)
-print("τ (p_s − p_t) / N equals autograd")
+lab.practise("kd_gradient")
+
+
+# %% tags=["exercise"]
+def kd_gradient(student, teacher, tau):
+    # BEGIN SOLUTION
+    difference = torch.softmax(student / tau, 1) - torch.softmax(teacher / tau, 1)
+    return tau * difference / len(student)
+    # END SOLUTION
+
+
+lab.check("kd_gradient", kd_gradient)
 
 # %% [markdown]
 # Without the factor $\tau^2$ the gradient is $(p^s_k - p^t_k)/\tau$. At high temperature a softmax is nearly
 # straight, $p_k \approx \frac{1}{K} + \frac{s_k - \bar s}{K\tau}$, where $\bar s$ is the mean score. So the
 # difference shrinks like $1/\tau$, and the gradient without $\tau^2$ like $1/\tau^2$.
-#
-# **Predict.** From $\tau = 4$ to $\tau = 8$: by what factor does the gradient change without $\tau^2$, and with it?
-# Is it the same from 1 to 4?
 
 # %%
-figure, words = lab.gradient_over_temperature(students["ce"].logits, teacher_output.logits)
+lab.predict("01-tau2")
+
+# %%
+student_logits, teacher_logits = students["ce"].logits, teacher_output.logits
+size = {tau: lab.kd_gradient(student_logits, teacher_logits, tau).abs().sum() / tau**2 for tau in (4, 8)}
+lab.reveal("01-tau2", size[8] / size[4])
+figure, words = lab.gradient_over_temperature(student_logits, teacher_logits)
 lab.show(figure, alt=words)
 print(words)
 
@@ -139,18 +168,29 @@ print(words)
 # meaning when you change $\tau$. Below, it does not: from 1 to 4 the gradient grows several times.
 #
 # And this answers the first question. At high $\tau$ the probabilities are nearly even, but with $\tau^2$ the
-# loss tends to half the mean squared difference of the (centred) scores. The teacher still says all it knows:
-# the student is asked to match its scores.
-#
+# loss tends to half the mean squared difference of the (centred) scores. The pull then follows the differences
+# of the scores.
+
+# %%
+pull = -lab.kd_gradient(student_logits, teacher_logits, 1000.0)
+differences = teacher_logits - student_logits
+differences = differences - differences.mean(1, keepdim=True)
+r = torch.corrcoef(torch.stack([pull.flatten(), differences.flatten()]))[0, 1]
+lab.reveal("01-hot", "b" if r > 0.9 else "a", f"Pull and score difference at τ = 1000: correlation {r:.3f}.")
+
+# %% [markdown]
 # ## 4 · Dark knowledge on real images
 #
 # Which classes are similar for the teacher? Average its softened outputs ($\tau = 4$) over the test images of each
 # class. The diagonal is left out.
-#
-# **Predict.** Write down two pairs of classes that you expect to be most similar. Is "a looks like b" always as
-# strong as "b looks like a"?
+# Write down two pairs of classes that you expect to be most similar.
 
 # %%
+lab.predict("01-onesided")
+
+# %%
+table = lab.mean_soft_outputs(teacher_output.logits, labels, len(classes))
+lab.reveal("01-onesided", (table / table.T).nan_to_num().max())
 figure, words = lab.class_similarities(teacher_output.logits, labels, kit.test)
 lab.show(figure, alt=words.splitlines()[0])
 print(words)
@@ -161,14 +201,17 @@ print(words)
 #
 # Ten kinds of clothes have few relatives. The kit's second set of images has 81 kinds of food in 43 groups: apples
 # among apples, milk cartons among milk cartons. Its teacher never heard of the groups.
-#
-# **Predict.** Take the probability that the teacher gives to *other* classes. An even spread would put 5 % of it
-# into the group of the image. How much does the teacher put there?
+
+# %%
+lab.predict("01-food")
 
 # %%
 food = sskd.load_images("grocery", "test")
 weights = sskd.data.DATA_FOLDER / "weights" / "grocery" / "teacher_wrn_16_2.safetensors"
-figure, words = lab.coarse_knowledge(sskd.predict(sskd.load_checkpoint(weights), food).logits, food)
+food_logits = sskd.predict(sskd.load_checkpoint(weights), food).logits
+has_relatives = lab.same_group(food)[0].any(1)
+lab.reveal("01-food", 100 * lab.share_in_group(food_logits, food)[has_relatives].mean())
+figure, words = lab.coarse_knowledge(food_logits, food)
 lab.show(figure, alt="Five photographs of food with the teacher's first three classes. " + words)
 print(words)
 
@@ -181,10 +224,15 @@ print(words)
 # (`kd`): same images, same epochs, same first weights. **Agreement** is the share of images for which student and
 # teacher name the same class. **Distance** is the mean $\mathrm{KL}(p^t \| p^s)$ at $\tau = 1$. The **calibration
 # error** is the mean gap between confidence and accuracy.
-#
-# **Predict.** Which of the columns will KD improve for sure? Which may get worse?
 
 # %%
+lab.predict("01-columns")
+
+# %%
+before, after = (lab.student_figures(students[n].logits, teacher_logits, labels) for n in ("ce", "kd"))
+gains = [after["accuracy"] / before["accuracy"] - 1]
+gains += [1 - after[name] / before[name] for name in ("distance", "calibration error")]
+lab.reveal("01-columns", gains.index(max(gains)), "Gains: {:.0%}, {:.0%}, {:.0%}.".format(*gains))
 print(lab.student_table(kit, {"ce": students["ce"], "kd": students["kd"]}, teacher_output))
 
 # %% [markdown]
@@ -194,6 +242,11 @@ print(lab.student_table(kit, {"ce": students["ce"], "kd": students["kd"]}, teach
 
 # %%
 print(lab.recorded_kd_gain())
+
+# %% [markdown]
+
+# %%
+lab.exit_ticket("01")
 
 # %% [markdown]
 # ## Check yourself

@@ -22,23 +22,30 @@ lab.show_rotated_guesses(taught, test)
 #
 # **You need** notebook 00. **You will be able to** make the four views, compute the similarity matrix and the
 # contrastive loss, and judge an accuracy on this task. **Time:** 35 minutes.
-#
+
+# %%
+lab.recall("02")
+
+# %% [markdown]
 # ## 1 · Four views of one image
 #
 # The kit makes four **views** $v$ of each image $x$: upright, and turned by 90°, 180° and 270°. Two things are
 # random: a **flip** (left to right), and a **crop** (four black pixels are added on each side, then a window of
-# the old size is cut out).
-#
-# **Predict.** Each row below is one random draw: four views, then the same views turned back. What do the four
-# views of one draw share? (a) the flip and the crop; (b) only the flip; (c) only the crop; (d) neither.
+# the old size is cut out). Each time, all of this is drawn again.
 
 # %%
+lab.predict("02-draw")
+
+# %%
+flip, crop = lab.shared_in_draws()  # measured in 50 draws
+answer = "both" if flip and crop else "only the flip" if flip else "only the crop" if crop else "neither"
+lab.reveal("02-draw", answer)
 last_class = test.images[test.labels == test.labels.max()]
 lab.show_draws(last_class[0])
 
 # %% [markdown]
-# Answer (b). In one draw, all four views are mirrored or none is. Each view has its own crop. The angles are
-# never random.
+# Each row is one draw: four views, then the same views turned back. In one draw, all four are mirrored or none
+# is. Each view has its own crop. The angles are never random.
 #
 # A batch of $B$ images becomes $4B$ rows, always in this order:
 #
@@ -48,7 +55,23 @@ lab.show_draws(last_class[0])
 # | $B \dots 4B-1$ | rotated: 90°, then 180°, then 270° |
 #
 # Of the $3B$ rotated views, view $i$ shows image $i \bmod B$.
-#
+
+# %%
+import torch
+
+lab.practise("four_views")
+
+
+# %% tags=["exercise"]
+def four_views(images):
+    # BEGIN SOLUTION
+    return torch.cat([torch.rot90(images, quarter, (2, 3)) for quarter in range(4)])
+    # END SOLUTION
+
+
+lab.check("four_views", four_views)
+
+# %% [markdown]
 # ## 2 · A question whose answer is free
 #
 # We turned the images ourselves. So for every rotated view we know the answer to this question:
@@ -65,33 +88,31 @@ lab.show_draws(last_class[0])
 #
 # $$A_{ij} = \frac{\langle \tilde z_i, z_j \rangle}{\lVert \tilde z_i \rVert \, \lVert z_j \rVert}$$
 #
-# It has $3B$ rows and $B$ columns. A row is **right** if its largest cosine is at its own image. In plain loops,
-# and by the library:
+# It has $3B$ rows and $B$ columns. A row is **right** if its largest cosine is at its own image.
 
 # %%
-import math
-
-import torch
 import torch.nn.functional as F
 
-from sskd_lib.losses import contrastive_floor, contrastive_loss, image_of_row, similarity_matrix
+from sskd_lib.losses import contrastive_floor, image_of_row
+
+lab.practise("similarity_matrix")
 
 
-def naive_similarity(rotated, upright):
-    A = torch.empty(len(rotated), len(upright))
-    for i in range(len(rotated)):
-        for j in range(len(upright)):
-            dot = sum(a * b for a, b in zip(rotated[i], upright[j], strict=True))
-            A[i, j] = dot / (rotated[i].norm() * upright[j].norm())
-    return A
+# %% tags=["exercise"]
+def similarity_matrix(rotated, upright):
+    # BEGIN SOLUTION
+    return F.normalize(rotated, dim=1) @ F.normalize(upright, dim=1).T
+    # END SOLUTION
 
 
+similarity_matrix = lab.checked("similarity_matrix", similarity_matrix)
+
+# %%
 B = 4
 batch = lab.balanced_sample(kit.test, B, seed=2)
 z = lab.view_outputs(teacher, batch, runtime=kit.runtime).projection.flatten(0, 1)  # [4B, D]
 A = similarity_matrix(z[B:], z[:B])
-torch.testing.assert_close(naive_similarity(z[B:], z[:B]), A)
-print("the loops and the library agree; A is", list(A.shape))
+print("A is", list(A.shape))
 right = int((A.argmax(1) == image_of_row(3 * B, B)).sum())
 lab.show(
     lab.similarity_picture(sskd.four_views(batch.images, augment=False, window=batch.window), A),
@@ -101,8 +122,7 @@ lab.show(
 # %% [markdown]
 # A solid frame marks the own image. A dashed frame marks the image that a wrong row picks.
 #
-# Now 16 images with random flips and crops. **Your task:** go through the draws of the first image. At which
-# angle is it found most often?
+# Now 16 images with random flips and crops. Go through the draws of one image. Below the picture is a task.
 
 # %%
 sixteen = lab.balanced_sample(kit.test, 16, seed=2)
@@ -118,11 +138,11 @@ lab.print_always_right(projections, batch=16)
 #
 # ## 3 · Is that good?
 #
-# Back to many images, in batches of $B = 64$. A guess is right in 1 of 64 rows.
-#
-# **Predict.** Order these by their share of right rows: (a) the teacher's head; (b) the teacher's features
-# without a head; (c) the same features with an untrained head; (d) a network of the same shape with *random
-# weights*, which has never seen an image.
+# Back to many images, in batches of $B = 64$. A guess is right in 1 of 64 rows. How much better is the teacher's
+# trained head? And what does it have to beat?
+
+# %%
+lab.predict("02-second")
 
 
 # %%
@@ -133,13 +153,14 @@ def random_network(seed):
 with torch.no_grad():
     untrained_head = [random_network(seed).head(taught.features) for seed in range(3)]
 random = [lab.view_outputs(random_network(seed), test, runtime=kit.runtime).projection for seed in range(3)]
-candidates = {
-    "teacher's trained head": taught.projection,
+untrained = {
     "teacher's features, no head": taught.features,
     "teacher's features, untrained head (3 seeds)": untrained_head,
     "random network (3 seeds)": random,
 }
-lab.print_rows_right(candidates)
+right_rows = [sum(values) / len(values) for values in lab.several_rows_right(untrained).values()]
+lab.reveal("02-second", right_rows.index(max(right_rows)))
+lab.print_rows_right({"teacher's trained head": taught.projection} | untrained)
 
 # %% [markdown]
 # On the embedded images there are two surprises.
@@ -160,34 +181,50 @@ lab.print_rows_right(candidates)
 # $$L_{\text{head}} = -\frac{1}{3B} \sum_{i}
 # \log \frac{\exp(A_{i,o(i)} / \tau)}{\sum_{j=1}^{B} \exp(A_{ij} / \tau)}$$
 
+# %%
+lab.practise("contrastive_loss")
+
+
+# %% tags=["exercise"]
+def contrastive_loss(A, tau):
+    # BEGIN SOLUTION
+    rows, images = A.shape
+    return F.cross_entropy(A / tau, torch.arange(rows) % images)
+    # END SOLUTION
+
+
+contrastive_loss = lab.checked("contrastive_loss", contrastive_loss)
+
 
 # %%
-def naive_loss(A):
-    rows, images = A.shape
-    total = 0.0
-    for i in range(rows):
-        own = i % images
-        total += -math.log(math.exp(A[i, own]) / sum(math.exp(a) for a in A[i]))
-    return total / rows
-
-
 def head_loss(z, tau=1.0):
     images = len(z) // 4
-    A = similarity_matrix(z[images:], z[:images])
-    return F.cross_entropy(A / tau, image_of_row(3 * images, images))
+    return contrastive_loss(similarity_matrix(z[images:], z[:images]), tau)
 
 
-torch.testing.assert_close(torch.tensor(naive_loss(A)), head_loss(z))
-torch.testing.assert_close(contrastive_loss(z, B)[0], head_loss(z))
-print(f"three ways to compute it agree: {naive_loss(A):.3f}")
+print(f"the loss of this small batch: {head_loss(z):.3f}; of a guess: {torch.tensor(float(B)).log():.3f}")
 
 # %% [markdown]
 # The teacher is frozen. So its features are computed once, and a head trains on them in seconds: 800 training
 # images, two random draws each, 15 epochs.
 #
-# **Predict.** Before training, all 64 answers are about equally likely, so the loss is near $\log 64 = 4.16$.
-# What is the least loss that a perfect head could reach? (a) 0; (b) 2.25, with all wrong cosines at $-1$;
-# (c) 3.17.
+# Before training, all 64 answers are about equally likely, so the loss is near $\log 64 = 4.16$. How far down can
+# it go?
+
+# %%
+lab.predict("02-floor")
+
+# %%
+simplex = torch.eye(64) - 1 / 64  # 64 vectors, as far apart as 64 vectors can be
+print(f"largest cosine of two of them: {similarity_matrix(simplex, simplex).fill_diagonal_(-1).max():.4f}")
+least = head_loss(simplex.repeat(4, 1))
+print(f"their loss: {least:.4f}, floor: {contrastive_floor(64):.4f}")
+lab.reveal("02-floor", least)
+
+# %% [markdown]
+# At best, any two of 64 vectors have the cosine $-1/63$. The floor is therefore
+#
+# $$\log\left(1 + (B-1)\, e^{-B/(B-1)}\right).$$
 
 # %%
 few, generator = lab.balanced_sample(kit.train, 800), torch.Generator().manual_seed(0)
@@ -199,43 +236,37 @@ history = lab.train_on_features(mine, stored, head_loss, taught.features)
 levels = {"guess": 100 / 64, "random network": sum(map(lab.rows_right, random)) / len(random)}
 lab.show_head_training(history, levels | {"shipped head": lab.rows_right(taught.projection)})
 
-# %%
-simplex = torch.eye(64) - 1 / 64  # 64 vectors, as far apart as 64 vectors can be
-print(f"largest cosine of two of them: {similarity_matrix(simplex, simplex).fill_diagonal_(-1).max():.4f}")
-print(f"their loss: {contrastive_loss(simplex.repeat(4, 1), 64)[0]:.4f}, floor: {contrastive_floor(64):.4f}")
-
 # %% [markdown]
-# Answer (c). Two vectors can be opposite, but 64 vectors cannot all be opposite to each other. At best, any two of
-# them have the cosine $-1/63$. The floor is therefore
-#
-# $$\log\left(1 + (B-1)\, e^{-B/(B-1)}\right).$$
-#
 # So a loss that falls only from 4.16 to about 3.5 is normal. Watch the right rows instead. After this short
 # training, your head may not even beat the random network. The shipped head was trained on more images, for
 # longer.
 #
-# **Predict.** Train again, but with $\tau = 0.1$. Now the same cosines give a more certain answer. After 15
-# epochs, are more rows right: (a) yes; (b) no; (c) about the same?
+# Train again, but with $\tau = 0.1$. Now the same cosines give a more certain answer.
+
+# %%
+lab.predict("02-sharp")
 
 # %%
 sharp = lab.train_on_features(
     random_network(seed=0).head, stored, lambda z: head_loss(z, tau=0.1), taught.features
 )
 more = sharp[-1]["test"] - history[-1]["test"]
-print(f"right rows: τ = 1 {history[-1]['test']:.1f} %, τ = 0.1 {sharp[-1]['test']:.1f} %")
-print(f"(a) yes, {more:.1f} points more" if more > 2 else "(b) no" if more < -2 else "(c) about the same")
+words = f"Right rows: τ = 1 {history[-1]['test']:.1f} %, τ = 0.1 {sharp[-1]['test']:.1f} %."
+lab.reveal("02-sharp", "a" if more > 2 else "b" if more < -2 else "c", words)
 
 # %% [markdown]
 # (One seed, and a short training. The kit keeps $\tau = 1$, as published.)
 #
 # ## 5 · The batch is part of the task
 #
-# The possible answers are the images of the batch.
-#
-# **Predict.** Take the same head and images, but other batches. From $B = 4$ to $B = 256$, the share of right
-# rows (a) grows; (b) stays at about 40 %; (c) falls.
+# The possible answers are the images of the batch. Take the same head and the same images, but other batches.
 
 # %%
+lab.predict("02-batch")
+
+# %%
+small, large = (lab.rows_right(taught.projection, size) for size in (4, 256))
+lab.reveal("02-batch", "a" if large > small + 2 else "c" if large < small - 2 else "b")
 with torch.no_grad():
     heads = {
         "shipped head": taught.projection,
@@ -245,12 +276,16 @@ with torch.no_grad():
 lab.show_batch_sizes(heads, sizes=[4, 8, 16, 32, 64, 128, 256])
 
 # %% [markdown]
-# Answer (c). The network has not changed; there are only more wrong answers. An accuracy on this task means
-# nothing without its $B$. The published code uses $B = 64$, and so does the kit.
+# The network has not changed; only the number of wrong answers has. An accuracy on this task means nothing
+# without its $B$. The published code uses $B = 64$, and so does the kit.
 #
-# At $B = 64$, the shipped head is wrong on about six of ten rows. **Which image does it pick then?** Any of the
-# other 63, or one of a certain kind? Write down your guess. Notebook 03 begins with this question.
-#
+# At $B = 64$, the shipped head is often wrong. **Which image does it pick then?** Any of the other 63, or one of a
+# certain kind? Notebook 03 begins with this question.
+
+# %%
+lab.exit_ticket("02")
+
+# %% [markdown]
 # ## Check yourself
 #
 # 1. A batch has 32 images. What is the shape of $A$, and which column is right for row 70?

@@ -15,24 +15,26 @@ lab.show_mistakes(test, taught.projection, batch=64)
 # %% [markdown]
 # Notebook 02 ended with a question: when the teacher's head picks a wrong image among 64, **which one does it
 # pick?** Each column above is one mistake: the rotated view, its own image, and the picked image. The mistakes
-# were not chosen by hand: each is the first mistake of its class.
-#
-# **Predict.** Count all wrong rows. How many pick an image of the view's own class: (a) about as many as by
-# chance; (b) two times as many; (c) six times as many? And in a network with random weights?
+# were not chosen by hand: each is the first mistake of its class. Now count all wrong rows.
+
+# %%
+lab.predict("03-class")
 
 # %%
 import torch
 
 random = sskd.create_network(teacher.spec["model"], kit.train, projection=True, seed=0)
 random_projection = lab.view_outputs(random, test, runtime=kit.runtime).projection
+own_class, chance = lab.same_class(taught.projection, test.labels)
+lab.reveal("03-class", own_class, f"By chance it would be {chance:.0f} %.")
 lab.print_mistakes({"teacher's head": taught.projection, "random network": random_projection}, test.labels)
 guess = taught.logits[1:].argmax(2)
 right = 100 * (guess == test.labels.cpu()).float().mean()
 print(f"the teacher's classifier on rotated views: {right:.1f} % right")
 
 # %% [markdown]
-# On the embedded images the answer for the teacher is (c): more than 60 % of its wrong rows, against 10 % by
-# chance. Yet its classifier is right for fewer than 20 % of these views, and its head was trained without labels.
+# On the embedded images, more than 60 % of the teacher's wrong rows pick the own class. Yet its classifier is right
+# for fewer than 20 % of these views, and its head was trained without labels.
 #
 # The random network is different. It also gets many rows right, but its mistakes say little more than chance about
 # the class. So the teacher's *mistakes* contain knowledge. What exactly is in a row of its matrix, and how can a
@@ -40,15 +42,18 @@ print(f"the teacher's classifier on rotated views: {right:.1f} % right")
 #
 # **You need** notebook 02. **You will be able to** read a similarity matrix, soften its rows, measure its
 # errors, and compute the loss $L_{ss}$. **Time:** 35 minutes.
-#
+
+# %%
+lab.recall("03")
+
+# %% [markdown]
 # ## 1 · One matrix
 #
 # Twelve images give 36 rotated views (rows) and 12 upright views (columns). Here they are three images of each
-# of four classes, class after class.
-#
-# **Predict.** What do you expect in each of the three blocks? (a) Only the diagonal is bright: the teacher
-# looks at the image. (b) Four bright squares of 3 × 3: it looks at the class. (c) Both: bright squares, with a
-# brighter diagonal.
+# of four classes, class after class. So the matrix has three blocks, one for each angle.
+
+# %%
+lab.predict("03-blocks")
 
 # %%
 from sskd_lib.losses import error_rank, image_of_row, selected_kl, similarity_matrix
@@ -68,12 +73,14 @@ lab.show(
     lab.similarity_heatmap(A, own, "Teacher"),
     alt=f"The teacher's matrix in three blocks, one for each angle; {int((rank == 0).sum())} of 36 rows are right.",
 )
+own_image, own_class, others = lab.mean_cosines(taught.projection, test.labels).values()
+diagonal, squares = own_image - own_class > 0.1, own_class - others > 0.1
+lab.reveal("03-blocks", "c" if diagonal and squares else "b" if squares else "a")
 lab.print_mean_cosines(taught.projection, test.labels)
 
 # %% [markdown]
 # A square marks the own image of a right row. A cross marks the own image of a wrong row. The numbers are means
-# over many batches. On the embedded images the answer is (c): the own image first, then its class, then the
-# rest. So the whole row carries knowledge, not only its largest entry.
+# over many batches. The whole row carries knowledge, not only its largest entry.
 #
 # ## 2 · From a row to a distribution
 #
@@ -84,8 +91,8 @@ lab.print_mean_cosines(taught.projection, test.labels)
 #
 # $p_{ij}$ says how likely it is, for this network, that view $i$ shows image $j$.
 #
-# **Predict.** A cosine is between $-1$ and $1$. With $\tau = 0.5$, how many times as likely as the worst image
-# can the best one be? (a) at most about 7 times; (b) at most about 55 times; (c) there is no limit.
+# **Think.** A cosine is between $-1$ and $1$. With $\tau = 0.5$, how many times as likely as the worst image can
+# the best one be? Is there a limit at all?
 
 
 # %%
@@ -110,57 +117,81 @@ lab.show(
 )
 
 # %% [markdown]
-# Answer (b): $e^{(1 - (-1))/0.5} = e^4 \approx 55$. Real rows are much broader. Two broad distributions differ only
+# The limit is $e^{(1 - (-1))/0.5} = e^4 \approx 55$ times. Real rows are much broader. Two broad distributions differ only
 # by small numbers. So $L_{ss}$ is a small number and gets a large weight (notebook 04).
 #
 # ## 3 · How wrong is a wrong row?
 #
 # The **error rank** of a row counts the images that have a larger cosine than the own image. Rank 0 is right.
-#
-# **Predict.** $B = 64$. In how many rows is the own image among the first six, that is, rank 5 or less?
-# (a) 10 %, as by guessing; (b) 50 %; (c) 90 %.
 
 # %%
+lab.practise("error_rank")
+
+
+# %% tags=["exercise"]
+def error_rank(scores, targets):
+    # BEGIN SOLUTION
+    true = scores.gather(1, targets[:, None])
+    return (scores > true).sum(1)
+    # END SOLUTION
+
+
+error_rank = lab.checked("error_rank", error_rank)
+
+# %%
+lab.predict("03-rank")
+
+# %%
+lab.reveal("03-rank", 100 * (lab.ranks(taught.projection) <= 5).float().mean())
 lab.show_ranks(taught.projection)
 
 # %% [markdown]
-# On the embedded images it is (c), and the angles differ little. Most rows are wrong, but most of them only by a
-# little. A few are wrong by a lot. The paper calls this *noise*.
+# On the embedded images the angles differ little. Most rows are wrong, but most of them only by a little. A few
+# are wrong by a lot. The paper calls this *noise*.
 #
-# **Predict.** Take one view and put it among 63 other random images, 300 times. Is it (a) always right or
-# always wrong, or (b) sometimes right and sometimes wrong?
+# Now take one view, and put it among 63 other random images, 300 times.
 
 # %%
+lab.predict("03-rivals")
+
+# %%
+found_in = [
+    float((ranks == 0).float().mean()) for ranks in lab.three_among_rivals(taught.projection).values()
+]
+lab.reveal("03-rivals", "b" if any(0.02 < fraction < 0.98 for fraction in found_in) else "a")
 lab.print_ranks_among_rivals(taught.projection)
 
 # %% [markdown]
-# On the embedded images (b), except for the easiest view. **A rank belongs to a view *and* its batch.** In
+# On the embedded images only the easiest view is always right. **A rank belongs to a view *and* its batch.** In
 # training it is computed again in every step, with new crops and other images.
 #
 # ## 4 · The student's matrix
 #
-# A student's matrix has the same shape as the teacher's, even if its projections have another width.
-#
-# **Predict.** The SSKD student was trained to imitate the teacher's matrix. Look at the rows where the teacher
-# is wrong. Does the student most often pick (a) the same wrong image; (b) the own image; (c) another image?
+# A student's matrix has the same shape as the teacher's, even if its projections have another width. The SSKD
+# student was trained to imitate the teacher's matrix. Look at the rows where the teacher is wrong.
+
+# %%
+lab.predict("03-copy")
 
 # %%
 student = kit.student("sskd")
 untrained = sskd.create_network(student.spec["model"], kit.train, projection=True, seed=0)
 learned, start = (lab.view_outputs(n, test, runtime=kit.runtime).projection for n in (student, untrained))
 print("width of a projection: teacher", taught.projection.shape[2], "and student", learned.shape[2])
+chosen = lab.picked_where_wrong(taught.projection, learned)
+lab.reveal("03-copy", list(chosen).index(max(chosen, key=chosen.get)))
 lab.print_copied_mistakes(taught.projection, {"untrained student": start, "SSKD student": learned})
 
 # %% [markdown]
-# On the embedded images the answer is (b). The student's matrix is close to the teacher's, but the student does
+# On the embedded images, the student's matrix is close to the teacher's, but the student does
 # not copy most of the mistakes. It gets *more* rows right than the teacher that it imitates. One difference: the
 # whole student saw rotated views in training, but the teacher's backbone never did. Whether this is the reason
 # was not tested. This is one student with one seed.
 #
 # The untrained student is like the random network above: many right rows, but a matrix far from the teacher's.
 #
-# **Your task:** find a row that the teacher gets wrong and the student gets right. Which image does each network
-# pick? (24 of 72 images make a batch. Point at a row of the maps to see its images.)
+# Compare the rows yourself: which image does each network pick? Below the picture is a task. (24 of 72 images
+# make a batch. Point at a row of the maps to see its images.)
 
 # %%
 pool = lab.balanced_sample(kit.test, 72, seed=4)
@@ -210,7 +241,11 @@ for tau in (0.1, 0.5, 5.0, 50.0):
 # changes.
 #
 # All rows counted here, also those with a bad rank. Should a student imitate those too? That is notebook 04.
-#
+
+# %%
+lab.exit_ticket("03")
+
+# %% [markdown]
 # ## Check yourself
 #
 # 1. A row has the cosines 0.9, 0.7, 0.2, 0.8, and its own image is the last. What is its error rank?

@@ -25,7 +25,11 @@ print(lab.kept_share_words(grid))
 #
 # You need notebook 01 (soft targets) and 03 (similarity matrix, error rank). Afterwards you can compute which
 # rows a share keeps, write SSKD's loss, and say what its gain is made of. About 45 minutes.
-#
+
+# %%
+lab.recall("04")
+
+# %% [markdown]
 # ## 1 · Error rank, and which rows are kept
 #
 # The paper orders rows by how wrong they are. Let $s_{i,j}$ be the teacher's scores in row $i$, and $t(i)$ the
@@ -35,51 +39,54 @@ print(lab.kept_share_words(grid))
 #
 # Rank 0 means that the row is right. **All right rows are kept.** Of $W$ wrong rows, the share $\rho$ with the
 # smallest ranks is kept, that is $\lfloor \rho W \rfloor$ rows. So $\rho$ is a share of the *wrong* rows, not of
-# all rows.
-#
-# **Predict.** Six rows and four columns. Write down the six ranks. Which rows stay with $\rho = 0.75$?
+# all rows. As an example, six rows and four columns, and the right column of each row:
 
 # %%
-scores = torch.tensor(
-    [
-        [0.9, 0.1, 0.3, 0.2],
-        [0.8, 0.6, 0.1, 0.2],
-        [0.5, 0.7, 0.4, 0.6],
-        [0.2, 0.3, 0.1, 0.9],
-        [0.9, 0.2, 0.3, 0.8],
-        [0.4, 0.9, 0.8, 0.6],
-    ]
-)
+scores = torch.tensor([[9.0, 1, 3, 2], [8, 6, 1, 2], [5, 7, 4, 6], [2, 3, 1, 9], [9, 2, 3, 8], [4, 9, 8, 6]])
 right = torch.tensor([0, 1, 2, 3, 1, 3])
-
-
-def error_rank(row, column):
-    return sum(1 for score in row if score > row[column])
-
-
-def kept_rows(scores, right, share):
-    ranks = [error_rank(row, column) for row, column in zip(scores, right, strict=True)]
-    wrong = sorted((i for i, rank in enumerate(ranks) if rank > 0), key=lambda i: ranks[i])
-    return sorted([i for i, rank in enumerate(ranks) if rank == 0] + wrong[: math.floor(share * len(wrong))])
-
-
-kept = kept_rows(scores, right, 0.75)
-for i, (row, column) in enumerate(zip(scores, right, strict=True)):
-    print(
-        f"row {i}, right column {column}: rank {error_rank(row, column)}", "kept" if i in kept else "dropped"
-    )
-assert sskd.losses.transfer_mask(scores, right, 0.75).nonzero().flatten().tolist() == kept
+print(scores.numpy())
+print(right.numpy())
 
 # %% [markdown]
-# Two rows are right. Four are wrong, and $\lfloor 0.75 \cdot 4 \rfloor = 3$ of them stay. Rows 2 and 4 are
-# equally wrong and only one can stay. The kit keeps the earlier one. (The published code leaves ties to chance.)
+# Columns are counted from 0. Write down the six ranks.
+
+# %%
+lab.predict("04-kept")
+
+# %%
+lab.practise("transfer_mask")
+
+
+# %% tags=["exercise"]
+def transfer_mask(rank, share):
+    # BEGIN SOLUTION
+    right = int((rank == 0).sum())
+    keep = right + math.floor(share * (len(rank) - right))
+    return rank.argsort(stable=True).argsort() < keep
+    # END SOLUTION
+
+
+transfer_mask = lab.checked("transfer_mask", transfer_mask)
+
+# %%
+rank = sskd.losses.error_rank(scores, right)
+kept = transfer_mask(rank, 0.75)
+print("\n".join(f"row {i}: rank {r}, {'kept' if kept[i] else 'dropped'}" for i, r in enumerate(rank)))
+lab.reveal("04-kept", int(kept.sum()))
+
+# %% [markdown]
+# Rows 2 and 4 are equally wrong, and only one can stay. The kit keeps the earlier one. (The published code leaves
+# ties to chance.)
 #
 # ## 2 · Selection at work
 #
 # For $L_{ss}$ the scores are the teacher's similarity matrix, and the right column is the image itself. The
-# published code keeps $\rho = 75$ % here.
-#
-# **Predict.** $L_{ss}$ is a *mean* over the kept rows. Does it grow or fall when more wrong rows are kept?
+# published code keeps $\rho = 75$ % here. For $L_T$ the scores are the teacher's logits on turned views, and the
+# right column is the class. The published code keeps **all** rows here. The appendix of the arXiv version says
+# 75 %. Each of the two losses is a *mean* over the kept rows.
+
+# %%
+lab.predict("04-mean")
 
 # %%
 images = kit.test.take(min(32, len(kit.test)), seed=4)
@@ -90,7 +97,7 @@ with torch.no_grad():
         kit.runtime.run(network, views).to("cpu") for network in (teacher, kit.student("sskd"))
     )
 A_t, A_s = (similarity_matrix(o.projection[B:], o.projection[:B]) for o in (teacher_output, student_output))
-lab.explore_selection(
+lab.explore_selection(  # of L_ss
     views[B:].cpu(),
     A_t,
     image_of_row(3 * B, B),
@@ -100,24 +107,23 @@ lab.explore_selection(
     film=(0.25, 0.75),
     key="own image",
 )
-print(lab.selection_table("L_ss", A_s, A_t, image_of_row(3 * B, B), 0.5))
 
 # %% [markdown]
-# **Try.** Look at the pairs of images that are dropped first. Then find the share that keeps two thirds of *all* rows.
-#
-# For $L_T$ the scores are the teacher's logits on turned views, and the right column is the class. The
-# published code keeps **all** rows here. The appendix of the arXiv version says 75 %.
+# **Try.** Look at the pairs of images that are dropped first. Then do the task below the picture. Now both terms,
+# in numbers:
 
 # %%
-print(
-    lab.selection_table(
-        "L_T", student_output.logits[B:], teacher_output.logits[B:], images.labels.repeat(3), 4.0
-    )
-)
+terms = {
+    "L_ss": (A_s, A_t, image_of_row(3 * B, B), 0.5),
+    "L_T": (student_output.logits[B:], teacher_output.logits[B:], images.labels.repeat(3), 4.0),
+}
+for name, values in terms.items():
+    print(lab.selection_table(name, *values))
+losses = [lab.kept_losses(*values) for values in terms.values()]
+grows = [loss[1.0][1] > loss[0.0][1] for loss in losses]  # all rows, compared with the right ones alone
+lab.reveal("04-mean", "a" if all(grows) else "c" if any(grows) else "b")
 
 # %% [markdown]
-# Read the column "loss". On the embedded images $L_{ss}$ is larger with all rows than with the right ones alone, and
-# $L_T$ is smaller. A mean over fewer rows is not smaller by itself: it depends on *which* rows are left.
 # The last column, the norm of the gradient times $\sqrt{n}$, is the typical pull of one of the $n$ kept rows.
 #
 # Back to the surprise. The student meets only upright images in the end. From turned views it takes over how the
@@ -155,8 +161,9 @@ def divergence(student, teacher, rows, tau):
 def four_terms(student, teacher, labels, recipe):
     B, s, t = len(labels), student.logits, teacher.logits
     A_s, A_t = (similarity_matrix(o.projection[B:], o.projection[:B]) for o in (student, teacher))
-    in_tf = kept_rows(t[B:], labels.repeat(3), recipe.tf_keep_wrong)
-    in_ss = kept_rows(A_t, image_of_row(3 * B, B), recipe.ss_keep_wrong)
+    keep = sskd.losses.transfer_mask
+    in_tf = keep(t[B:], labels.repeat(3), recipe.tf_keep_wrong).nonzero().flatten().tolist()
+    in_ss = keep(A_t, image_of_row(3 * B, B), recipe.ss_keep_wrong).nonzero().flatten().tolist()
     terms = {
         "ce": sum(-math.log(soften(s[i], 1.0)[labels[i]]) for i in range(B)) / B,
         "kd": divergence(s[:B], t[:B], range(B), recipe.kd_temperature),
@@ -185,26 +192,30 @@ print(lab.preset_table())
 # %% [markdown]
 # The last two weights of `arxiv` are those of the code, exchanged. Which version made the published tables is
 # unknown.
-#
-# **Predict.** In `official-code`, $L_{ss}$ has weight 10 and $L_{ce}$ has 0.1. Does $L_{ss}$ pull a hundred times
-# as hard on the student?
 
 # %%
-figure, words = lab.pull_shares(kit, kit.train.take(64, seed=0), recipe)
+lab.predict("04-pull")
+
+# %%
+some = kit.train.take(64, seed=0)
+pull = lab.pulls(kit, kit.student("sskd"), some, recipe)
+lab.reveal("04-pull", pull["ss"] / pull["ce"])
+figure, words = lab.pull_shares(kit, some, recipe)
 lab.show(figure, alt=words)
 print(words)
 
 # %% [markdown]
 # A weight multiplies a *number*, and the four terms have very different sizes. What moves the student is the
-# **gradient** of each weighted term. By weight $L_{ss}$ is first. By gradient it is not.
+# **gradient** of each weighted term. By weight $L_{ss}$ is first. On the embedded images, by gradient it is not.
 #
 # ## 5 · The full student, live
 #
 # SSKD makes four views per image. So its student sees four times the images of KD's in each epoch. If SSKD wins,
 # is it for the self-supervised term, or for the additional pictures? `kd+rotations` is SSKD with
-# $\lambda_{ss} = 0$. Only the difference to *it* belongs to $L_{ss}$.
-#
-# **Predict.** Order the three after 20 short epochs, and guess both differences.
+# $\lambda_{ss} = 0$. Only the difference to *it* belongs to $L_{ss}$. Three students, 20 short epochs:
+
+# %%
+lab.predict("04-live")
 
 # %%
 few = kit.train.take(max(300, 10 * len(kit.train.classes)), seed=1)
@@ -213,6 +224,10 @@ students = [sskd.create_network("resnet8", like=few, projection=m == "sskd", see
 options = {"schedule": sskd.SHORT, "seed": 1, "runtime": kit.runtime, "evaluate_every": 20}
 runs = sskd.distill(students, teacher, few, kit.test, method=methods, **options)
 live = dict(zip(methods, runs, strict=True))
+kd, rotations, whole = (run.summary["last"]["test_accuracy"] for run in runs)
+views, term = rotations - kd, whole - rotations
+larger = "c" if abs(views - term) < 0.5 else "a" if views > term else "b"
+lab.reveal("04-live", larger, f"Turned views {views:+.1f} points, L_ss on top {term:+.1f} points.")
 for other in ("kd", "kd+rotations"):
     print(lab.read_outcome(kit, live, "sskd", other))
 
@@ -221,10 +236,13 @@ for other in ("kd", "kd+rotations"):
 #
 # Embedded Fashion-MNIST (100 and 300 labels) and CIFAR-10 images (1,000 labels). Both methods of a difference share
 # labelled images, first weights and order. So the difference is taken seed by seed.
-#
-# **Predict.** Does $L_{ss}$ add anything on top of the turned views?
 
 # %%
+lab.predict("04-rows")
+
+# %%
+gains = [lab.interval(over_rotations) for *_, over_rotations in lab.recorded_differences()]
+lab.reveal("04-rows", sum(mean > half for mean, half in gains))
 print(lab.recorded_gaps())
 
 # %% [markdown]
@@ -239,7 +257,11 @@ print(lab.recorded_gaps())
 #
 # With four times the epochs, plain KD sees as many views as SSKD. At that budget KD is not behind
 # (`docs/results.md`). SSKD's gain is a gain at the *same number of epochs*.
-#
+
+# %%
+lab.exit_ticket("04")
+
+# %% [markdown]
 # ## Check yourself
 #
 # 1. 192 turned rows, 100 of them right, share 0.75. How many rows teach the student?

@@ -18,16 +18,22 @@ seen = {name: sskd.predict(network, few, kit.runtime) for name, network in netwo
 lab.show_three_maps(seen["teacher"].features, seen["kd"].features, few)
 
 # %% [markdown]
-# **Predict.** Map 1 shows the teacher. One of the others shows the same teacher again, the other one a student. Which is
-# the student: map 2 or map 3?
+# Map 1 shows the teacher. One of the others shows the same teacher again, the other one a student.
 #
 # *You need* notebook 01. *You will be able to* say what a map hides, and to compare networks by numbers. *Time:* 30
 # minutes.
-#
+
+# %%
+lab.recall("05")
+
+# %% [markdown]
 # ## 1 · The same teacher twice
 #
 # The next cell makes the maps again and measures them. Maps can come out turned or mirrored. `lab.align` undoes this
 # before dots are compared.
+
+# %%
+lab.predict("05-maps")
 
 # %%
 teacher, student = seen["teacher"].features, seen["kd"].features
@@ -36,11 +42,12 @@ others = {
     "map 2: student (kd)": lab.cached_map(student),
     "map 3: teacher again": lab.cached_map(teacher, start="random", seed=1),
 }
+kept = {name: lab.neighbour_overlap(teacher, points) for name, points in others.items()}
+words = "Map 2 keeps {:.0f} % of the teacher's neighbours, map 3 keeps {:.0f} %.".format(*kept.values())
+lab.reveal("05-maps", list(kept.values()).index(min(kept.values())), words)
 lab.print_map_table(first, others, teacher, few.labels)
 
 # %% [markdown]
-# Map 2 is the student. Map 3 has the same features as map 1, and another random start.
-#
 # - **moved**: how far a dot is from its place on map 1, in % of the mean distance of a dot from the middle. On the
 #   embedded Fashion-MNIST the dots of the *same* network moved farther than those of *another* network.
 # - **neighbours**: of the 10 nearest images in the teacher's features, the share that is also among the 10 nearest on
@@ -60,9 +67,9 @@ lab.print_map_table(first, others, teacher, few.labels)
 # This is `soften` from notebook 01, with $-d_{ij}$ in place of logits. Each image has its own temperature $\tau_i$, so
 # that all rows have the same entropy $H$. The number $2^H$ is called **perplexity**: roughly, how many neighbours each
 # image has. Then t-SNE moves the dots until the neighbours on the plane fit these rows.
-#
-# **Predict.** Some classes are wide in the features, some narrow. Is the ratio of the widest to the narrowest larger,
-# equal or smaller on the map?
+
+# %%
+lab.predict("05-widths")
 
 # %%
 import math
@@ -84,39 +91,42 @@ def temperature_of(squared, perplexity=30):
 distances = torch.cdist(teacher.double(), teacher.double())
 rest = ~torch.eye(len(few), dtype=torch.bool)
 tau = torch.tensor([temperature_of(row[r].square()) for row, r in zip(distances, rest, strict=True)])
+narrow, *_, wide = lab.class_widths(teacher, first, tau, few.labels, few.classes)
+change = (wide[1] / narrow[1]) / (wide[0] / narrow[0])
+ratios = f"Ratio in the features {wide[0] / narrow[0]:.1f}, on the map {wide[1] / narrow[1]:.1f}."
+lab.reveal("05-widths", "c" if change < 0.9 else "b" if change < 1.1 else "a", ratios)
 lab.print_class_widths(teacher, first, tau, few.labels, few.classes)
 
 # %% [markdown]
-# On the embedded Fashion-MNIST the ratio is smaller on the map (last line). There a wide class gets a higher temperature,
-# because every image must have equally many neighbours. So its width on the map says little. From here on, claims rest
-# on numbers from the features and outputs themselves. Maps only illustrate.
+# So the width of a group on the map says little. From here on, claims rest on numbers from the features and outputs
+# themselves. Maps only illustrate.
 #
 # ## 3 · Temperature uncovers dark knowledge
 #
 # Now the softened outputs. We compare two of them by the distance of their square roots. For near outputs its square is
 # proportional to the KL divergence, so "near" means the same as in distillation.
-#
-# **Predict.** Take the distance of two images within a class, in % of the distance between classes. Is it larger at
-# $\tau = 1$ or at $\tau = 4$?
 
 # %%
-logits = seen["teacher"].logits.double()
+lab.predict("05-within")
+
+# %%
+logits, within = seen["teacher"].logits.double(), {}
 for temperature in (1, 4, 20):
     p = sskd.losses.soften(logits, temperature)
-    ratio = lab.within_to_between(p.sqrt(), few.labels)
+    within[temperature] = lab.within_to_between(p.sqrt(), few.labels)
     sure = 100 * (p.amax(1) > 0.99).double().mean()
-    print(f"τ = {temperature:2}: within a class {ratio:4.1f} % of between classes;", end="")
+    print(f"τ = {temperature:2}: within a class {within[temperature]:4.1f} % of between classes;", end="")
     print(f"  highest probability above 0.99 on {sure:.0f} % of the images")
+growth = within[4] / within[1]
+lab.reveal("05-within", "c" if growth > 1.1 else "b" if growth > 0.9 else "a")
 
 # %% [markdown]
-# On the embedded Fashion-MNIST, at $\tau = 1$ the teacher is nearly certain on most images, so outputs within a class
-# hardly differ. At $\tau = 4$ they differ, because the small probabilities count. This is the **dark knowledge** that a
-# student copies.
+# At $\tau = 4$ the small probabilities count. They are the **dark knowledge** that a student copies.
 #
 # The atlas shows it image by image. The six neighbours are computed in the outputs or features, not on the map. A solid
 # line means: also near on the map. A dashed line means: the map lost this neighbour.
 #
-# **Task.** Find an image with a dashed line. Move *Mapped* from $\tau = 1$ to the features: which neighbours stay? Does
+# **Try.** First the task of the atlas. Then move *Mapped* from $\tau = 1$ to the features: which neighbours stay? Does
 # another model have the same six? (Section 5 counts such neighbours.)
 
 # %%
@@ -124,16 +134,16 @@ trio = {name: networks[name] for name in ("teacher", "kd", "sskd")}
 atlas = lab.atlas_maps(trio, few.images)  # shipped for these networks; others are drawn once and kept
 lab.explore_atlas(few.images, atlas, labels=few.labels, classes=few.classes)
 
-# %% [markdown]
-# **Predict.** Sort the images from surest to least sure, by entropy, in four quarters. Which quarters have neighbours of
-# other classes: all, the last two, or nearly only the last?
+# %%
+lab.predict("05-quarters")
 
 # %%
+other_class = [row[1] for row in lab.certainty_quarters(atlas, few.labels).values()]
+lab.reveal("05-quarters", 100 * other_class[-1] / sum(other_class))
 lab.print_certainty(atlas, few.labels)
 
 # %% [markdown]
-# On the embedded Fashion-MNIST it is nearly only the last, and the errors are there, too. In every quarter the map loses some
-# true neighbours.
+# Most errors are in this quarter, too. In every quarter the map loses some true neighbours.
 #
 # ## 4 · CKA compares networks without a map
 #
@@ -164,18 +174,18 @@ a, b = teacher.double(), student.double()
 torch.testing.assert_close(cka_by_hand(a, b), sskd.linear_cka(a, b))
 print(f"by hand {cka_by_hand(a, b):.6f}, sskd.linear_cka {sskd.linear_cka(a, b):.6f}")
 
-# %% [markdown]
-# **Predict.** Which student has the highest CKA with the teacher? Are two students more similar to each other than any
-# student to the teacher?
+# %%
+lab.predict("05-cka")
 
 # %%
 many = lab.balanced_sample(kit.test, 1000)
 upright = {name: sskd.predict(network, many, kit.runtime) for name, network in networks.items()}
 cka = [[sskd.linear_cka(upright[a].features, upright[b].features) for b in names] for a in names]
+lab.reveal("05-cka", max(zip(cka[0][1:], names[1:], strict=True))[1])
 lab.show_cka(cka, names)
 
 # %% [markdown]
-# On the embedded Fashion-MNIST `kd` is nearest to the teacher, not `sskd`. The most similar pair is two students.
+# The last line names the most similar pair. It need not contain the teacher.
 #
 # ## 5 · Does SSKD bring the student nearer?
 #
@@ -185,9 +195,6 @@ lab.show_cka(cka, names)
 # - **distance**: the KD loss at $\tau = 4$ (smaller is nearer);
 # - **neighbours**: the share of the 10 nearest images that both have in common;
 # - **10-NN**: how often the 10 nearest images vote for the true class. This is quality, not resemblance.
-#
-# **Predict.** On images turned by 90°, 180° and 270°, is `sskd` nearer to the teacher than `kd`? Than `kd+rotations`,
-# which sees the same views but has no $L_{ss}$?
 
 # %%
 turned = torch.cat([sskd.data.views.rotate(many.images, quarter) for quarter in (1, 2, 3)])
@@ -201,19 +208,27 @@ lab.print_resemblance(sets, many.labels)
 # difference.
 
 # %%
-lab.print_gaps(sets, "sskd", ("kd", "kd+rotations"))
+lab.predict("05-turned")
+
+# %%
+measured = lab.resemblance_gaps(sets, "sskd", ("kd", "kd+rotations"))
+nearer = [measured[other, "turned", "agreement"][2] == "nearer" for other in ("kd", "kd+rotations")]
+lab.reveal("05-turned", "a" if all(nearer) else "b" if nearer[0] else "c")
+lab.print_gaps(measured, "sskd")
 
 # %% [markdown]
 # On the embedded Fashion-MNIST:
 #
-# - *Answers.* On turned images `sskd` agrees with the teacher more often than `kd`. So does the control `kd+rotations`,
-#   without $L_{ss}$; between the two no difference is shown.
 # - *Features.* By CKA `sskd` is farther from the teacher than `kd`. Why was not tested.
 # - *Limits.* One student per method: the intervals cover the choice of images, not another training. Of twelve
 #   intervals at 95 %, one may miss zero by chance.
 #
 # **Change.** Start the notebook with `SSKD_DATASET=cifar10` and compare the verdicts.
-#
+
+# %%
+lab.exit_ticket("05")
+
+# %% [markdown]
 # ## Check yourself
 #
 # 1. Two maps of the same features show groups in other places. What does this say about the network?

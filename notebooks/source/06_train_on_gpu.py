@@ -9,8 +9,8 @@
 # %% [markdown]
 # # 06 · Training on a GPU
 #
-# How long does a fast GPU wait for the CPU? Here are two recorded times of one step of SSKD on an H100: the published
-# procedure, written out plainly, and the same on views that were made beforehand.
+# How long does a fast GPU wait for the CPU? Two times of one step of SSKD were recorded on an H100: of the published
+# procedure, written out plainly, and of the same on views that were made beforehand.
 
 # %%
 import sskd_lib as sskd
@@ -19,20 +19,27 @@ from sskd_lib import lab
 kit = lab.start()
 
 # %%
+lab.predict("06-waits")
+
+# %%
 step = lab.recorded_steps("cuda")  # seconds, medians
 waits = 100 * (1 - step["published, ready"] / step["published"])
 print(f"published {step['published']:.4f} s, with views ready {step['published, ready']:.4f} s")
-print(f"the GPU waits {waits:.0f} % of the step")
+lab.reveal("06-waits", waits)
 print(f"kit, views made on the GPU {step['kit, exact']:.4f} s, bfloat16 and a CUDA graph {step['kit']:.4f} s")
 
 # %% [markdown]
-# Most of the time the GPU waited for one CPU process that turned and cropped images. (The published code uses four, so
-# its own share is smaller.) The kit makes its views on the GPU, computes in bfloat16, and starts a whole step with one
+# The GPU waited for one CPU process that turned and cropped images. (The published code uses four, so its own share is
+# smaller.) The kit makes its views on the GPU, computes in bfloat16, and starts a whole step with one
 # call (a *CUDA graph*).
 #
 # This page is a reference for a training at the paper's size: CIFAR-100, teacher `wrn_40_2`, student `wrn_16_2`, 240
 # epochs. *You need* notebook 04. *Time:* 15 minutes.
-#
+
+# %%
+lab.recall("06")
+
+# %% [markdown]
 # ## 1 · What it costs
 #
 # A backward pass costs about two forward passes. So one image costs in one epoch:
@@ -45,13 +52,19 @@ print(f"kit, views made on the GPU {step['kit, exact']:.4f} s, bfloat16 and a CU
 # | `kd` | 1 | 1 | 3 |
 # | `kd+rotations`, `sskd` | 4 | 4 | 12 |
 #
-# **Predict.** How many times the cost of KD is the cost of SSKD? Does the control `kd+rotations` cost less?
+# The costs of teacher and student are counted in the next cell.
 
 # %%
+lab.predict("06-costs")
+
+# %%
+costs = lab.full_costs()
+control = f"Its control kd+rotations costs {costs['kd+rotations'] / costs['kd']:.0f} times as much as KD."
+lab.reveal("06-costs", costs["sskd"] / costs["kd"], control)
 lab.print_costs()
 
 # %% [markdown]
-# Four times, because SSKD uses four views. Its control costs the same. Hours need a clock:
+# Hours need a clock:
 
 # %%
 lab.print_recorded_steps()
@@ -96,20 +109,17 @@ else:
 # %% [markdown]
 # ## 3 · In Colab
 #
-# Open this notebook from your copy of the repository (*File → Open notebook → GitHub*). Choose *Runtime → Change
-# runtime type → T4 GPU*. Insert a cell at the top:
+# Open this notebook by its badge. Choose *Runtime → Change runtime type → T4 GPU*, then run the first cell: it fetches the
+# kit, and Colab's own torch stays. Give the commands above in a cell, each with `!` before it. A session's disk is deleted
+# with it, so let every `--out` begin with `/content/drive/MyDrive/`, after:
 #
 # ```
-# !git clone --depth 1 ADDRESS-OF-YOUR-COPY sskd-kit
-# %cd sskd-kit
-# !pip install --quiet --no-deps -e .
-# !pip install --quiet tyro
 # from google.colab import drive
 # drive.mount("/content/drive")
 # ```
 #
-# `--no-deps` keeps Colab's own torch. Let every `--out` begin with `/content/drive/MyDrive/`: a session's disk is deleted
-# with it. After a cut, give the same command again: it continues. These steps were not run in Colab yet.
+# After a cut, run the first cell and this one, then give the same command again: it continues. Nothing of this was run in
+# Colab itself yet.
 #
 # ## 4 · What to check
 #
@@ -126,19 +136,35 @@ else:
 #
 # ## 5 · Three traps in published accuracies
 #
-# **Predict.** How much higher is the best epoch than the last: about 0.02, 0.2 or 2 points?
+# The paper prints accuracies of KD. An older paper prints them as well, with other teachers. And the paper reports the
+# epoch with the highest *test* accuracy.
 
 # %%
+lab.predict("06-copied")
+
+# %%
+copied = lab.copied_kd_rows()
+lab.reveal("06-copied", sum(copied))
 lab.print_published()
+
+# %%
+lab.predict("06-best")
+
+# %%
+gains = lab.best_minus_last("fashion") + lab.best_minus_last("cifar10")
+lab.reveal("06-best", sum(gains) / len(gains))
 lab.print_best_minus_last()
 
 # %% [markdown]
-# 1. **A copied row.** The paper's KD row equals an older one on every pair, although the teachers are different. It seems
-#    to be copied. Train your own KD.
-# 2. **The best epoch.** The paper reports the epoch with the highest *test* accuracy. In the kit's recorded runs this adds
-#    0.1 to 0.2 points on average, with only 24 tests in 240 epochs. More tests find a higher maximum.
+# 1. **A copied row.** The teachers are different, but the paper's KD row equals the older one. It seems to be copied.
+#    Train your own KD.
+# 2. **The best epoch.** The kit's runs were tested only 24 times in 240 epochs. More tests find a higher maximum.
 # 3. **Code and tables.** The published code's selection was corrected in July 2020. The tables are older.
-#
+
+# %%
+lab.exit_ticket("06")
+
+# %% [markdown]
 # ## Check yourself
 #
 # 1. Why may you time a step with untrained networks?

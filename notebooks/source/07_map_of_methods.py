@@ -15,6 +15,9 @@ from sskd_lib import lab
 
 kit = lab.start()
 
+# %%
+lab.recall("07")
+
 # %% [markdown]
 # ## 1 · A broken copy with a perfect loss
 #
@@ -48,9 +51,6 @@ for name, output in outputs.items():
 # Methods differ in **where** they look (logits, features, or maps deep inside) and in **how many images** they
 # compare together. A loss on single images says: give this image what the teacher gives it. A loss on several
 # images says: find those images similar that the teacher finds similar.
-#
-# **Predict.** The teacher has more features than the student. Which losses need an extra trained layer (an
-# *adapter*) to compare them: (a) those on single images, (b) those on several images, (c) both?
 
 # %%
 lab.show(lab.zoo_map(), alt=lab.map_words())
@@ -63,19 +63,32 @@ lab.show(lab.zoo_map(), alt=lab.map_words())
 print(lab.zoo_table())
 
 # %% [markdown]
-# **Predict.** One weight is 30,000, another one is 0.02. Is the first term more important: (a) yes, (b) no,
-# (c) the weights alone do not say?
+# The teacher has more features than the student. Some losses have an extra trained layer, an **adapter**, to
+# compare them. And each term has its published weight.
+
+# %%
+lab.predict("07-adapters")
+
+# %%
+lab.predict("07-weights")
 
 # %%
 terms = lab.set_up_terms(student, teacher, kit.test.take(24, seed=1), kit.runtime)
 print(lab.term_sizes(terms))
+single, several = lab.adapter_shares(terms)
+words = f"Adapters: {single:.0%} of the losses on single images, {several:.0%} of those on several images."
+lab.reveal("07-adapters", "a" if single > several + 0.1 else "b" if several > single + 0.1 else "c", words)
+sizes = lab.term_figures(terms)  # value, weight, numbers of its own
+largest = max(sizes, key=lambda name: sizes[name][0] * sizes[name][1])
+answer = {0: "a", len(sizes) - 1: "b"}.get(list(sizes).index(largest), "c")  # the largest weight is first
+lab.reveal("07-weights", answer, f"The largest part here is that of {largest}.")
 
 # %% [markdown]
-# *Weights:* (c). Weight times value enters the sum. A mean of small squares needs a large weight; a sum over
-# many numbers needs a small one. Compare `pkt` and `cc`.
+# *Weights:* weight times value enters the sum. A mean of small squares needs a large weight; a sum over many
+# numbers needs a small one. Compare `pkt` and `cc`.
 #
-# *Adapters:* mostly (a). The last column counts the trained numbers of each term. Single images can be compared
-# without an adapter where both networks have the same kind of numbers, such as logits, or where the channels are
+# *Adapters:* the last column counts the trained numbers of each term. Single images can be compared without an
+# adapter where both networks have the same kind of numbers, such as logits, or where the channels are
 # summed away. A table of all pairs of images is $B \times B$ for every network. `cc` and `crd`
 # compare several images and have adapters all the same.
 #
@@ -86,8 +99,10 @@ print(lab.term_sizes(terms))
 #
 # $$L_{SP} = \frac{1}{B^2} \sum_{i,j} \left( \tilde G_{T,ij} - \tilde G_{S,ij} \right)^2$$
 #
-# **Predict.** We change the student's maps. Does $L_{SP}$ notice (a) a factor of 3, (b) another order of the
-# channels, (c) a number added to each channel?
+# We change the student's maps in three ways.
+
+# %%
+lab.predict("07-sp")
 
 
 # %%
@@ -109,12 +124,13 @@ output_s, output_t = terms.outputs["post_relu"]
 F_s, F_t = output_s.maps[-1][:12], output_t.maps[-1][:12]
 assert abs(sp_by_hand(F_s, F_t) - losses["SP"](F_s, F_t)) < 1e-9  # the library's
 added = F_s + torch.linspace(0, 1, F_s.shape[1]).view(-1, 1, 1)
-for title, maps in {"as it is": F_s, "times 3": 3 * F_s, "other order": F_s.flip(1), "added": added}.items():
-    print(f"{title:12} {losses['SP'](maps, F_t):.6f}")
+variants = {"as it is": F_s, "times 3": 3 * F_s, "other order": F_s.flip(1), "added": added}
+values = {title: losses["SP"](maps, F_t).item() for title, maps in variants.items()}
+print(", ".join(f"{title} {value:.6f}" for title, value in values.items()))
+moves = [abs(value - values["as it is"]) for value in values.values()][1:]
+lab.reveal("07-sp", moves.index(max(moves)))
 
 # %% [markdown]
-# It notices (c) alone. Order and length disappear in $F F^\top$ and in the division. An added number does not.
-#
 # ## 4 · A row of logits: KD, standardised KD, DKD
 #
 # Two later papers change what KD reads. **Standardised KD** (Sun et al. 2024) first gives each row of logits mean
@@ -124,9 +140,9 @@ for title, maps in {"as it is": F_s, "times 3": 3 * F_s, "other order": F_s.flip
 # $$\mathrm{KL}(p_T \| p_S) = \underbrace{\mathrm{KL}_y}_{\text{label or not}} + (1 - p_T(y)) \underbrace{\mathrm{KL}(\hat p_T \| \hat p_S)}_{\text{the other classes}}$$
 #
 # In DKD the second part has its own weight $\beta$ instead of $1 - p_T(y)$.
-#
-# **Predict.** Which of the three notices (a) 5 added to all logits, (b) all logits times 3? (c) The student mixes
-# up the other classes: does KD or DKD change more?
+
+# %%
+lab.predict("07-logits")
 
 
 # %%
@@ -154,25 +170,32 @@ assert abs(4**2 * sum(a + w * b for a, w, b in parts) / len(y) - kd(s, t, 4.0)) 
 assert abs(kd(standardise(s), standardise(t), 2.0) - kd_ls(s, t, 2.0)) < 1e-9
 variants = {"as it is": s, "plus 5": s + 5, "times 3": 3 * s, "mixed": lab.mix_other_classes(s, y)}
 print(f"{'':10}{'KD':>8}{'standardised':>14}{'DKD':>9}")
-for title, x in variants.items():
-    print(f"{title:10}{kd(x, t, 4.0):8.3f}{kd_ls(x, t, 2.0):14.3f}{dkd(x, t, y):9.3f}")
+values = {title: (kd(x, t, 4.0), kd_ls(x, t, 2.0), dkd(x, t, y)) for title, x in variants.items()}
+for title, row in values.items():
+    print("{:10}{:8.3f}{:14.3f}{:9.3f}".format(title, *row))
+moves = [abs(b / a - 1) for a, b in zip(values["as it is"], values["times 3"], strict=True)]
+lab.reveal("07-logits", moves.index(min(moves)))
 weights = torch.stack([weight for _, weight, _ in parts])
 print(f"KD's weight on the other classes: {weights.min():.2f} to {weights.max():.2f}; DKD's: 8")
 
 # %% [markdown]
-# (a) None: the softmax removes it. (b) KD and DKD; standardised KD does not. (c) DKD: the weight $1 - p_T(y)$
-# is small where the teacher is sure, so KD reads little of the other classes there.
+# A number added to all logits is noticed by none: the softmax removes it. In the line "mixed" the student mixes
+# up the other classes. DKD changes more: the weight $1 - p_T(y)$ is small where the teacher is sure, so KD reads
+# little of the other classes there.
 #
 # ## 5 · What each loss does not notice
 #
 # Now all terms. We change the student's outputs, keep the teacher's, and measure by what share each
 # loss changes. In the last column both networks see the images in another order.
-#
-# **Predict.** A rotation of the feature space keeps all distances between images. Which losses have a 0 there?
-# And can a loss notice the order of a batch?
+
+# %%
+lab.predict("07-rotation")
 
 # %%
 changes = lab.loss_changes(terms)
+blind = [name for name, row in changes.items() if row["rotate"] <= 1e-6]
+answer = "c" if len(blind) == len(changes) else "b" if blind else "a"
+lab.reveal("07-rotation", answer, f"{len(blind)} of the {len(changes)} losses do not notice it.")
 lab.show(lab.change_table(changes, "Change of each loss"), alt=lab.unnoticed(changes))
 print(lab.unnoticed(changes))
 
@@ -216,7 +239,9 @@ passed = lab.check_loss(mine)
 #
 # A `Term` makes it a part of a method: a name, the output it compares, a weight, and the loss.
 #
-# **Predict.** Few labels, few epochs, one seed: will KD with this term be above KD alone? Which gap would convince you?
+# Now KD with this term against KD alone: few labels, few epochs, one seed.
+#
+# **Think.** Which gap between the two would convince you?
 
 
 # %%
@@ -244,8 +269,12 @@ for method in (sskd.create_method("kd"), own):
     print(f"{method.name:8} {run.summary['last']['test_accuracy']:.1f} % (one seed)")
 
 # %% [markdown]
-# One run shows that the term trains, and nothing more. Notebook 09 asks how many runs a claim needs.
-#
+# None. One run shows that the term trains, and nothing more. Notebook 09 asks how many runs a claim needs.
+
+# %%
+lab.exit_ticket("07")
+
+# %% [markdown]
 # ## Check yourself
 #
 # 1. A loss does not change when the student's features are rotated. Does it need an adapter?

@@ -5,7 +5,8 @@
 # it is not the temperature. Find it.
 
 # %%
-import math
+import torch
+from scipy import stats
 
 import sskd_lib as sskd
 from sskd_lib import lab
@@ -19,21 +20,27 @@ explorer = lab.explore_time_machine(grid)
 # labelled images of the embedded Fashion-MNIST. (Whatever images this notebook started with, the recordings are
 # of these.) With 100 labels there are 54 epochs, with 300 there are 20. Each tenth of a training was measured.
 #
-# **Try.** Move one slider at a time and read the line "Minus the usual setting". Which slider has a consequence?
-# Where the interval contains 0, these seeds show no difference from the usual setting.
+# **Try.** For the task, move one slider at a time and read the line "Minus the usual setting". Where the interval
+# contains 0, these seeds show no difference from the usual setting.
 #
 # You need notebook 04 (the four terms, the share kept). Afterwards you can compute a paired difference with its
 # interval, say what a few seeds can show, and say what each term adds. About 40 minutes.
-#
+
+# %%
+lab.recall("08")
+
+# %% [markdown]
 # ## 1 · A training is a film
 #
 # A **seed** draws three things: which images have labels, the first weights, and the order and views of the
 # images. Runs of one seed share all three.
-#
-# **Predict.** The learning rate rises for a fifth of the epochs, and then falls. After how many epochs is 90 % of the way to
-# the final accuracy gone?
 
 # %%
+lab.predict("08-way")
+
+# %%
+epoch, *_ = lab.way_gone(grid, 300)
+lab.reveal("08-way", epoch)
 print(lab.way_words(grid))
 
 # %% [markdown]
@@ -50,31 +57,35 @@ print(lab.way_words(grid))
 # where $n$ is the number of seeds, and $t_{n-1}$ is the 97.5 % point of Student's distribution.
 
 # %%
-T_POINT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # by n
+lab.practise("paired_interval")
 
 
-def paired_interval(differences):
-    n = len(differences)
-    mean = sum(differences) / n
-    variance = sum((d - mean) ** 2 for d in differences) / (n - 1)
-    return mean, T_POINT[n] * math.sqrt(variance / n)
+# %% tags=["exercise"]
+def paired_interval(a, b):
+    # BEGIN SOLUTION
+    differences, n = a - b, len(a)
+    half = stats.t.ppf(0.975, n - 1) * differences.std() / n**0.5
+    return differences.mean(), half
+    # END SOLUTION
 
 
-example = [0.2, 0.9, 0.4]
-print(
-    "{:+.2f} ± {:.2f} by hand, {:+.2f} ± {:.2f} by the library".format(
-        *paired_interval(example), *lab.interval(example)
-    )
-)
+paired_interval = lab.checked("paired_interval", paired_interval)
+
+# %%
+ours, theirs = torch.tensor([74.6, 75.9, 75.0]), torch.tensor([74.4, 75.0, 74.6])
+print("{:+.2f} ± {:.2f}".format(*paired_interval(ours, theirs)))
 
 # %% [markdown]
 # Three differences above zero, and yet the interval contains zero. With $n = 3$ the factor $t_2/\sqrt 3$ is about
 # 2.5, with $n = 5$ it is about 1.2. The half width is also the **least difference** that these seeds could show.
-#
-# **Predict.** $\tau = 1, 2, 4, 8, 20$ with 300 labels. Which is best, and by how much? Which is worst?
+
+# %%
+lab.predict("08-temperature")
 
 # %%
 found = lab.contrasts(grid, "temperature", 300)
+clear = [abs(mean) > half for mean, half in map(lab.interval, found.values())]
+lab.reveal("08-temperature", sum(clear))
 lab.show(
     lab.difference_figure(found, "Minus τ = 4, 300 labels"),
     alt="Paired differences of temperatures. " + lab.contrast_words(found),
@@ -86,10 +97,18 @@ for labels in grid.values("labels"):
 # An interval that contains 0 is no proof of no effect. It says how large an effect could be hidden.
 #
 # ## 3 · The share kept
-#
-# **Predict.** Keep none of the wrong rows: in $L_T$, then in $L_{ss}$. How many points does each cost?
 
 # %%
+lab.predict("08-none")
+
+# %%
+(cost_tf, half_tf), (cost_ss, half_ss) = (
+    lab.interval(next(iter(lab.contrasts(grid, name, 300).values()))) for name in ("tf_keep", "ss_keep")
+)
+other = (
+    f"In L_T the difference is {cost_tf:+.1f} ± {half_tf:.1f} points, in L_ss {cost_ss:+.1f} ± {half_ss:.1f}."
+)
+lab.reveal("08-none", -cost_tf, other)
 for name in ("tf_keep", "ss_keep"):
     found = lab.contrasts(grid, name, 300)
     lab.show(
@@ -116,11 +135,13 @@ print(lab.term_at_end(grid, "tf", 300))
 #
 # A tempting way to read such a grid: take the best setting and report its gain. But the highest of many noisy
 # means is high also *because of the noise*.
-#
-# **Predict.** Choose the best setting by all seeds but one. Is its gain on the seed that was left out larger,
-# smaller, or the same?
 
 # %%
+lab.predict("08-best")
+
+# %%
+chosen, fresh, *_ = lab.best_gains(grid, 300)
+lab.reveal("08-best", "a" if fresh > chosen + 0.05 else "b" if fresh > chosen - 0.05 else "c")
 for labels in grid.values("labels"):
     print(lab.best_of_many(grid, labels))
 
@@ -132,12 +153,14 @@ for labels in grid.values("labels"):
 #
 # The mixes switch terms off and on, with 300 labels. What a term *adds* is the accuracy of the mix minus that of
 # the same mix with this weight at 0.
-#
-# **Predict.** Order the four terms by what they add in `official-code`.
+
+# %%
+lab.predict("08-terms")
 
 # %%
 mixer = lab.explore_mix(mix)
 found = lab.term_gains(mix)
+lab.reveal("08-terms", max(found, key=lambda term: sum(found[term])))
 lab.show(
     lab.difference_figure(found, "What each term adds in official-code"),
     alt="What each term adds in official-code. " + lab.contrast_words(found),
@@ -161,9 +184,10 @@ print(lab.weight_words(mix))
 #
 # ## 6 · Train a point yourself
 #
-# The button of the time machine trains the point that the sliders show. This is what it does:
-#
-# **Predict.** Same code, same seed, same settings. Will your accuracy be the recorded one to the last digit?
+# The button of the time machine trains the point that the sliders show. The next cell is what it does.
+
+# %%
+lab.predict("08-again")
 
 # %%
 from sskd_lib.lab.time_machine_data import fresh_student, recipe_of
@@ -185,12 +209,16 @@ run = sskd.distill(
 )
 yours, recorded = run.summary["last"]["test_accuracy"], float(grid.accuracy[grid.find(**point), -1])
 print(f"yours {yours:.2f} %, recorded {recorded:.2f} %, difference {yours - recorded:+.2f} points")
+gap = abs(yours - recorded)
+lab.reveal("08-again", "a" if gap < 0.001 else "b" if gap < 0.101 else "c")
 
 # %% [markdown]
-# On the same kind of processor with the same number of threads and the same number format they are equal.
-# Elsewhere a sum of many numbers is rounded in another order. Training enlarges the last digits until two
-# students differ like students of two seeds. That is no mistake, and one more reason not to believe a single run.
-#
+# A difference here is no mistake. It is one more reason not to believe a single run.
+
+# %%
+lab.exit_ticket("08")
+
+# %% [markdown]
 # ## Check yourself
 #
 # 1. Three paired differences are $+0.3, +0.4, +0.5$. Does their interval contain zero?

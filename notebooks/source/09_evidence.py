@@ -18,6 +18,9 @@ from sskd_lib import lab
 
 kit = lab.start()
 
+# %%
+lab.recall("09")
+
 # %% [markdown]
 # ## 1 · A lead of a few images
 #
@@ -32,10 +35,9 @@ lab.show_answers(kit.test, outputs, only["sskd"][:4])
 lab.show_answers(kit.test, outputs, only["kd"][:4])
 count, (ahead, behind) = len(kit.test), map(len, only.values())
 half = 1.96 * (ahead + behind - (ahead - behind) ** 2 / count) ** 0.5
+lead, half = (100 * number / count for number in (ahead - behind, half))
 print(f"{count} images: only SSKD right on {ahead}, only KD right on {behind}")
-print(
-    f"lead of SSKD: {ahead - behind} images, {100 * (ahead - behind) / count:+.2f} ± {100 * half / count:.2f} points"
-)
+print(f"lead of SSKD: {ahead - behind} images, {lead:+.2f} ± {half:.2f} points")
 
 # %% [markdown]
 # The lead is the difference of the two counts. All other images say nothing about it. The ± is the 95 %
@@ -48,18 +50,18 @@ print(
 # From here on we read recorded runs, whatever images this notebook was started with. First: a small student, 300 labels of
 # Fashion-MNIST, 240 epochs, ten seeds. A seed draws the labelled images, the first weights and the order. The **control**
 # `kd+rotations` is SSKD without its contrastive term: soft targets on the same four views.
-#
-# **Predict.** In how many of the ten seeds is SSKD above the control: (a) 10, (b) 8 or 9, (c) 5 to 7?
+
+# %%
+lab.predict("09-seeds")
 
 # %%
 last, best = lab.last_and_best(lab.recorded("fashion", 240))
 gaps = {"sskd − kd": lab.paired(last)["sskd"], "sskd − control": lab.paired(last, "kd+rotations")["sskd"]}
+above = {title: sum(x > 0 for x in d) for title, d in gaps.items()}
+lab.reveal("09-seeds", above["sskd − control"], f"It is above KD in {above['sskd − kd']}.")
 for title, d in gaps.items():
-    print(
-        "{}: above zero in {} of {} seeds, mean {:+.2f} ± {:.2f}".format(
-            title, sum(x > 0 for x in d), len(d), *lab.interval(d)
-        )
-    )
+    words = "{}: above zero in {} of {} seeds, mean {:+.2f} ± {:.2f}"
+    print(words.format(title, above[title], len(d), *lab.interval(d)))
     for n in (3, 5):
         trials = [lab.interval(part) for part in itertools.combinations(d, n)]
         clear = np.mean([abs(mean) > half for mean, half in trials])
@@ -70,7 +72,7 @@ figure = lab.method_rows({"300 labels, 240 epochs": gaps}, "points", level=0)
 lab.show(figure, alt=lab.rows_words({"300 labels": gaps}, "Paired differences of ten seeds in points"))
 
 # %% [markdown]
-# (c). One seed is enough to see the large gap to KD. For the gap to the control it is no help: with another seed
+# One seed is enough to see the large gap to KD. For the gap to the control it is no help: with another seed
 # the sign changes. Ten seeds leave that question open, since the interval contains zero.
 #
 # The interval is mean ± t · spread / √n, of the differences seed by seed (notebook 08). Pairing helps where both
@@ -79,21 +81,21 @@ lab.show(figure, alt=lab.rows_words({"300 labels": gaps}, "Paired differences of
 # ## 3 · Best epoch or last epoch
 #
 # Many papers print the best epoch on the *test* images. Here accuracy was measured at every tenth epoch.
-#
-# **Predict.** We take our best epoch and the control's last one. How much does the gap grow: (a) not at all,
-# (b) 0.1 to 0.3 points, (c) more than a point?
 
 # %%
-for title, ours, theirs in (
-    ("last − last", last, last),
-    ("best − best", best, best),
-    ("best − last", best, last),
-):
+lab.predict("09-best")
+
+# %%
+rows = {"last − last": (last, last), "best − best": (best, best), "best − last": (best, last)}
+leads = {}
+for title, (ours, theirs) in rows.items():
     d = [ours["sskd"][seed] - theirs["kd+rotations"][seed] for seed in ours["sskd"]]
-    print("sskd − control, {}: {:+.2f} ± {:.2f}".format(title, *lab.interval(d)))
+    leads[title] = lab.interval(d)
+    print("sskd − control, {}: {:+.2f} ± {:.2f}".format(title, *leads[title]))
+lab.reveal("09-best", leads["best − last"][0] - leads["last − last"][0])
 
 # %% [markdown]
-# (b). The best of many noisy epochs is too high for every method. Between two best epochs this cancels. Between a best
+# The best of many noisy epochs is too high for every method. Between two best epochs this cancels. Between a best
 # and a last one it looks like a gain. Ask for the last epoch of both.
 #
 # ## 4 · Two dozen methods at once
@@ -115,9 +117,9 @@ for text in (lab.describe_runs(runs), lab.describe_changes(changed), lab.pairing
 # Pairing by seed helped little here: the spread of a paired difference is close to that of unrelated runs (ratio near
 # 1). With three seeds t is 4.30, so the intervals are wide. A gain of half their width may be real; three seeds cannot
 # show it. And there are many intervals. Each one misses the truth once in twenty times.
-#
-# **Predict.** Suppose that all methods are exactly as good as KD. In how many such worlds does at least one interval
-# exclude zero: (a) 5 %, (b) about 25 %, (c) more than half?
+
+# %%
+lab.predict("09-worlds")
 
 
 # %%
@@ -136,13 +138,13 @@ noise = np.random.default_rng(0).normal(size=(2000, N + 1, seeds))  # 2000 world
 p = stats.ttest_1samp(noise[:, 1:] - noise[:, :1], 0, axis=2).pvalue  # all share the runs of KD
 false = [(row < 0.05).sum() for row in p]
 holm = [len(kept_by_holm(dict(enumerate(row)))) for row in p]
+worlds, left = (100 * np.mean(np.array(counts) > 0) for counts in (false, holm))
+lab.reveal("09-worlds", worlds)
 print(f"{N} comparisons: {np.mean(false):.2f} intervals exclude zero on average")
-print(
-    f"at least one in {np.mean(np.array(false) > 0):.0%} of the worlds; after Holm in {np.mean(np.array(holm) > 0):.0%}"
-)
+print(f"at least one in {worlds:.0f} % of the worlds; after Holm in {left:.0f} %")
 
 # %% [markdown]
-# (c). All comparisons subtract the *same* three runs of KD. One bad run of KD lifts every method, so false findings
+# All comparisons subtract the *same* three runs of KD. One bad run of KD lifts every method, so false findings
 # come together. Holm's correction (1979) allows for this: in at most 5 % of such worlds is anything left.
 #
 # Now the real gaps, with Holm's correction.
@@ -167,14 +169,18 @@ print(lab.order_words(accuracy))
 #
 # A method with ×4 sees four views of an image where KD sees one: four times the work per epoch. Its fair opponent is
 # the control. Some methods were also trained for 60 epochs.
-#
-# **Predict.** SSKD's gap to KD and its gap to the control: which of them grows from 24 to 60 epochs?
+
+# %%
+lab.predict("09-length")
 
 # %%
 from sskd_lib.lab.comparison.runs import LONGER
 
 pair = next(iter(accuracy))
 lengths = {"24 epochs": accuracy[pair], "60 epochs": lab.by_method(lab.zoo_runs(LONGER), pair)}
+long = [lab.paired(lengths["60 epochs"], other)["sskd"] for other in ("kd", "kd+rotations")]
+clear = [abs(mean) > half for mean, half in map(lab.interval, long)]
+lab.reveal("09-length", "a" if all(clear) else "b" if clear[0] else "c")
 print(lab.equal_views(lengths, labels))
 both = {
     title: {m: d for m, d in lab.paired(v).items() if m in lengths["60 epochs"]}
@@ -184,19 +190,22 @@ figure = lab.method_rows(both, "accuracy minus KD's (points)", labels=labels, le
 lab.show(figure, alt=lab.rows_words(both, "Paired differences to KD in points"))
 
 # %% [markdown]
-# The gap to KD grows. The interval of the gap to the control contains zero at both lengths: the visible gain is that of
-# soft targets on rotated views. After 24 epochs it looked as if four views gained nothing. A table is valid for
+# The visible gain is that of soft targets on rotated views. After 24 epochs it looked as if four views gained nothing. A table is valid for
 # its own length.
 #
 # ## 6 · The printed tables
 #
 # Now the papers, with sources and warnings in `data/published.csv`. Group A used the teachers of CRD's authors,
 # group B those of SSKD's.
-#
-# **Predict.** Of the ten methods of group B beside SSKD and KD, how many are above KD on average?
+
+# %%
+lab.predict("09-printed")
 
 # %%
 printed = {f"group {group}": lab.printed_gaps(group) for group in "AB"}
+others = {method: np.mean(row) for method, row in printed["group B"].items() if method != "sskd"}
+below = ", ".join(method for method, mean in others.items() if mean <= 0)
+lab.reveal("09-printed", sum(mean > 0 for mean in others.values()), f"Below KD: {below or 'none'}.")
 figure = lab.method_rows(
     printed, "printed minus KD's (points)", level=0, whiskers=False, missing="not printed"
 )
@@ -204,7 +213,7 @@ lab.show(figure, alt=lab.rows_words(printed, "Printed differences to KD in point
 print(lab.group_shift())
 
 # %% [markdown]
-# Nine: all but `ce`. But look at the last lines. The teachers of group B are better on average, and so are its students
+# But look at the last lines. The teachers of group B are better on average, and so are its students
 # without a teacher. Its KD is that of group A to both decimals, which a new run could hardly be. So a gap to KD in group B
 # is a gap between two experiments.
 #
@@ -219,15 +228,17 @@ print(lab.paper_claims())
 # "Above by more" means: seeds alone hardly make such a gap. The *method* need not be the reason; teachers, views, best
 # epochs and tuning differ too.
 #
-# **Predict.** On ImageNet one framework (torchdistill) ran several methods again, with one code and one teacher. Do the
-# gaps to KD stay, shrink, or change their sign?
+# On ImageNet one framework (torchdistill) ran six of these methods again, with one code and one teacher.
 
 # %%
+lab.predict("09-framework")
+
+# %%
+lab.reveal("09-framework", sum(again > 0 for _, again in lab.framework_gaps().values()))
 print(lab.one_framework())
 
 # %% [markdown]
-# All become smaller, and four of six change their sign. These are single runs, and not every recipe is the paper's.
-# Still, a gap between two papers is not a gap between two methods.
+# These are single runs, and not every recipe is the paper's. Still, a gap between two papers is not a gap between two methods.
 #
 # ## 7 · A table of your own
 #
@@ -238,7 +249,11 @@ print(lab.one_framework())
 # python -m sskd_lib reproduce --table similar --data cifar10 --labels 1000 --epochs 60 --seeds 3 \
 #     --pairs resnet20:resnet8 --methods kd kd+rotations sskd --out runs/mine --dry-run
 # ```
-#
+
+# %%
+lab.exit_ticket("09")
+
+# %% [markdown]
 # ## Check yourself
 #
 # 1. 25 methods are compared with KD, none is better. How many 95 % intervals exclude zero on average? With Holm,
@@ -269,4 +284,4 @@ print(lab.one_framework())
 # 2. Many comparisons need a correction.
 # 3. A gap between two papers is a gap between two experiments.
 #
-# Next: [00 · Start here](00_start_here.ipynb), with the map of all notebooks.
+# Next: [10 · Break-it clinic](10_clinic.ipynb)

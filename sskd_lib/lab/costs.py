@@ -52,12 +52,17 @@ def stage_costs(teacher: int, student: int) -> dict[str, int]:
     return costs | {name: STUDENT.epochs * IMAGES * cost for name, cost in per_image.items()}
 
 
+def full_costs() -> dict[str, int]:
+    """Return `stage_costs` of the first pair of the paper: the multiply-adds of each stage."""
+    return stage_costs(*(multiply_adds(create_model(name)) for name in (TEACHER, NETWORK)))
+
+
 def print_costs() -> None:
     """Print the multiply-adds of each stage for the first pair of the paper, and their ratio to KD."""
-    counts = {name: multiply_adds(create_model(name)) for name in (TEACHER, NETWORK)}
-    for name, count in counts.items():
+    for name in (TEACHER, NETWORK):
+        count = multiply_adds(create_model(name))
         print(f"{name}: {count / 1e6:.1f} million multiply-adds for one image of 32 x 32 pixels")
-    costs = stage_costs(counts[TEACHER], counts[NETWORK])
+    costs = full_costs()
     print(f"\n{'stage':16}{'10¹⁵ multiply-adds':>20}{'times KD':>11}")
     for stage, cost in costs.items():
         print(f"{stage:16}{cost / 1e15:20.1f}{cost / costs['kd']:11.1f}")
@@ -99,6 +104,12 @@ def print_recorded_steps() -> None:
         print(f"{words:44}" + "".join(f"{value:>24}" for value in values))
 
 
+def copied_kd_rows() -> list[bool]:
+    """Return for each of the paper's pairs whether its KD equals that of CRD's authors to both decimals."""
+    rows = [{f.group: f.value for f in published(pair.kind, pair, "kd")} for pair in PAIRS]
+    return ["A" in row and row["A"] == row.get("B") for row in rows]
+
+
 def print_published(methods: Sequence[str] = ("teacher", "ce", "kd", "sskd")) -> None:
     """Print the accuracies that the paper and others report for the first pair, and a row that was copied."""
     names = {"B": "paper", "A": "CRD's authors", "C": "HSAKD's authors", "re-run": "readers"}
@@ -107,20 +118,28 @@ def print_published(methods: Sequence[str] = ("teacher", "ce", "kd", "sskd")) ->
     for method, found in figures.items():
         cells = [", ".join(f"{f.value:.2f}" for f in found if f.group == group) for group in names]
         print(f"{method:9}" + "".join(f"{cell:>20}" for cell in cells))
-    rows = [{f.group: f.value for f in published(pair.kind, pair, "kd")} for pair in PAIRS]
-    equal = sum(row["A"] == row["B"] for row in rows if {"A", "B"} <= row.keys())
+    equal = copied_kd_rows()
     print(
-        f"pairs on which the paper's KD equals that of CRD's authors to both decimals: {equal} of {len(rows)}"
+        f"pairs on which the paper's KD equals that of CRD's authors to both decimals: {sum(equal)} of "
+        f"{len(equal)}"
     )
+
+
+def best_minus_last(setting: str, epochs: int = 240) -> list[float]:
+    """Return how many points the best epoch is above the last, for each of the kit's recorded runs.
+
+    setting, epochs: see `recorded`.
+    """
+    return [
+        max(epoch["test_accuracy"] for epoch in history) - history[-1]["test_accuracy"]
+        for histories in recorded(setting, epochs).values()
+        for history in histories
+    ]
 
 
 def print_best_minus_last(epochs: int = 240) -> None:
     """Print how much higher the best epoch is than the last, in the kit's recorded runs of this length."""
     for setting in ("fashion", "cifar10"):
-        gaps = [
-            max(epoch["test_accuracy"] for epoch in history) - history[-1]["test_accuracy"]
-            for histories in recorded(setting, epochs).values()
-            for history in histories
-        ]
+        gaps = best_minus_last(setting, epochs)
         mean, most = sum(gaps) / len(gaps), max(gaps)
         print(f"{setting:8} best minus last epoch, {len(gaps)} runs: mean {mean:.2f}, most {most:.2f} points")

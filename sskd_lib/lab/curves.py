@@ -87,10 +87,10 @@ def bars_with_intervals(
         mean, half = interval(values)
         label = f"{mean:.1f} (one run)" if np.isnan(half) else f"{mean:.1f} ± {half:.1f}"
         axes.plot(values, np.full(len(values), y + 0.24), "o", color=style.colour, markersize=5, alpha=0.6)
-        whisker = {"capsize": 7, "capthick": 2, "elinewidth": 2.5, "markersize": 10}
-        axes.errorbar(
-            mean, y, xerr=np.nan_to_num(half), fmt=style.marker, color=style.colour, label=label, **whisker
-        )
+        whisker = {"xerr": np.nan_to_num(half), "capsize": 7, "capthick": 2, "elinewidth": 2.5}
+        # Not as `fmt`, which takes no marker that is a tuple.
+        marks = {"marker": style.marker, "linestyle": "none", "color": style.colour, "markersize": 10}
+        axes.errorbar(mean, y, label=label, **whisker, **marks)
         axes.annotate(label, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=12)
     axes.set_yticks(range(len(results)), [style.label for style in by_name.values()], fontsize=12)
     axes.set(ylim=(len(results) - 0.5, -0.5))

@@ -24,6 +24,8 @@ RESULTS = DATA_FOLDER.parent / "benchmarks" / "results"
 ROWS, MISSING_ROWS = RESULTS / "short_schedule.jsonl", RESULTS / "missing_class.jsonl"
 SETTINGS = {"fashion-mnist-lab": "fashion-300", "fashion-mnist": "fashion-300"}  # images → recorded setting
 
+STUDENTS = ("labels only", "soft targets only")  # of `train_without_class`
+
 
 def train_without_class(kit: Lab, missing: int, labels: int = 300, seed: int = 0) -> dict[str, Tensor]:
     """Train two students on images without one class, by the short schedule. Return their test logits [M, K].
@@ -41,7 +43,7 @@ def train_without_class(kit: Lab, missing: int, labels: int = 300, seed: int = 0
     runs = distill(students, kit.teacher(), few, method=["ce", "kd"], recipe=recipes, **options)
     return {
         name: predict(run.network, kit.test, kit.runtime).logits
-        for name, run in zip(("labels only", "soft targets only"), runs, strict=True)
+        for name, run in zip(STUDENTS, runs, strict=True)
     }
 
 
@@ -62,18 +64,28 @@ def short_runs(setting: str = "fashion-300") -> dict[str, dict[int, float]]:
     return runs
 
 
-def missing_class_table() -> str:
-    """Return what benchmarks/missing_class.py recorded: the hidden class's images named right, by class."""
+def missing_class_means() -> dict[str, dict[str, float]]:
+    """Return the recorded runs of benchmarks/missing_class.py: hidden class → student → named right, in %."""
     rows = _read(MISSING_ROWS)
-    students, classes = ("labels only", "soft targets only"), dict.fromkeys(row["missing"] for row in rows)
-    lines = [f"{'hidden class':14}" + "".join(f"{name:>20}" for name in students)]
-    for name in classes:
-        cells = [[row[student] for row in rows if row["missing"] == name] for student in students]
-        lines.append(f"{name:14}" + "".join(f"{sum(values) / len(values):18.1f} %" for values in cells))
-    means = [sum(row[student] for row in rows) / len(rows) for student in students]
-    lines.append(f"{'mean':14}" + "".join(f"{mean:18.1f} %" for mean in means))
+    classes: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        classes.setdefault(row["missing"], []).append(row)
+    return {
+        name: {student: sum(row[student] for row in of_class) / len(of_class) for student in STUDENTS}
+        for name, of_class in classes.items()
+    }
+
+
+def missing_class_table() -> str:
+    """Return the numbers of `missing_class_means` as a table, with their mean."""
+    rows, means = _read(MISSING_ROWS), missing_class_means()
+    lines = [f"{'hidden class':14}" + "".join(f"{name:>20}" for name in STUDENTS)]
+    for name, values in means.items():
+        lines.append(f"{name:14}" + "".join(f"{values[student]:18.1f} %" for student in STUDENTS))
+    whole = [sum(row[student] for row in rows) / len(rows) for student in STUDENTS]
+    lines.append(f"{'mean':14}" + "".join(f"{mean:18.1f} %" for mean in whole))
     seeds = len({row["seed"] for row in rows})
-    return "\n".join([*lines, f"(seeds: {seeds}; blind choice: {100 / len(classes):.0f} %)"])
+    return "\n".join([*lines, f"(seeds: {seeds}; blind choice: {100 / len(means):.0f} %)"])
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -57,7 +57,9 @@ def checks() -> Iterator[Check]:
     recent = torch.torch_version.TorchVersion(torch.__version__) >= (2, 6)
     remedy = "" if recent else f"{ENVIRONMENT} (torch 2.6 or newer)."
     yield Check(name="torch", result=torch.__version__, remedy=remedy)
-    yield from map(_check_package, PACKAGES)
+    for package in PACKAGES:
+        if not (package == "jupyterlab" and in_colab()):  # Colab has a front end of its own
+            yield _check_package(package)
     yield from _check_sliders()
     runtime = choose_runtime()
     yield Check(name="device", result=f"{device_line(runtime)}; {runtime.why}")
@@ -93,24 +95,30 @@ def device_line(runtime: Runtime) -> str:
     return f"{device}; numbers in {replace(runtime, threads=None).in_words()}"
 
 
+def in_colab() -> bool:
+    """Return whether this Python runs in Google Colab, by the variable that Colab sets."""
+    return "COLAB_RELEASE_TAG" in os.environ
+
+
 def _check_package(package: str) -> Check:
     name = {"sklearn": "scikit-learn", "PIL": "pillow"}.get(package, package)
     try:
         importlib.import_module(package)
     except Exception as error:  # a broken binary raises anything
         result = f"not usable: {type(error).__name__}: {error}"
-        return Check(name=package, result=result, remedy=f"{ENVIRONMENT}.")
+        remedy = f"Run `!pip install {name}` in a cell." if in_colab() else f"{ENVIRONMENT}."
+        return Check(name=package, result=result, remedy=remedy)
     return Check(name=name, result=importlib.metadata.version(name))
 
 
 def _check_sliders() -> Iterator[Check]:
-    """Find widgets that are too old for JupyterLab 4. Colab has a front end of its own for them."""
+    """Find widgets that are too old for JupyterLab 4. Colab shows those of ipywidgets 7 itself."""
     try:
         jupyterlab, widgets = (importlib.metadata.version(name) for name in ("jupyterlab", "ipywidgets"))
     except importlib.metadata.PackageNotFoundError:
         return  # its own check says so
     lab, major = (int(version.partition(".")[0]) for version in (jupyterlab, widgets))
-    if lab >= 4 and major < 8 and "COLAB_RELEASE_TAG" not in os.environ:
+    if lab >= 4 and major < 8 and not in_colab():
         result = f"ipywidgets {widgets} shows none in JupyterLab {jupyterlab}, which needs ipywidgets 8"
         remedy = f"Run `{sys.executable} -m pip install --upgrade ipywidgets`, then restart JupyterLab."
         yield Check(name="sliders", result=result, remedy=remedy)

@@ -47,16 +47,20 @@ def doubtful_images(logits: Tensor, labels: Tensor, first: int) -> list[int]:
     return chosen
 
 
+def kd_gradient(student: Tensor, teacher: Tensor, tau: float) -> Tensor:
+    """Return the gradient of the KD loss by the student's logits, by autograd: float [M, K] as the logits."""
+    leaf = student.clone().requires_grad_()
+    kd_loss(leaf, teacher, tau).backward()
+    assert leaf.grad is not None
+    return leaf.grad
+
+
 def gradient_over_temperature(student: Tensor, teacher: Tensor) -> tuple[Figure, str]:
     """Draw the size of the KD gradient over temperature, with and without τ², and return it in words.
 
     student, teacher: logits, float [M, K]. Size: sum over classes of |∂L/∂s_k|, mean over images.
     """
-    sizes = []
-    for tau in TEMPERATURES:
-        leaf = student.clone().requires_grad_()
-        kd_loss(leaf, teacher, tau).backward()
-        sizes.append(leaf.grad.abs().sum().item())
+    sizes = [kd_gradient(student, teacher, tau).abs().sum().item() for tau in TEMPERATURES]
     lines = {
         "with τ²": sizes,
         "without τ²": [size / tau**2 for size, tau in zip(sizes, TEMPERATURES, strict=True)],
@@ -72,14 +76,20 @@ def gradient_over_temperature(student: Tensor, teacher: Tensor) -> tuple[Figure,
     return figure, "Size of the gradient from one temperature to another.\n" + "\n".join(steps)
 
 
+def mean_soft_outputs(logits: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return the mean softened output (τ = 4) of the images of each class: [K, K], nan on the diagonal."""
+    soft = soften(logits, 4.0)
+    table = torch.stack([soft[labels == k].mean(0) for k in range(classes)])
+    return table.fill_diagonal_(float("nan"))
+
+
 def class_similarities(logits: Tensor, labels: Tensor, images: ImageSet) -> tuple[Figure, str]:
     """Draw the mean softened output (τ = 4) of each class's images, and name the most similar classes.
 
     logits: float [M, K]; labels: int [M]; images: gives the names of the classes.
     """
-    soft, names = soften(logits, 4.0), images.classes
-    table = torch.stack([soft[labels == k].mean(0) for k in range(len(names))])
-    table.fill_diagonal_(float("nan"))
+    names = images.classes
+    table = mean_soft_outputs(logits, labels, len(names))
     pairs = sorted(
         ((float(table[a, b] + table[b, a]) / 2, a, b) for a in range(len(names)) for b in range(a)),
         reverse=True,
@@ -106,6 +116,20 @@ def class_similarities(logits: Tensor, labels: Tensor, images: ImageSet) -> tupl
     return figure, "Mean softened outputs by class.\n" + "\n".join(lines)
 
 
+def student_figures(logits: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return accuracy, agreement, distance, confidence and calibration error: in %, the distance in nats.
+
+    logits, teacher: float [M, K]; labels: int [M]. The distance is the mean KL(teacher ‖ student) at τ = 1.
+    """
+    return {
+        "accuracy": 100 * float((logits.argmax(1) == labels).float().mean()),
+        "agreement": agreement(logits, teacher),
+        "distance": float(kd_loss(logits, teacher, 1.0)),
+        "confidence": 100 * float(soften(logits, 1.0).amax(1).mean()),
+        "calibration error": calibration_error(logits, labels),
+    }
+
+
 def student_table(kit: Lab, students: Mapping[str, Output], teacher: Output) -> str:
     """Return a table of students beside their teacher, and the paired difference of the last two.
 
@@ -116,14 +140,12 @@ def student_table(kit: Lab, students: Mapping[str, Output], teacher: Output) -> 
     heads = f"{'accuracy':>10}{'agreement':>11}{'distance':>10}{'confidence':>12}{'calibration error':>19}"
     lines = [f"{'':9}{heads}"]
     for name, logits in rows.items():
-        p = soften(logits, 1.0)
-        figures = (
-            f"{100 * (logits.argmax(1) == labels).float().mean():8.2f} %",
-            f"{agreement(logits, teacher.logits):9.2f} %",
-            f"{kd_loss(logits, teacher.logits, 1.0):10.3f}",
-            f"{100 * p.amax(1).mean():10.2f} %",
-            f"{calibration_error(logits, labels):17.2f} %",
-        )
+        row = student_figures(logits, teacher.logits, labels)
+        columns = ("8.2f", "9.2f", "10.3f", "10.2f", "17.2f")
+        figures = [
+            f"{value:{form}}" + ("" if what == "distance" else " %")
+            for (what, value), form in zip(row.items(), columns, strict=True)
+        ]
         lines.append(f"{name:9}" + "".join(figures))
     a, b = (rows[name].argmax(1) == labels for name in list(rows)[-2:])
     mean, half = interval((100.0 * (b.float() - a.float())).tolist())
@@ -149,6 +171,30 @@ def recorded_kd_gain() -> str:
     return "\n".join(lines)
 
 
+def same_group(images: ImageSet) -> tuple[Tensor, Tensor]:
+    """Return which other classes are in the group of each image's label, bool [M, K], and each class's group.
+
+    Raises ValueError for images without coarse classes.
+    """
+    if images.coarse is None:
+        raise ValueError(f"{images.name} has no coarse classes; load_images('grocery') has.")
+    names, labels = sorted(set(images.coarse)), images.labels.cpu()
+    group = torch.tensor([names.index(name) for name in images.coarse])
+    same = group[labels][:, None] == group[None]
+    same[torch.arange(len(labels)), labels] = False
+    return same, group
+
+
+def share_in_group(logits: Tensor, images: ImageSet) -> Tensor:
+    """Return how much of the probability outside the label goes to the label's group: float [M] in [0, 1].
+
+    logits: float [M, K], softened at τ = 1; images: with `coarse` names. Errors: see `same_group`.
+    """
+    p, labels = soften(logits, 1.0), images.labels.cpu()
+    rest = 1 - p[torch.arange(len(labels)), labels]
+    return (p * same_group(images)[0]).sum(1) / rest.clamp(min=1e-12)
+
+
 def coarse_knowledge(logits: Tensor, images: ImageSet) -> tuple[Figure, str]:
     """Show what a teacher says of classes that belong to one larger class, such as the apples.
 
@@ -156,16 +202,10 @@ def coarse_knowledge(logits: Tensor, images: ImageSet) -> tuple[Figure, str]:
     much of its probability outside the label goes to classes of the same group, beside an even spread.
     logits: float [M, K]; images: with `coarse` names. Raises ValueError without them.
     """
-    if images.coarse is None:
-        raise ValueError(f"{images.name} has no coarse classes; load_images('grocery') has.")
-    names, labels = sorted(set(images.coarse)), images.labels.cpu()
-    group = torch.tensor([names.index(name) for name in images.coarse])
-    same = group[labels][:, None] == group[None]  # [M, K]
-    same[torch.arange(len(labels)), labels] = False  # the other classes of the label's group
+    same, group = same_group(images)
+    names, labels = sorted(set(images.coarse or ())), images.labels.cpu()
     has, even = same.any(1), same.float().sum(1) / (same.shape[1] - 1)
-    p = soften(logits, 1.0)
-    rest = 1 - p[torch.arange(len(labels)), labels]
-    inside = (p * same).sum(1) / rest.clamp(min=1e-12)
+    inside = share_in_group(logits, images)
     wrong = has & (logits.argmax(1) != labels)
     among = (group[logits.argmax(1)] == group[labels])[wrong]
     fine, coarse = logits.argmax(1) == labels, group[logits.argmax(1)] == group[labels]

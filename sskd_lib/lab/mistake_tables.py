@@ -70,8 +70,8 @@ def print_mistakes(candidates: Mapping[str, Tensor], labels: Tensor, batch: int 
         print(f"{name:22} {rows_right(vectors, batch):9.1f} % {same:21.1f} % {chance:9.1f} %")
 
 
-def print_mean_cosines(vectors: Tensor, labels: Tensor, batch: int = 64) -> None:
-    """Print the mean cosine of a rotated view with its own image, others of its class, and other classes."""
+def mean_cosines(vectors: Tensor, labels: Tensor, batch: int = 64) -> dict[str, float]:
+    """Return the mean cosine of a rotated view with its own image, others of its class, and other classes."""
     groups: dict[str, list[Tensor]] = {"own image": [], "other image, own class": [], "other class": []}
     for number, matrix in enumerate(batch_matrices(vectors, batch)):
         size = matrix.shape[1]
@@ -80,8 +80,13 @@ def print_mean_cosines(vectors: Tensor, labels: Tensor, batch: int = 64) -> None
         same = (y[:, None] == y[None, :]).repeat(3, 1)
         for name, where in zip(groups, (own, same & ~own, ~same), strict=True):
             groups[name].append(matrix[where])
-    for name, values in groups.items():
-        print(f"mean cosine, {name:22}: {torch.cat(values).mean():5.2f}")
+    return {name: torch.cat(values).mean().item() for name, values in groups.items()}
+
+
+def print_mean_cosines(vectors: Tensor, labels: Tensor, batch: int = 64) -> None:
+    """Print the numbers of `mean_cosines`."""
+    for name, value in mean_cosines(vectors, labels, batch).items():
+        print(f"mean cosine, {name:22}: {value:5.2f}")
 
 
 def show_ranks(vectors: Tensor, batch: int = 64, most: int = 20) -> None:
@@ -104,20 +109,36 @@ def show_ranks(vectors: Tensor, batch: int = 64, most: int = 20) -> None:
         print(f"{name:6} {line[0]:6.1f} % {line[five]:8.1f} % {100 - line[-1]:9.1f} %")
 
 
-def print_ranks_among_rivals(vectors: Tensor, batch: int = 64, draws: int = 300) -> None:
-    """Print the ranks of three images at 90°, an easy, a middling and a hard one, in many random batches.
+def three_among_rivals(vectors: Tensor, batch: int = 64, draws: int = 300) -> dict[int, Tensor]:
+    """Return the ranks of three images at 90°, an easy, a middling and a hard one, in many random batches.
 
     The three are at 2, 40 and 70 % of the images, in the order of how many other images beat their own.
+    Returns image → ranks, int64 [draws].
     """
     cosines = similarity_matrix(vectors[1], vectors[0])
     beaten_by = (cosines > cosines.diagonal()[:, None]).sum(1)
     order = beaten_by.argsort(stable=True)
-    for quantile in (0.02, 0.4, 0.7):
-        image = int(order[int(quantile * len(order))])
-        found = ranks_among_rivals(vectors, image, batch=batch, draws=draws)
+    chosen = [int(order[int(quantile * len(order))]) for quantile in (0.02, 0.4, 0.7)]
+    return {image: ranks_among_rivals(vectors, image, batch=batch, draws=draws) for image in chosen}
+
+
+def print_ranks_among_rivals(vectors: Tensor, batch: int = 64, draws: int = 300) -> None:
+    """Print how often the images of `three_among_rivals` are right, and the range of their ranks."""
+    for image, found in three_among_rivals(vectors, batch, draws).items():
         right = 100 * (found == 0).float().mean()
         words = f"rank from {found.min()} to {found.max()}"
         print(f"image {image:4} at 90°: right in {right:3.0f} % of {draws} batches, {words}")
+
+
+def picked_where_wrong(teacher: Tensor, student: Tensor, batch: int = 64) -> dict[str, float]:
+    """Return what a student picks in the rows that the teacher gets wrong, in %: its own image, and others.
+
+    teacher and student: projections [4, M, D] of the same images; the widths D may differ.
+    """
+    picked, wrong = picks(teacher, batch), wrong_rows(teacher, batch)
+    own, same = ~wrong_rows(student, batch)[wrong], (picks(student, batch) == picked)[wrong]
+    own, same = 100 * own.float().mean().item(), 100 * same.float().mean().item()
+    return {"own image": own, "the teacher's pick": same, "another": 100 - own - same}
 
 
 def print_copied_mistakes(teacher: Tensor, students: Mapping[str, Tensor], batch: int = 64) -> None:
@@ -126,16 +147,12 @@ def print_copied_mistakes(teacher: Tensor, students: Mapping[str, Tensor], batch
     teacher and students: projections [4, M, D] of the same images; the widths D may differ.
     """
     matrices = batch_matrices(teacher, batch)
-    picked, wrong = picks(teacher, batch), wrong_rows(teacher, batch)
     print(f"teacher: {rows_right(teacher, batch):.1f} % of the rows right")
     title = "where the teacher is wrong, the student picks"
     print(f"{'':18} {'mean |A_t − A_s|':>17} {'rows right':>11}   {title}")
     for name, vectors in students.items():
         pairs = zip(matrices, batch_matrices(vectors, batch), strict=True)
         gap = torch.stack([(a - b).abs().mean() for a, b in pairs]).mean()
-        own, same = ~wrong_rows(vectors, batch)[wrong], (picks(vectors, batch) == picked)[wrong]
-        own, same = 100 * own.float().mean().item(), 100 * same.float().mean().item()
-        print(
-            f"{short(name, 18):18} {gap:17.2f} {rows_right(vectors, batch):9.1f} %   own image {own:.0f} %, "
-            f"the teacher's pick {same:.0f} %, another {100 - own - same:.0f} %"
-        )
+        shares = picked_where_wrong(teacher, vectors, batch).items()
+        words = ", ".join(f"{what} {share:.0f} %" for what, share in shares)
+        print(f"{short(name, 18):18} {gap:17.2f} {rows_right(vectors, batch):9.1f} %   {words}")

@@ -73,22 +73,30 @@ def print_map_table(first: np.ndarray, others: Mapping[str, np.ndarray], feature
     print(f"most like map 1 by the teacher's neighbours: {by_neighbours[0]}")
 
 
-def print_class_widths(
+def class_widths(
     features: Tensor, points, temperatures: Tensor, labels: Tensor, names: Sequence[str]
-) -> None:
-    """Print how wide the narrowest, the middle and the widest class are in the features and on a map.
+) -> list[tuple[float, float, float, str]]:
+    """Return how wide each class is, the narrowest in the features first.
 
-    Width: median distance of two images of the class. temperatures: of each image in t-SNE's softmax, [M];
-    the median of the class is printed.
+    Width: median distance of two images of the class. temperatures: of each image in t-SNE's softmax, [M].
+    Returns (width in the features, width on the map, median temperature, name) for each class with two images
+    or more.
     """
     flat = torch.as_tensor(np.asarray(points))
     rows = []
     for k, name in enumerate(names):
         of_class = labels == k
         if of_class.sum() > 1:
-            widths = (torch.pdist(vectors[of_class]).median().item() for vectors in (features, flat))
-            rows.append((*widths, temperatures[of_class].median().item(), name))
-    rows.sort()
+            in_features, on_map = (torch.pdist(v[of_class]).median().item() for v in (features, flat))
+            rows.append((in_features, on_map, temperatures[of_class].median().item(), name))
+    return sorted(rows)
+
+
+def print_class_widths(
+    features: Tensor, points, temperatures: Tensor, labels: Tensor, names: Sequence[str]
+) -> None:
+    """Print how wide the narrowest, the middle and the widest class are: see `class_widths`."""
+    rows = class_widths(features, points, temperatures, labels, names)
     narrow, middle, wide = rows[0], rows[len(rows) // 2], rows[-1]
     print(f"{'class':24}{'width in features':>18}{'temperature':>14}{'width on the map':>19}")
     for width, on_map, temperature, name in (narrow, middle, wide):
@@ -97,22 +105,35 @@ def print_class_widths(
     print(f"{'widest / narrowest':24}{ratios[0]:>18}{ratios[2]:>14}{ratios[1]:>19}")
 
 
-def print_certainty(atlas: Atlas, labels: Tensor, temperature: float = 4.0) -> None:
-    """Print errors and neighbours of the atlas's first network for quarters of the images, surest first.
+def certainty_quarters(
+    atlas: Atlas, labels: Tensor, temperature: float = 4.0
+) -> dict[str, tuple[int, float, float]]:
+    """Return errors and neighbours of the atlas's first network for quarters of the images, surest first.
 
     The quarters are made by the entropy of the outputs at temperature 1. Neighbours are the six nearest in
-    the outputs at `temperature`; "near on the map": of them, those among the six nearest on the map.
+    the outputs at `temperature`. Returns quarter → (errors, mean number of neighbours of other classes, mean
+    number of neighbours that are also among the six nearest on the map).
     """
     space, kinds = atlas.temperatures.index(temperature), labels.numpy()
     p = soften(torch.as_tensor(atlas.logits[0]).double(), 1.0).numpy()
     near, on_map = (nearest(atlas.points[0, space], 6), atlas.neighbours[0, space].astype(int))
     both = (near[:, :, None] == on_map[:, None, :]).any(2).sum(1)
     other, errors = (kinds[on_map] != kinds[:, None]).sum(1), p.argmax(1) != kinds
-    print(f"{'':16}{'errors':>8}{'of 6 neighbours: of other classes':>36}{'near on the map':>18}")
     quarters = np.array_split(entropy_bits(p).argsort(kind="stable"), len(QUARTERS))
-    for name, rows in zip(QUARTERS, quarters, strict=True):
-        print(f"{name:16}{errors[rows].sum():8}{other[rows].mean():36.2f}{both[rows].mean():18.2f}")
-    parts = [f"{100 * values[quarters[-1]].sum() / max(values.sum(), 1):.0f} %" for values in (errors, other)]
+    return {
+        name: (int(errors[rows].sum()), float(other[rows].mean()), float(both[rows].mean()))
+        for name, rows in zip(QUARTERS, quarters, strict=True)
+    }
+
+
+def print_certainty(atlas: Atlas, labels: Tensor, temperature: float = 4.0) -> None:
+    """Print `certainty_quarters`, and how much of the errors and neighbours is in the least sure quarter."""
+    quarters = certainty_quarters(atlas, labels, temperature)
+    print(f"{'':16}{'errors':>8}{'of 6 neighbours: of other classes':>36}{'near on the map':>18}")
+    for name, (errors, other, both) in quarters.items():
+        print(f"{name:16}{errors:8}{other:36.2f}{both:18.2f}")
+    columns = list(zip(*quarters.values(), strict=True))[:2]
+    parts = [f"{100 * column[-1] / (sum(column) or 1):.0f} %" for column in columns]
     print(
         f"the least sure quarter has {parts[0]} of the errors, {parts[1]} of the neighbours of other classes"
     )

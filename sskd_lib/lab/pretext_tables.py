@@ -5,7 +5,7 @@ The symbols are those of `rotated_views`. A `show_…` displays a figure with it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -72,6 +72,26 @@ def show_draws(image: Tensor, draws: int = 3, seed: int = 2) -> None:
     )
 
 
+def shared_in_draws(
+    make_views: Callable[[Tensor, torch.Generator], Tensor] = four_views, draws: int = 50, seed: int = 0
+) -> tuple[bool, bool]:
+    """Return whether the four views of one draw always share their flip, and whether they share their crop.
+
+    Measured on an image whose pixels say where they come from. make_views: (uint8 [B, C, H, H], generator) →
+    float [4B, C, H, H] in [0, 1], rows as in `four_views`.
+    """
+    place = 1 + torch.arange(32)
+    image = torch.stack(torch.meshgrid(place, place, indexing="xy")).to(torch.uint8)  # its column, its row
+    views = make_views(image.expand(draws, -1, -1, -1), torch.Generator().manual_seed(seed))
+    turned = views.mul(255).round().unflatten(0, (4, draws))
+    back = torch.stack([rotate(view, -quarter_turns) for quarter_turns, view in enumerate(turned)])
+    centre = back[..., 15, 15]  # [4, draws, 2]: which column and row is in the middle
+    mirrored = back[..., 0, 15, 16] < centre[..., 0]  # columns count downwards
+    column = torch.where(mirrored, 34 - centre[..., 0], centre[..., 0])  # counted from the mirrored side
+    crop = torch.stack([column, centre[..., 1]], 2)
+    return bool((mirrored == mirrored[0]).all()), bool((crop == crop[0]).all())
+
+
 def print_always_right(projections: Tensor, batch: int) -> None:
     """Print how many images of a batch pick their own image at all angles in every draw, or never.
 
@@ -87,18 +107,29 @@ def print_always_right(projections: Tensor, batch: int) -> None:
     print(f"image 1, of {len(wrong)} draws: found at {found}")
 
 
+def several_rows_right(
+    candidates: Mapping[str, Tensor | Sequence[Tensor]], batch: int = 64
+) -> dict[str, list[float]]:
+    """Return the right rows of several vectors, in %: name → one value for each of its vectors.
+
+    candidates: name → vectors [4, M, D], or several of them.
+    """
+    return {
+        name: [rows_right(v, batch) for v in ([vectors] if isinstance(vectors, Tensor) else vectors)]
+        for name, vectors in candidates.items()
+    }
+
+
 def print_rows_right(candidates: Mapping[str, Tensor | Sequence[Tensor]], batch: int = 64) -> None:
     """Print the share of right rows of several vectors, and that of a guess, the largest first.
 
     candidates: name → vectors [4, M, D], or several of them, whose mean, least and largest are printed.
     """
     lines = []
-    for name, vectors in candidates.items():
-        several = [vectors] if isinstance(vectors, Tensor) else list(vectors)
-        values = [rows_right(v, batch) for v in several]
+    for name, values in several_rows_right(candidates, batch).items():
         spread_words = f"   ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else ""
         lines.append((sum(values) / len(values), name, spread_words))
-        size = min(batch, several[0].shape[1])
+        size = min(batch, candidates[name][0].shape[-2])
     lines.append((100 / size, "a guess", ""))
     print(f"right rows among B = {size} images")
     for value, name, spread_words in sorted(lines, reverse=True):

@@ -51,18 +51,27 @@ def kept_share_words(recording: Recording, labels: int = 300) -> str:
     )
 
 
+def way_gone(recording: Recording, labels: float, part: float = 0.9) -> tuple[int, float, float]:
+    """Return when this part of the way to the final accuracy is gone: epoch, accuracy there, at the end.
+
+    The mean over the seeds of the usual setting, at the measured epochs.
+    """
+    wanted = USUAL | {"labels": labels}
+    runs = [i for i, one in enumerate(recording.settings) if wanted.items() <= one.items()]
+    mean = recording.accuracy[runs].mean(0)
+    there = int(np.argmax((mean - mean[0]) / (mean[-1] - mean[0]) >= part))
+    return int(recording.epochs(int(labels))[there]), float(mean[there]), float(mean[-1])
+
+
 def way_words(recording: Recording) -> str:
     """Return, for each number of labels, the epoch after which 90 % of the way to the end is gone."""
     lines = []
     for labels in recording.values("labels"):
-        wanted = USUAL | {"labels": labels}
-        runs = [i for i, one in enumerate(recording.settings) if wanted.items() <= one.items()]
-        mean = recording.accuracy[runs].mean(0)
-        there = int(np.argmax((mean - mean[0]) / (mean[-1] - mean[0]) >= 0.9))
-        epochs = recording.epochs(int(labels))
+        epoch, there, end = way_gone(recording, labels)
+        epochs = recording.epochs(int(labels))[-1]
         lines.append(
-            f"{labels:5g} labels: 90 % of the way after epoch {epochs[there]} of {epochs[-1]}, at "
-            f"{mean[there]:.1f} %; the rest brings {mean[-1] - mean[there]:+.1f}"
+            f"{labels:5g} labels: 90 % of the way after epoch {epoch} of {epochs}, at {there:.1f} %; "
+            f"the rest brings {end - there:+.1f}"
         )
     return "\n".join(lines)
 
@@ -80,8 +89,11 @@ def term_at_end(recording: Recording, term: str, labels: float) -> str:
     return "\n".join(lines)
 
 
-def best_of_many(recording: Recording, labels: float) -> str:
-    """Return the gain of the best setting on the seeds that chose it, and on the seed that was left out."""
+def best_gains(recording: Recording, labels: float) -> tuple[float, float, list[tuple[float, ...]], int]:
+    """Return the gain of the best setting on the seeds that chose it, and on the seed that was left out.
+
+    Also the settings that were chosen, one for each seed left out, and the number of settings.
+    """
     usual = last(recording, **USUAL, labels=labels)
     points = {tuple(v for k, v in one.items() if k != "seed") for one in recording.settings}
     tables = {
@@ -91,17 +103,24 @@ def best_of_many(recording: Recording, labels: float) -> str:
         and (runs := last(recording, **dict(zip((*USUAL, "labels"), point, strict=True)))).keys()
         == usual.keys()
     }
-    chosen, fresh, picks = [], [], []
+    chosen, fresh = [], []
+    picks: list[tuple[float, ...]] = []
     for out in usual:
         gain = {p: np.mean([runs[s] - usual[s] for s in usual if s != out]) for p, runs in tables.items()}
         best = max(gain, key=gain.get)
         chosen.append(gain[best])
         fresh.append(tables[best][out] - usual[out])
-        picks.append(f"τ = {best[0]:g}, L_T keeps {best[1]:.0%}, L_ss {best[2]:.0%}")
+        picks.append(best)
+    return float(np.mean(chosen)), float(np.mean(fresh)), picks, len(tables)
+
+
+def best_of_many(recording: Recording, labels: float) -> str:
+    """Return `best_gains` in words."""
+    chosen, fresh, picks, count = best_gains(recording, labels)
+    words = [f"τ = {best[0]:g}, L_T keeps {best[1]:.0%}, L_ss {best[2]:.0%}" for best in picks]
     return (
-        f"best of {len(tables)} settings, {labels:g} labels: gain on the seeds that chose it "
-        f"{np.mean(chosen):+.2f}, on the seed left out {np.mean(fresh):+.2f} points\nchosen: "
-        + "; ".join(picks)
+        f"best of {count} settings, {labels:g} labels: gain on the seeds that chose it {chosen:+.2f}, "
+        f"on the seed left out {fresh:+.2f} points\nchosen: " + "; ".join(words)
     )
 
 

@@ -93,13 +93,17 @@ def _weighted_cka(a: Tensor, b: Tensor, weights: Tensor) -> float:
     return float(cross**2 / (size_a * torch.linalg.norm((weights[:, None] * b).T @ b)))
 
 
-def print_gaps(
+Gaps = Mapping[tuple[str, str, str], tuple[float, float, str]]
+
+
+def resemblance_gaps(
     sets: Mapping[str, Mapping[str, Output]], name: str, others: Sequence[str], draws: int = 200
-) -> None:
-    """Print whether a student is nearer to the teacher than others, with 95 % intervals over the images.
+) -> Gaps:
+    """Return whether a student is nearer to the teacher than others, with 95 % intervals over the images.
 
     Where the interval of a difference contains zero, these images show no difference. sets: see
     `print_resemblance`; the first has one row for each image, the others several (`bootstrap_resemblance`).
+    Returns (other student, images, measure) → (lower end, upper end, verdict on the first student).
     """
     images = len(next(iter(sets.values()))["teacher"].logits)
     drawn = {
@@ -107,17 +111,25 @@ def print_gaps(
         for which, outputs in sets.items()
         for n in (name, *others)
     }
-    print(f"{name + ' minus':14}{'images':9}{'measure':11}{'95 % interval':>20}   {name} is")
-    verdicts: dict[str, list[str]] = {other: [] for other in others}
+    found = {}
     for other in others:
         for which in sets:
             gaps = (drawn[which, name] - drawn[which, other]).T
             for measure, gap in zip(MEASURES, gaps, strict=True):
                 low, high = np.percentile(gap, [2.5, 97.5])
                 verdict = _verdict(low, high, smaller_is_nearer=measure == "distance")
-                verdicts[other].append(verdict)
-                interval = f"{low:+.3f} to {high:+.3f}"
-                print(f"{other:14}{which:9}{measure:11}{interval:>20}   {verdict}")
+                found[other, which, measure] = (float(low), float(high), verdict)
+    return found
+
+
+def print_gaps(gaps: Gaps, name: str) -> None:
+    """Print the differences of `resemblance_gaps`. name: of the student that was compared with the others."""
+    print(f"{name + ' minus':14}{'images':9}{'measure':11}{'95 % interval':>20}   {name} is")
+    verdicts: dict[str, list[str]] = {}
+    for (other, which, measure), (low, high, verdict) in gaps.items():
+        verdicts.setdefault(other, []).append(verdict)
+        interval = f"{low:+.3f} to {high:+.3f}"
+        print(f"{other:14}{which:9}{measure:11}{interval:>20}   {verdict}")
     for other, words in verdicts.items():
         counts = ", ".join(f"{words.count(w)} {w}" for w in ("nearer", "farther", "no difference shown"))
         print(f"{name} against {other}: {counts}")

@@ -26,20 +26,30 @@ from .time_machine_data import TERM_NAMES, TERMS
 LENGTHS = {"fashion": (60, 240, 480), "cifar10": (30, 60, 240)}
 
 
-def selection_table(
-    name: str, student_scores: Tensor, teacher_scores: Tensor, columns: Tensor, tau: float
-) -> str:
-    """Return a table over shares of wrong rows kept: rows, loss, norm of its gradient on student_scores.
+def kept_losses(
+    student_scores: Tensor, teacher_scores: Tensor, columns: Tensor, tau: float
+) -> dict[float, tuple[int, float, float]]:
+    """Return, for shares of wrong rows kept: rows, loss, and norm of its gradient on student_scores.
 
     student_scores, teacher_scores: float [N, C]; columns: int [N], the right ones; tau: temperature.
     """
-    lines = [f"{name:>5} {'share kept':>11} {'rows':>5} {'loss':>9} {'norm':>9} {'norm · √n':>10}"]
+    results = {}
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         leaf = student_scores.double().requires_grad_()
         keep = transfer_mask(teacher_scores, columns, share)
-        loss, rows = selected_kl(leaf, teacher_scores.double(), tau, keep), int(keep.sum())
+        loss = selected_kl(leaf, teacher_scores.double(), tau, keep)
         norm = torch.autograd.grad(loss, leaf)[0].norm().item()
-        numbers = f"{rows:5} {loss.item():9.5f} {norm:9.5f} {norm * rows**0.5:10.5f}"
+        results[share] = int(keep.sum()), loss.item(), norm
+    return results
+
+
+def selection_table(
+    name: str, student_scores: Tensor, teacher_scores: Tensor, columns: Tensor, tau: float
+) -> str:
+    """Return the numbers of `kept_losses` as a table; name: of the term."""
+    lines = [f"{name:>5} {'share kept':>11} {'rows':>5} {'loss':>9} {'norm':>9} {'norm · √n':>10}"]
+    for share, (rows, loss, norm) in kept_losses(student_scores, teacher_scores, columns, tau).items():
+        numbers = f"{rows:5} {loss:9.5f} {norm:9.5f} {norm * rows**0.5:10.5f}"
         lines.append(f"{'':5} {100 * share:9.0f} % {numbers}")
     return "\n".join(lines)
 
@@ -90,8 +100,8 @@ def pull_shares(kit: Lab, images: ImageSet, recipe: Recipe) -> tuple[Figure, str
     return figure, f"Share of each term in the sum. {words}."
 
 
-def recorded_gaps() -> str:
-    """Return a table of recorded runs: SSKD minus KD and minus KD + rotations, seed by seed, with intervals.
+def recorded_differences() -> list[tuple[str, str, list[float], list[float]]]:
+    """Return (images, schedule, SSKD − KD, SSKD − (KD + rotations)) of the recorded runs, seed by seed.
 
     The short schedule first, then the published one at several lengths.
     """
@@ -102,10 +112,17 @@ def recorded_gaps() -> str:
         for epochs in lengths:
             runs, _best = last_and_best(recorded(setting, epochs))
             table.append((name, f"published, {epochs} epochs", runs))
+    return [
+        (name, schedule, minus(runs["sskd"], runs["kd"]), minus(runs["sskd"], runs["kd+rotations"]))
+        for name, schedule, runs in table
+    ]
+
+
+def recorded_gaps() -> str:
+    """Return the differences of `recorded_differences` as a table of means with 95 % intervals."""
     head = f"{'images':26} {'schedule':22} {'seeds':>5} {'SSKD − KD':>16} {'SSKD − (KD + rotations)':>25}"
     lines = [head]
-    for name, schedule, runs in table:
-        differences = [minus(runs["sskd"], runs[other]) for other in ("kd", "kd+rotations")]
+    for name, schedule, *differences in recorded_differences():
         over_kd, over_rotations = ("{:+.2f} ± {:.2f}".format(*interval(d)) for d in differences)
         lines.append(f"{name:26} {schedule:22} {len(differences[0]):5} {over_kd:>16} {over_rotations:>25}")
     return "\n".join(lines)

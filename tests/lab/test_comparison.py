@@ -42,6 +42,15 @@ def test_every_term_is_set_up_or_refused_with_a_reason(term_set) -> None:
     assert sum("not for these two networks" in line for line in lines) == 3
 
 
+def test_losses_on_single_images_have_adapters_more_often(term_set) -> None:
+    with_layers = {name for name, term in term_set.terms.items() if list(term.parameters())}
+    single = {"fitnet", "at", "vid", "ab", "ft", "nst", "reviewkd"}  # as in the papers, but for logits
+    several = {"sp", "rkd", "pkt", "crd", "cc"}
+    shares = [len(group & with_layers) / len(group) for group in (single, several)]
+    assert lab.adapter_shares(term_set) == pytest.approx(shares)
+    assert shares == pytest.approx([5 / 7, 2 / 5])
+
+
 def test_each_term_gets_the_maps_that_it_compares(term_set) -> None:
     for name, term in term_set.terms.items():
         expected = (term.maps or "post_relu", term.teacher_maps or "post_relu")

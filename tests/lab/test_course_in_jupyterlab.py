@@ -20,6 +20,8 @@ from helpers.browser import (
     run_cells,
     theme,
 )
+from helpers.explorers import selection_explorer
+from sskd_lib.lab.exercises.texts import exercise_text
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
@@ -32,6 +34,9 @@ CELLS = (
     'lab.exit_ticket("01")',
     "import torch\nlab.check('soften', lambda logits, tau: torch.softmax(logits / tau, 0))",
     "lab.check('soften', lambda scores, t: torch.softmax(scores / t, 1))",
+    'lab.practise("kd_loss")',
+    f"sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
+    "from helpers.explorers import selection_explorer\nselection = selection_explorer()",
 )
 
 
@@ -129,6 +134,55 @@ def test_a_check_fails_with_words_and_passes(page) -> None:
         "mistakes": ["softmax over the wrong axis"],
         "hints": 0,
     }
+
+
+def test_lines_are_ordered_by_keys(page) -> None:
+    area = cell(page, 8)
+    area.get_by_role("radio", name="2. Order the lines").focus()
+    page.keyboard.press("Space")
+    lines = area.get_by_role("listbox", name="Lines of code")
+    lines.wait_for()
+    area.get_by_role("button", name="Check the order").click()
+    area.get_by_text("Not yet.").wait_for()
+    wanted = exercise_text("kd_loss").lines
+    for place, line in enumerate(wanted):  # bring each line up to its place
+        shown = [text.replace("\u00a0", " ") for text in lines.locator("option").all_inner_texts()]
+        lines.select_option(index=shown.index(line))
+        for _ in range(shown.index(line) - place):
+            area.get_by_role("button", name="Move up").focus()
+            page.keyboard.press("Enter")
+        page.wait_for_function(
+            "([list, place, line]) => list.options[place].textContent.replaceAll('\\u00a0', ' ') === line",
+            arg=[lines.element_handle(), place, line],
+        )
+    area.get_by_role("button", name="Check the order").click()
+    area.get_by_text("Right: this order works.").wait_for()
+
+
+def test_a_wrong_blank_is_named(page) -> None:
+    area = cell(page, 8)
+    area.get_by_text("3. Fill in the blanks").click()
+    fields = area.locator(".sskd-question input[type=text]")
+    fields.nth(2).wait_for()
+    for place, text in enumerate((".detach()", "log_q - log_p", "1")):
+        fields.nth(place).fill(text)
+        fields.nth(place).press("Tab")
+    area.get_by_role("button", name="Check the blanks").click()
+    area.get_by_text("the factor τ² is missing").wait_for()
+
+
+def test_a_slider_s_goal_is_reached_by_keys(page) -> None:
+    area, explorer = cell(page, 9), selection_explorer()
+    options = [value for _, value in explorer.controls["keep_wrong"].options]
+    goal = next(value for value in options if explorer.goal.judge({"keep_wrong": value})[0])
+    start = explorer.controls["keep_wrong"].start
+    assert "Not yet:" in area.locator(".sskd-task").inner_text()
+    area.get_by_role("slider").focus()
+    steps = options.index(goal) - options.index(start)
+    for _ in range(abs(steps)):
+        page.keyboard.press("ArrowRight" if steps > 0 else "ArrowLeft")
+    area.get_by_text("✓ Reached:").wait_for()
+    assert record(page)["goals"] == {explorer.key: True}
 
 
 def test_a_screen_reader_has_a_name_for_everything(page) -> None:

@@ -30,6 +30,7 @@ def test_a_task_is_open_at_the_start_and_can_be_fulfilled(name) -> None:
     reached = next(state for state in settings(explorer) if explorer.goal.judge(state)[0])
     assert "✓ Reached:" in explorer.task(**reached)
     assert explorer.task(**reached).startswith(f"Your task: {explorer.goal.task}")
+    assert all(explorer.task(**state).endswith(".") for state in itertools.islice(settings(explorer), 50))
 
 
 def test_the_temperature_is_the_lowest_one_that_brings_the_classes_near() -> None:

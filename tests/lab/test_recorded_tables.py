@@ -95,6 +95,18 @@ def test_the_way_of_a_training_and_its_term() -> None:
     recording = made_recording()
     words = tables.way_words(recording).splitlines()
     assert len(words) == 2 and all("90 % of the way after epoch" in line for line in words)
+    usual = [
+        run
+        for run, one in enumerate(recording.settings)
+        if (one["temperature"], one["tf_keep"], one["ss_keep"], one["labels"]) == (4.0, 1.0, 0.75, 20)
+    ]
+    curve = [
+        sum(float(recording.accuracy[run, at]) for run in usual) / 3 for at in range(len(recording.percent))
+    ]
+    there = next(at for at, a in enumerate(curve) if a - curve[0] >= 0.5 * (curve[-1] - curve[0]))
+    epoch, reached, end = tables.way_gone(recording, 20, part=0.5)
+    assert epoch == recording.epochs(20)[there]
+    assert (reached, end) == pytest.approx((curve[there], curve[-1]), rel=1e-5)
     runs = [
         i
         for i, one in enumerate(recording.settings)

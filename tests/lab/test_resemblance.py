@@ -79,6 +79,11 @@ def test_the_tables_name_the_nearest(capsys) -> None:
     assert [line.rpartition(": map ")[2] for line in lines[-2:]] == ["2: shifted", "2: shifted"]
     neighbourhoods.print_class_widths(a, 2 * first, torch.ones(M), labels, [f"class {k}" for k in range(K)])
     assert "1.0 ×" in capsys.readouterr().out.splitlines()[-1]
+    sizes = torch.tensor([3.0, 1.0, 2.0])  # of the three classes: two images each, so far from each other
+    pairs = torch.stack([torch.zeros(3), sizes], 1).reshape(6, 1)
+    rows = neighbourhoods.class_widths(pairs, 5 * pairs, torch.arange(6.0), torch.arange(6) // 2, "abc")
+    assert [row[0] for row in rows] == [1, 2, 3] and [row[1] for row in rows] == [5, 10, 15]
+    assert [row[3] for row in rows] == ["b", "c", "a"]
 
 
 def test_quarters_run_from_the_surest_to_the_least_sure(capsys) -> None:
@@ -124,7 +129,8 @@ def test_gaps_say_who_is_nearer(capsys) -> None:
     }
     resemblance.print_resemblance({"upright": outputs}, torch.arange(M) % K)
     assert "100.0%" in capsys.readouterr().out
-    resemblance.print_gaps({"upright": outputs}, "near", ("far", "near"))
+    gaps = resemblance.resemblance_gaps({"upright": outputs}, "near", ("far", "near"))
+    resemblance.print_gaps(gaps, "near")
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [
         "near against far: 3 nearer, 0 farther, 0 no difference shown",

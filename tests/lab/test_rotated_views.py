@@ -91,6 +91,62 @@ def test_ranks_among_all_rivals_are_those_of_one_batch(vectors: torch.Tensor) ->
         assert ranks_among_rivals(vectors, image, batch=2, draws=50).max() <= 1
 
 
+def test_numbers_of_the_tables_equal_loops(vectors: torch.Tensor, images: ImageSet) -> None:
+    rows, labels = by_hand(vectors), images.labels.tolist()
+    groups = {"own image": [], "other image, own class": [], "other class": []}
+    for (_, image), row in rows.items():
+        for place, value in enumerate(row):
+            other = image // BATCH * BATCH + place
+            same = "other image, own class" if labels[other] == labels[image] else "other class"
+            groups["own image" if other == image else same].append(value)
+    expected = {name: pytest.approx(sum(values) / len(values), abs=1e-6) for name, values in groups.items()}
+    assert lab.mean_cosines(vectors, images.labels, BATCH) == expected
+    student = torch.randn(4, IMAGES, 3, generator=torch.Generator().manual_seed(2))
+    counts, wrong = {"own image": 0, "the teacher's pick": 0, "another": 0}, 0
+    for key, row in by_hand(student).items():
+        ours, theirs, own = row.index(max(row)), rows[key].index(max(rows[key])), key[1] % BATCH
+        if theirs != own:
+            wrong += 1
+            kind = "own image" if ours == own else "the teacher's pick" if ours == theirs else "another"
+            counts[kind] += 1
+    shares = {name: pytest.approx(100 * count / wrong, abs=1e-4) for name, count in counts.items()}
+    assert lab.picked_where_wrong(vectors, student, BATCH) == shares
+    perfect = torch.eye(IMAGES).expand(4, -1, -1)
+    several = lab.several_rows_right({"one": vectors, "two": [perfect, vectors]}, BATCH)
+    assert several == {"one": [lab.rows_right(vectors, BATCH)], "two": [100, lab.rows_right(vectors, BATCH)]}
+
+
+def test_an_easy_image_has_no_larger_ranks_than_a_hard_one(vectors: torch.Tensor) -> None:
+    ranks = lab.three_among_rivals(vectors, batch=4, draws=200)
+    cosines = [[cosine(vectors[1, i], vectors[0, j]) for j in range(IMAGES)] for i in range(IMAGES)]
+    beaten_by = {image: sum(c > cosines[image][image] for c in cosines[image]) for image in ranks}
+    assert list(beaten_by.values()) == sorted(beaten_by.values())
+    for image, drawn in ranks.items():
+        mean = 3 * beaten_by[image] / (IMAGES - 1)  # of 3 rivals out of 13
+        assert len(drawn) == 200 and float(drawn.float().mean()) == pytest.approx(mean, abs=0.25)
+
+
+def same_window(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Four views with one flip and one window."""
+    upright = sskd.data.views.one_view(images, generator)
+    return torch.cat([torch.rot90(upright, turns, (-2, -1)) for turns in range(4)])
+
+
+def own_flips(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Four views that are mirrored one by one, without a crop."""
+    views = sskd.four_views(images, augment=False).unflatten(0, (4, -1))
+    flip = torch.rand(views.shape[:2], generator=generator) < 0.5
+    for turn, image in flip.nonzero().tolist():
+        views[turn, image] = torch.rot90(views[0, image].flip(-1), turn, (-2, -1))
+    return views.flatten(0, 1)
+
+
+def test_what_the_views_of_a_draw_share_is_measured() -> None:
+    assert lab.shared_in_draws() == (True, False)
+    assert lab.shared_in_draws(same_window) == (True, True)
+    assert lab.shared_in_draws(own_flips)[0] is False
+
+
 def test_view_outputs_are_those_of_the_network(images: ImageSet) -> None:
     network = sskd.create_network("resnet8", images, projection=True, seed=0)
     output = lab.view_outputs(network, images, batch=BATCH)

@@ -182,6 +182,21 @@ def test_the_doctor_finds_widgets_that_are_too_old(monkeypatch, widgets, jupyter
         assert "pip install --upgrade ipywidgets" in found[0].remedy
 
 
+def test_the_doctor_asks_for_no_jupyterlab_in_colab(shelf: Path, monkeypatch, capsys) -> None:
+    """Elsewhere a missing JupyterLab is a problem. Another missing package is one in Colab too."""
+    fill(shelf)
+    monkeypatch.setitem(sys.modules, "jupyterlab", None)  # its import fails
+    monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
+    assert lab.doctor() is False
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
+    capsys.readouterr()
+    assert lab.doctor() is True
+    assert "jupyterlab" not in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert lab.doctor() is False
+    assert "!pip install scikit-learn" in capsys.readouterr().out
+
+
 def test_the_doctor_and_the_package_load_no_picture_library() -> None:
     code = (
         "import sys, json; from sskd_lib import lab; lab.doctor; "

@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 import build
+import colab
 import kernels
 import pages
 
@@ -53,7 +54,8 @@ def test_builder_writes_a_static_notebook(tmp_path, monkeypatch, capsys):
     notebook = nbformat.read(tmp_path / "01_figure.ipynb", as_version=4)
     assert build.find_faults(notebook) == []
     assert build.find_differences(tmp_path) == []
-    _, figure, slider = notebook.cells
+    *for_colab, _, figure, slider = notebook.cells
+    assert for_colab and all(map(colab.is_for_colab, for_colab))
     image, text = figure.outputs
     assert image.metadata["image/png"]["alt"] == 'a "red" & small dot'
     assert text.text == "1 embedded\n"
@@ -71,7 +73,7 @@ def test_builder_is_reproducible_and_notices_edits(tmp_path):
     build.build(source)
     assert built.read_bytes() == first
     write_source(tmp_path, "01_sum", "# %%\n1 + 2\n")
-    assert build.find_differences(tmp_path) == ["01_sum: other cells than its source, first: 0"]
+    assert build.find_differences(tmp_path) == ["01_sum: other cells than its source, first: 2"]
     assert build.main(["--check"], tmp_path) == 1
     write_source(tmp_path, "02_new", "# %%\n1\n")
     built.rename(tmp_path / "03_old.ipynb")
@@ -88,7 +90,7 @@ def test_failing_notebook_is_reported_and_not_written(tmp_path, capsys):
     (tmp_path / "01_bad.ipynb").write_text("as it was")
     assert build.main([], tmp_path) == 1
     printed = capsys.readouterr()
-    assert "01_bad: cell 1 raised ValueError" in printed.err
+    assert "01_bad: cell 3 raised ValueError" in printed.err
     assert "the reason" in printed.err
     assert "failed" in printed.out
     assert (tmp_path / "01_bad.ipynb").read_text() == "as it was"
@@ -104,13 +106,13 @@ def test_unknown_name_lists_the_notebooks(tmp_path, capsys):
 
 def test_slow_notebook_is_stopped(tmp_path):
     notebook = build.read_source(write_source(tmp_path, "01_slow", "# %%\nimport time\n\ntime.sleep(9999)\n"))
-    with pytest.raises(kernels.NotebookFailure, match="stopped after 3 s in cell 0:\nimport time"):
+    with pytest.raises(kernels.NotebookFailure, match="stopped after 3 s in cell 2:\nimport time"):
         kernels.execute(notebook, "01_slow", tmp_path, limit=3)
 
 
 def test_dead_kernel_is_reported(tmp_path):
     notebook = build.read_source(write_source(tmp_path, "01_dead", "# %%\nimport os\nos._exit(1)\n"))
-    with pytest.raises(kernels.NotebookFailure, match="the kernel died in cell 0"):
+    with pytest.raises(kernels.NotebookFailure, match="the kernel died in cell 2"):
         kernels.execute(notebook, "01_dead", tmp_path)
 
 
@@ -147,9 +149,12 @@ def test_faults_are_found():
 
 def test_pages_need_no_network(tmp_path, monkeypatch):
     monkeypatch.setenv("SSKD_DATASET", "cifar10")  # the tour follows it
-    write_source(tmp_path, "01_figure", FIGURE)
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    write_source(folder, "01_figure", FIGURE)
+    write_source(folder, "02_next", '# %% [markdown]\n# # Next\n# <span id="here">the place</span>\n')
     out = tmp_path / "pages"
-    assert build.main(["--html", str(out)], tmp_path) == 0
+    assert build.main(["--html", str(out)], folder) == 0
     page = (out / "01_figure.html").read_text(encoding="utf-8")
     assert 'alt="a &quot;red&quot; &amp; small dot"' in page or "alt='a \"red\" &amp; small dot'" in page
     assert "page cifar10" in page  # explorers come as HTML, and the tour follows the data set
@@ -157,16 +162,17 @@ def test_pages_need_no_network(tmp_path, monkeypatch):
     assert "<mfrac>" in page
     assert "\\frac" not in page
     assert 'href="02_next.html#here"' in page
-    for remote in ("<script", 'src="http', "<link", "@import", "cdnjs"):
+    assert "colab" not in page.lower()  # its cells are for notebooks
+    for remote in ("<script src", 'src="http', "<link", "@import", "cdnjs"):
         assert remote not in page
     assert 'href="01_figure.html"' in (out / "index.html").read_text(encoding="utf-8")
-    assert not (tmp_path / "01_figure.ipynb").exists()
+    assert not (folder / "01_figure.ipynb").exists()
 
 
 def test_answers_stay_folded():
     source = "<details><summary>Answers</summary>\n\nan answer\n\n</details>\n\nafter"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(source)])
-    page = pages.notebook_page(notebook, "answers", build.NOTEBOOKS)
+    page = pages.notebook_article(notebook, build.NOTEBOOKS / "answers.ipynb", {}).html
     assert page.index("<details>") < page.index("an answer") < page.index("</details>") < page.index("after<")
 
 

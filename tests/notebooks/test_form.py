@@ -7,6 +7,7 @@ import re
 import pytest
 
 import build
+import colab
 
 SOURCES = build.find_sources()
 WORDS, LINES = 1300, 110  # of prose (1,200 and a little), of visible code
@@ -15,7 +16,9 @@ PLAIN = ["## Check yourself", "## What is claimed, what was measured", "## Three
 
 
 def cells(source, kind: str) -> list[str]:
-    return [cell.source for cell in build.read_source(source).cells if cell.cell_type == kind]
+    """The sources of a notebook's cells of one kind, without those for Colab above its title."""
+    inside = colab.without_cells(build.read_source(source))
+    return [cell.source for cell in inside if cell.cell_type == kind]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)

@@ -65,6 +65,7 @@ def checkout(tmp_path):
 
 CREATE, PIP = "-m venv --clear .venv", "-m pip install --quiet pip>=21.3"
 INSTALL, FOR_TESTS = "-m pip install --editable .", "-m pip install --editable .[test]"
+GRADER = "-m pip install --editable .[grading]"
 MADE = [CREATE, PIP, INSTALL, FOR_TESTS]
 LONG = "notebook or browser or environment or kill"
 TEST = f"-m pytest -n 2 --dist worksteal -m not ({LONG})"
@@ -78,6 +79,48 @@ def test_make_creates_the_environment_once(checkout):
     assert checkout("test")[0] == [PIP, INSTALL, FOR_TESTS, TEST]
     assert checkout("tour")[0] == ["notebooks/build.py --html build"]
     assert checkout("notebooks")[0] == ["notebooks/build.py"]
+
+
+def test_make_colab_passes_repository_and_branch_on(checkout):
+    """Those of the command line alone: a BRANCH in the environment is often another program's."""
+    checkout("test")
+    assert checkout("colab", "REPO=ada/kit", BRANCH="theirs")[0] == ["notebooks/colab.py ada/kit main"]
+    assert checkout("colab", "REPO=ada/kit", "BRANCH=x")[0] == ["notebooks/colab.py ada/kit x"]
+    assert checkout("colab", REPO="theirs/kit")[0] == ["notebooks/colab.py  main"]
+
+
+def test_make_writes_copies_for_a_class(checkout):
+    """OUT names the folder, which may have spaces; one from the environment is another program's."""
+    checkout("test")
+    for kind in ("student", "instructor"):
+        program = f"notebooks/variants.py {kind}"
+        assert checkout(kind, OUT="theirs")[0] == [f"{program} build/{kind}"]
+        assert checkout(kind, "OUT=a class é")[0] == [f"{program} a class é"]
+    assert checkout("class")[0] == ["notebooks/classroom.py folder build/class"]
+    branch = "notebooks/classroom.py branch ada/kit --branch"
+    assert checkout("class", "REPO=ada/kit")[0] == [f"{branch}=student"]
+    assert checkout("class", "REPO=ada/kit", "BRANCH=autumn")[0] == [f"{branch}=autumn"]
+
+
+def test_make_installs_nbgrader_once_and_only_to_grade(checkout):
+    assert checkout("assignments")[0] == [*MADE, GRADER, "notebooks/assignments.py build/assignments"]
+    assert checkout("assignments", "OUT=x")[0] == ["notebooks/assignments.py x"]
+    assert checkout("grade", "SUBMISSIONS=their work")[0] == [
+        "notebooks/grade.py build/assignments their work"
+    ]
+    log, done = checkout("grade")
+    assert log == [] and done.returncode != 0 and "make grade SUBMISSIONS=folder" in done.stdout
+
+
+def test_make_bundle_passes_the_chosen_machine_on(checkout):
+    checkout("test")
+    program = "notebooks/bundle.py"
+    assert checkout("bundle", PLATFORM="theirs")[0] == [
+        f"{program} build/bundle --platform= --python-version= --torch-index="
+    ]
+    assert checkout("bundle", "PLATFORM=win_amd64", "PYTHON_VERSION=3.12", "OUT=x", "TORCH_INDEX=i")[0] == [
+        f"{program} x --platform=win_amd64 --python-version=3.12 --torch-index=i"
+    ]
 
 
 def test_make_lab_leaves_what_only_tests_need_to_make_test(checkout):
@@ -181,6 +224,15 @@ def test_make_alone_lists_what_there_is(checkout):
         "make test",
         "make tour",
         "make notebooks",
+        "make colab",
+        "make student",
+        "make instructor",
+        "make assignments",
+        "make grade",
+        "make bundle",
+        "make class",
+        "OUT",
+        "PLATFORM",
         "TORCH_INDEX",
         "SSKD_DATASET",
         "PYTHON",

@@ -16,6 +16,7 @@ from ...data.views import four_views
 from ...losses import TERMS, Batch, Term, create_method, create_term
 from ...models.network import Network, Output
 from ...runtime.device import Runtime
+from .cards import AMONG, compared_output, zoo_card
 
 Change = Callable[[Tensor], Tensor]  # of one output, [N, D] or [N, C, H, W]: its rows and its channels
 UNNOTICED = 1e-6  # a smaller relative change counts as none: rounding in float64 is far below
@@ -93,16 +94,35 @@ def term_value(
     return create_method({"kd": "kd", "ss": "sskd"}[key])(student, teacher, batch)[key].item()
 
 
-def term_sizes(term_set: TermSet) -> str:
-    """Return lines of text: value, weight and parameters of each term, the largest weight first."""
-    terms = sorted(term_set.terms.items(), key=lambda item: -item[1].weight)
-    lines = [f"{'term':9}{'value':>11}{'weight':>9}{'weight × value':>16}{'numbers of its own':>20}"]
-    for name, term in terms:
+def term_figures(term_set: TermSet) -> dict[str, tuple[float, float, int]]:
+    """Return value, weight and number of parameters of each term, the largest weight first."""
+    figures = {}
+    for name, term in sorted(term_set.terms.items(), key=lambda item: -item[1].weight):
         of_student, of_teacher = term_set.keys(name)
         outputs = term_set.outputs[of_student][0], term_set.outputs[of_teacher][1]
-        value = term_value(term_set, name, *outputs)
         numbers = sum(tensor.numel() for tensor in term.parameters())
-        lines.append(f"{name:9}{value:11.2g}{term.weight:9g}{term.weight * value:16.2g}{numbers:20,}")
+        figures[name] = (term_value(term_set, name, *outputs), float(term.weight), numbers)
+    return figures
+
+
+def adapter_shares(term_set: TermSet) -> tuple[float, float]:
+    """Return the share of terms with parameters: among those on single images, and on several images.
+
+    Only terms that compare features or maps count: logits have the same width in both networks.
+    """
+    has: dict[bool, list[bool]] = {True: [], False: []}
+    for name, (_, _, numbers) in term_figures(term_set).items():
+        if compared_output(name) != "logits":
+            has[zoo_card(name).among == AMONG["one"]].append(numbers > 0)
+    single, several = (sum(group) / max(len(group), 1) for group in has.values())
+    return single, several
+
+
+def term_sizes(term_set: TermSet) -> str:
+    """Return `term_figures` as lines of text, and why other terms do not fit these networks."""
+    lines = [f"{'term':9}{'value':>11}{'weight':>9}{'weight × value':>16}{'numbers of its own':>20}"]
+    for name, (value, weight, numbers) in term_figures(term_set).items():
+        lines.append(f"{name:9}{value:11.2g}{weight:9g}{weight * value:16.2g}{numbers:20,}")
     for name, reason in term_set.refused.items():
         text = f"{name:9}not for these two networks: {reason}"
         lines.append(textwrap.fill(text, 100, subsequent_indent=" " * 9))

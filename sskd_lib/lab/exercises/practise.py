@@ -96,7 +96,8 @@ class Practice:
         self.name, self.text, self.widgets = name, text, widgets
         self.line = widgets.HTML()
         self.line.add_class("sskd-line")
-        self.steps = widgets.RadioButtons(options=list(STEPS), value=STEPS[0])
+        wide = widgets.Layout(width="auto", max_width="100%")
+        self.steps = widgets.RadioButtons(options=list(STEPS), value=STEPS[0], layout=wide)
         self.steps.add_class("sskd-sure")
         self.parts = {STEPS[0]: [widgets.HTML(worked)], STEPS[1]: self._order(), STEPS[2]: self._fill()}
         self.area = widgets.VBox(self.parts[STEPS[0]])
@@ -107,7 +108,9 @@ class Practice:
         self.box.add_class(BOX)
 
     def _button(self, text: str, act: Any) -> Any:
-        button = self.widgets.Button(description=text, layout=self.widgets.Layout(width="auto"))
+        button = self.widgets.Button(
+            description=text, layout=self.widgets.Layout(width="auto", align_self="flex-start")
+        )
         button.on_click(lambda _: self._safely(act))
         return button
 

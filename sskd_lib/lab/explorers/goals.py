@@ -80,7 +80,7 @@ def selection_goal(explorer: Any) -> Goal | None:
         hint = "" if here == best else " Keep more." if here < best else " Keep fewer."
         return here == best, words + hint
 
-    return Goal(task=f"find the share that keeps {100 * wanted:.0f} % of ALL rows.", judge=judge)
+    return Goal(task=f"find the share that keeps about {100 * wanted:.0f} % of ALL rows.", judge=judge)
 
 
 def _norm_goal(norms: dict[float, float], best: float, name: str) -> Goal:
@@ -112,8 +112,7 @@ def missing_goal(explorer: Any) -> Goal | None:
 
     def judge(state: dict[str, Any]) -> tuple[bool, str]:
         here = state["fraction"]
-        words = f"{right[here]:.0f} % are named right, and {100 * here:g} % of all images are given the "
-        "class."
+        words = f"{right[here]:.0f} % are named right; {100 * here:g} % of all images are given the class."
         hint = "" if here == best else " Give it more." if here < best else " A smaller share does it too."
         return here == best, words + hint
 
@@ -166,8 +165,8 @@ def similarity_goal(explorer: Any) -> Goal | None:
 
     def judge(state: dict[str, Any]) -> tuple[bool, str]:
         teacher, student = kind(state)
-        return (teacher, student) == wanted, f"here the teacher is {say[teacher]}, the student "
-        f"{say[student]}."
+        words = f"here the teacher is {say[teacher]}, the student {say[student]}."
+        return (teacher, student) == wanted, words
 
     task = f"find a row that the teacher has {say[wanted[0]]} and the student has {say[wanted[1]]}."
     return Goal(task=task, judge=judge)
