@@ -23,7 +23,9 @@ ROOT = DOCS.parent
 COURSE = ROOT / "data" / "course"
 PAGES = DOCS / "teaching"
 NOTE = "<!-- Made by `python docs/make_teaching.py` from data/course/{number}.yaml: change that file. -->"
-CHECKS = "A name in the column *check* is the first argument of `lab.check`, in this notebook or in another one."
+CHECKS = (
+    "A name in the column *check* is the first argument of `lab.check`, in this notebook or in another one."
+)
 
 
 def guides() -> dict[str, dict[str, Any]]:

@@ -3,7 +3,8 @@
 #
 # A large network, the **teacher**, has learned to name what is in an image. Two small networks, the
 # **students**, learn from the same few images. One learns from the labels. The other gets no label at all: it
-# only imitates the teacher's answers. From both we hide one class completely.
+# only imitates the teacher's answers. From both we hide one class completely. The next cell trains them. This
+# takes half a minute on a fast machine and several minutes on a slow one, and nothing moves meanwhile: read on.
 
 # %%
 import sskd_lib as sskd
@@ -41,7 +42,7 @@ lab.reveal("00-hidden", unlabelled.missing_right, explorer.describe(**whole))
 # little like a sneaker". Hinton, Vinyals and Dean called this **dark knowledge**. Handing it to a small network is
 # **knowledge distillation** (KD).
 #
-# **Try.** Do the task below the picture. Then change `missing` in the first cell, and run the cells again.
+# **Try.** Do the task below the picture; scroll between slider and task. Then change `missing` in the first cell, and run the cells again.
 #
 # One class and one seed show little. So we hid every class of the embedded images, one after the other.
 
@@ -141,7 +142,7 @@ lab.show(
 #
 # | Notebook | Question | Time |
 # |---|---|---|
-# | [01 Vanilla KD](01_vanilla_kd.ipynb) | What do soft targets say that labels do not? Why the factor $\tau^2$? | 40 min |
+# | [01 Vanilla KD](01_vanilla_kd.ipynb) | What do soft targets say that labels do not? Why the factor $\tau^2$? | 50 min |
 # | [02 Rotation self-supervision](02_rotation_self_supervision.ipynb) | What can be learned from turned images without labels? | 35 min |
 # | [03 Teacher similarity matrices](03_teacher_similarity_matrices.ipynb) | What does the teacher's $3B \times B$ matrix say, and where is it wrong? | 35 min |
 # | [04 Selective transfer](04_selective_transfer.ipynb) | Which answers of the teacher are worth imitating? | 45 min |

@@ -28,7 +28,7 @@ for image in (one, other):
 # network is **knowledge distillation** (KD), and SSKD builds on it.
 #
 # You need logits, softmax and cross-entropy. Afterwards you can compute the KD loss and its gradient by hand,
-# explain the factor $\tau^2$, and name two common mistakes in KD code. About 40 minutes.
+# explain the factor $\tau^2$, and name two common mistakes in KD code. About 50 minutes.
 
 # %%
 lab.recall("01")
@@ -71,10 +71,10 @@ print(f"an even spread over {len(classes)} classes has {math.log2(len(classes)):
 lab.predict("01-hot")
 
 # %% [markdown]
-# Section 3 answers. Now move the temperature yourself. Solid bars are the teacher, hollow ones a student. On the right is the **pull** on each of
-# the student's scores: where the loss would move it. A ▸ marks the label.
+# Section 3 answers. Now move the temperature yourself. Solid bars are the teacher, hollow ones a student. On the
+# right is the **pull** on each of the student's scores: where the loss would move it. A ▸ marks the label.
 #
-# **Try.** Find the temperature at which the *second* class pulls hardest.
+# **Try.** Do the task below the picture. On the way, watch the pull on the *second* class: does it only grow?
 
 # %%
 students = {name: sskd.predict(kit.student(name), kit.test, kit.runtime) for name in ("ce", "kd", "sskd")}

@@ -13,9 +13,10 @@ taught = lab.view_outputs(teacher, test, runtime=kit.runtime)
 lab.show_mistakes(test, taught.projection, batch=64)
 
 # %% [markdown]
-# Notebook 02 ended with a question: when the teacher's head picks a wrong image among 64, **which one does it
-# pick?** Each column above is one mistake: the rotated view, its own image, and the picked image. The mistakes
-# were not chosen by hand: each is the first mistake of its class. Now count all wrong rows.
+# The task of notebook 02: from a rotated view, pick the image that it was made from, among the 64 of its batch.
+# The teacher's **head**, a small network on its features, was trained for this. When it picks a wrong image,
+# **which one does it pick?** Each column above is one mistake: the rotated view, its own image, and the picked
+# image. The mistakes were not chosen by hand: each is the first mistake of its class. Now count all wrong rows.
 
 # %%
 lab.predict("03-class")

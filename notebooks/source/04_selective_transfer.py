@@ -110,7 +110,7 @@ lab.explore_selection(  # of L_ss
 
 # %% [markdown]
 # **Try.** Look at the pairs of images that are dropped first. Then do the task below the picture. Now both terms,
-# in numbers:
+# in numbers. They answer the question above:
 
 # %%
 terms = {

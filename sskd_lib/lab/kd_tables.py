@@ -99,7 +99,7 @@ def class_similarities(logits: Tensor, labels: Tensor, images: ImageSet) -> tupl
         for what, part in (("most similar", pairs[:4]), ("least similar", pairs[-2:]))
         for value, a, b in part
     ]
-    a, b = divmod(int((table - table.T).nan_to_num().argmax()), len(names))
+    a, b = divmod(int((table / table.T).nan_to_num().argmax()), len(names))  # the largest ratio
     lines.append(
         f"most one-sided {names[a]} → {names[b]} {100 * table[a, b]:.1f} %, back {100 * table[b, a]:.1f} %"
     )

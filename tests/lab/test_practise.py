@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from sskd_lib.lab.exercises.practise import order_remark, practise, shuffled, try_code, with_blanks
@@ -38,6 +40,20 @@ def test_a_wrong_blank_is_named() -> None:
     right, words = try_code("kd_loss", with_blanks(text, parts))
     assert not right
     assert "the factor τ² is missing" in words
+
+
+def test_blanks_that_are_wrong_in_an_unknown_way_come_with_both_values() -> None:
+    """The message points to two values below it, so they have to be there: these by math.exp."""
+    parts = {"/ tau": "* tau", "dim=1": "dim=0"}
+    text = exercise_text("soften")
+    lines = with_blanks(text, [parts.get(part, part) for _, part in text.blanks])
+    right, words = try_code("soften", lines)
+    assert not right
+    case = EXERCISES["soften"].cases(1)
+    row, tau = case["logits"][0].tolist(), case["tau"]
+    raised = [math.exp(score / tau) for score in row]
+    assert "Compare the two values below" in words and "  yours: [[" in words
+    assert f"  right: [{[round(value / sum(raised), 4) for value in raised]}" in words
 
 
 def test_two_lines_that_may_change_places_are_both_right() -> None:

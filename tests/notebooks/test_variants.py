@@ -16,6 +16,7 @@ from sskd_lib.lab.course.bank import read_questions
 
 SOURCES = build.find_sources()
 WITH_EXERCISES = [s for s in SOURCES if any(map(variants.is_exercise, build.read_source(s).cells))]
+RUN = [s for s in WITH_EXERCISES if s.stem[:2] in ("01", "02", "12")]  # cells below use what is written
 KD = next(source for source in SOURCES if source.stem.startswith("01"))
 
 
@@ -144,7 +145,7 @@ def printed(cell) -> str:
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("source", WITH_EXERCISES, ids=lambda source: source.stem)
+@pytest.mark.parametrize("source", RUN, ids=lambda source: source.stem)
 def test_a_student_s_copy_runs_to_its_end_and_says_what_to_do(source, tmp_path) -> None:
     """Elsewhere than in the kit, in a path with a space and an accent."""
     folder = tmp_path / "a class é"

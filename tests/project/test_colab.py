@@ -30,7 +30,6 @@ WHOLE, COMMANDS = "01_vanilla_kd", "06_train_on_gpu"  # run to its end; runs a c
 TO_THE_END = os.environ.get("SSKD_COLAB_NOTEBOOKS") == "all"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WHERE = "import sskd_lib; print(sskd_lib.__file__)"
-TRAINS = re.compile(r"\b(distill|train_\w+)\(")
 STOPS = (CellExecutionError, CellTimeoutError, DeadKernelError)
 COMMAND = "!python -m sskd_lib doctor"
 
@@ -63,16 +62,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def as_opened(source: Path) -> NotebookNode:
-    """A notebook as Colab opens it. Without SSKD_COLAB_NOTEBOOKS=all most are cut short.
-
-    They end after their first explorer, or before a cell that trains.
-    """
+    """A notebook as Colab opens it. Without SSKD_COLAB_NOTEBOOKS=all most end after `lab.start()`."""
     notebook = build.read_source(source)
     if not TO_THE_END and source.stem != WHOLE:
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-        explorer = next((i for i, cell in enumerate(code) if "explore_" in cell.source), 2)
-        training = next((i for i, cell in enumerate(code) if TRAINS.search(cell.source)), len(code))
-        notebook.cells = code[: min(explorer + 1, training)]
+        start = next(i for i, cell in enumerate(code) if "lab.start()" in cell.source)
+        notebook.cells = code[: start + 1]
     after = [COMMAND, WHERE] if source.stem == COMMANDS else [WHERE]
     notebook.cells += map(nbformat.v4.new_code_cell, after)
     return notebook

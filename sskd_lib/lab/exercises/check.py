@@ -72,7 +72,7 @@ def _report(exercise: Exercise, verdict: Verdict) -> None:
         print(words)
     if exercise.draw and verdict.case is not None and verdict.wrong is not None:
         _draw(exercise, verdict)
-    print(f'For a hint: lab.hint("{name}")')
+    print(f'For a hint, run this in a new cell: lab.hint("{name}")')
 
 
 def hint(name: str) -> None:

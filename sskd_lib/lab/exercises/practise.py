@@ -9,7 +9,7 @@ from typing import Any
 
 from ..course.cards import BOX, RUN, STYLE, show_html
 from ..display import is_static
-from .check import find_exercise
+from .check import case_words, find_exercise
 from .exercise import Answer
 from .judge import judge
 from .texts import ExerciseText, exercise_text
@@ -54,7 +54,8 @@ def try_code(name: str, lines: Sequence[str]) -> tuple[bool, str]:
     except Exception as error:
         return False, f"{type(error).__name__}: {error}"
     verdict = judge(find_exercise(name), function)
-    return verdict.right, verdict.message
+    values = case_words(verdict) if verdict.mistake == "unknown" else ""  # the message points to them
+    return verdict.right, f"{verdict.message}\n{values}".strip()
 
 
 def order_remark(name: str, text: ExerciseText, lines: Sequence[str]) -> tuple[bool, str]:
@@ -66,7 +67,7 @@ def order_remark(name: str, text: ExerciseText, lines: Sequence[str]) -> tuple[b
         return False, "Not yet. Which line has to come first?"
     return (
         False,
-        f"Not yet. The first {place} {'line fits' if place == 1 else 'lines fit'}. Look at the next one.",
+        f"Not yet. The first {'line fits' if place == 1 else f'{place} lines fit'}. Look at the next one.",
     )
 
 
@@ -121,7 +122,7 @@ class Practice:
             self._say(f"That did not work: {type(error).__name__}: {error}")
 
     def _say(self, words: str) -> None:
-        self.line.value = f"<p>{escape(words)}</p>"
+        self.line.value = f'<p style="white-space: pre-wrap">{escape(words)}</p>'
 
     def _choose(self, change: dict[str, Any]) -> None:
         self.area.children = self.parts[change["new"]]

@@ -117,7 +117,7 @@ def missing_goal(explorer: Any) -> Goal | None:
         return here == best, words + hint
 
     return Goal(
-        task=f"find the smallest share at which the student {name} names half of the hidden class right.",
+        task=f"find the smallest share at which the student '{name}' names half of the hidden class right.",
         judge=judge,
     )
 
