@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import sskd_lib as sskd
-from helpers.documents import PAGES, ROOT, blocks, page, rows
+from helpers.documents import PAGES, ROOT, blocks, page
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -107,10 +107,17 @@ def test_only_programs_that_exist_are_named():
 
 
 def test_the_plan_of_a_lab_names_sections_that_exist():
-    plan = [row for row in rows("docs/teaching.md") if re.match(r"\d", row[0])]
-    assert len(plan) == 6
-    for *_, place in plan:
-        number, _, sections = place.partition(", ")
+    """A row's minutes follow those of the row before; the last one is the reserve."""
+    text = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+    plan = re.findall(
+        r"^\| (\d+)–(\d+) \|.*\|(.*)\|$",
+        text.split("## A plan for 90 minutes")[1].split("\n## ")[0],
+        re.M,
+    )
+    assert [int(end) for _, end, _ in plan] == [*(int(start) for start, *_ in plan[1:]), 90]
+    assert plan[0][0] == "0" and not plan[-1][2].strip()
+    for *_, place in plan[:-1]:
+        number, _, sections = place.strip().partition(", ")
         (source,) = ROOT.glob(f"notebooks/source/{number}_*.py")
         headings = re.findall(r"^# ## (\d+)", source.read_text(encoding="utf-8"), flags=re.MULTILINE)
         assert set(re.findall(r"\d+", sections)) <= set(headings), place
