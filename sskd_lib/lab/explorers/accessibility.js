@@ -13,7 +13,7 @@
     for (const part of box.querySelectorAll("select, " + handles)) {
       part.setAttribute("data-lm-suppress-shortcuts", "true");
     }
-    const words = box.querySelector("p[role]"), picture = box.querySelector("img.widget-image");
+    const words = box.querySelector("p[role=status], p[role=alert]"), picture = box.querySelector("img.widget-image");
     if (words && picture) picture.alt = words.textContent;
     follow();
     const task = box.querySelector(".sskd-task");
