@@ -12,7 +12,7 @@ import numpy as np
 from helpers.browser import PATIENCE, ask, assert_shows
 from helpers.pictures import picture
 
-BOX = ".jp-OutputArea-output:has(.sskd-live [role=status])"
+BOX = ".jp-OutputArea-output:has(.sskd-live:not(.sskd-clinic) [role=status])"
 # The label of each control and the option it stands at, as the page has them.
 CONTROLS = """box => [...box.querySelectorAll(".widget-slider, .widget-dropdown")].map(control => {
   const label = control.querySelector("label").textContent, list = control.querySelector("select");

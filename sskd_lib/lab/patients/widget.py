@@ -53,6 +53,7 @@ class Consultation:
         self.parts = (self.patient, self.chart, self.diagnosis, self.button, self.words, self.picture)
         self.box = widgets.VBox([*self.parts, self.access])
         self.box.add_class(BOX)
+        self.box.add_class("sskd-clinic")
         self.patient.observe(self._change_patient, names="value")
         self.chart.observe(lambda change: self.draw(), names="value")
         self.button.on_click(lambda button: self.check())
