@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -90,8 +92,16 @@ def time_limit(seconds: float) -> Iterator[None]:
     """Raise TooSlow in this block when its time is over; again each second, where the first was caught.
 
     Works in any thread and on any system, between two Python instructions: one long call into C ends first.
+    Python 3.10 does not look for such an exception in a loop that only tries; there each line is traced.
     """
     import ctypes
+
+    end, before = time.monotonic() + seconds, sys.gettrace()
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        if time.monotonic() > end:
+            raise TooSlow
+        return trace
 
     thread, over = threading.get_ident(), threading.Event()
     stop = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -105,8 +115,11 @@ def time_limit(seconds: float) -> Iterator[None]:
     watch = threading.Thread(target=wait, daemon=True)
     watch.start()
     try:
+        if sys.version_info < (3, 11):
+            sys.settrace(trace)
         yield
     finally:
+        sys.settrace(before)
         over.set()
         watch.join()
         stop(ctypes.c_ulong(thread), None)  # one that was raised too late to arrive in the block
