@@ -2,7 +2,7 @@
 
     python notebooks/assignments.py DIR [NN …]      what `make assignments OUT=DIR` runs
 
-Every notebook with exercises becomes one assignment. After each exercise stands a locked cell that gives the
+Every notebook with exercises becomes one assignment. After each exercise comes a locked cell that gives the
 points. Then nbgrader makes the students' version, and both are tried: the solutions must get all points, the
 stubs none. Predictions, recall questions and exit tickets give no points.
 """

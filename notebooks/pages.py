@@ -90,7 +90,7 @@ class Renderer(IPythonRenderer):
         self.headings: list[tuple[int, str, str]] = []
 
     def block_html(self, body: str) -> str:
-        """As it stands: a tag such as <details> may be closed in a later block, and must not be before."""
+        """Return HTML unchanged: a tag such as <details> may be closed in a later block only."""
         return body
 
     def inline_math(self, body: str) -> str:

@@ -52,7 +52,7 @@ def read_chapters(sources: Sequence[Path]) -> list[Chapter]:
 def read_chapter(source: Path) -> Chapter:
     """Return what one source says, and its guide in data/course.
 
-    A notebook that opens with a picture has no paragraph below its title; its first objective stands there.
+    A notebook that opens with a picture has no paragraph below its title: then its first objective is taken.
     Minutes are those of the guide, else those of the text.
     """
     text = source.read_text(encoding="utf-8")

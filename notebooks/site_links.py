@@ -37,7 +37,7 @@ def find_broken(folder: Path, names: Iterable[str]) -> list[str]:
     pages = {name: Links((folder / name).read_text(encoding="utf-8")) for name in names}
     faults = []
     for name, links in pages.items():
-        faults += [f"{name}: the id {mark!r} stands there twice" for mark in links.repeated]
+        faults += [f"{name}: the id {mark!r} occurs twice" for mark in links.repeated]
         faults += [
             f"{name}: loads {source!r}; a page must hold all that it shows"
             for source in links.loaded

@@ -19,7 +19,7 @@ SECTIONS = dict(re.findall(r"(?ms)^### (.+?)$(.+?)(?=^##|\Z)", TEXT))
 
 
 def accuracies(record: str, columns: dict[str, Any]) -> dict[int, float]:
-    """Seed → accuracy of the rows with these columns, read anew."""
+    """Seed → accuracy of the rows with these columns, read from the file again."""
     path = ROOT / record
     if path.suffix == ".npz":
         names = json.loads(path.with_suffix(".json").read_text())["settings"]

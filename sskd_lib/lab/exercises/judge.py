@@ -111,7 +111,7 @@ def _makes(exercise: Exercise, answer: Answer, case: Case, value: Any) -> bool:
 
 
 def same(value: Any, wanted: Any, tolerance: float) -> bool:
-    """Return whether a learner's value equals the right one: tensors, arrays, lists and numbers alike."""
+    """Return whether a learner's value equals the right one: a tensor, an array, a list or a number."""
     if isinstance(wanted, (tuple, list)):
         value = value.tolist() if isinstance(value, (Tensor, np.ndarray)) else value
         if not isinstance(value, (tuple, list)) or len(value) != len(wanted):

@@ -95,13 +95,13 @@ SIMILARITY_MATRIX = Exercise(
         ),
         Mistake(
             name="distances",
-            message="Your numbers are distances: they are small where two views are alike. A similarity is "
+            message="Your numbers are distances: they are small where two views are similar. A similarity is "
             "large there.",
             answer=lambda rotated, upright: torch.cdist(rotated, upright),
         ),
         Mistake(
             name="one minus the cosine",
-            message="Your numbers are small where two views are alike: this is one minus the cosine.",
+            message="Your numbers are small where two views are similar: this is one minus the cosine.",
             answer=lambda rotated, upright: 1 - similarity_matrix(rotated, upright),
         ),
         Mistake(

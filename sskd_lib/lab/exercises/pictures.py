@@ -56,8 +56,8 @@ def matrix_picture(case: Case, wrong: Any, right: Any) -> Figure:
     cell = min(0.62, (WIDTH - 1.6) / broad)
     figure = new_figure(broad * cell + 1.6, tall * HEIGHT + 1.1)
     panels = figure.subplots(1, 2, width_ratios=[m.shape[1] for m in matrices])
-    alike = matrices[0].shape == matrices[1].shape
-    differs = abs(matrices[0] - matrices[1]) > CLOSE if alike else np.zeros_like(matrices[0], bool)
+    same_shape = matrices[0].shape == matrices[1].shape
+    differs = abs(matrices[0] - matrices[1]) > CLOSE if same_shape else np.zeros_like(matrices[0], bool)
     for axes, matrix, name in zip(panels, matrices, ("yours", "right"), strict=True):
         rows, columns = matrix.shape
         place = (0, columns, rows, 0)
@@ -72,7 +72,7 @@ def matrix_picture(case: Case, wrong: Any, right: Any) -> Figure:
             if axes is panels[0] and differs[y, x] and not differs.all():
                 _mark(axes, x, y, 1, 1)
         _label(axes, f"{name} [{rows}, {columns}]", rows, columns)
-    if alike and differs.all():
+    if same_shape and differs.all():
         figure.supxlabel("no number of yours is right", fontsize=SMALL, color=INK)
     return figure
 

@@ -127,7 +127,7 @@ ERROR_RANK = Exercise(
         ),
         Mistake(
             name="order instead of place",
-            message="argsort gives the column that stands at each place. You need the opposite: the place of "
+            message="argsort gives the column at each place. You need the opposite: the place of "
             "the true column.",
             answer=lambda scores, targets: _true(
                 scores.argsort(dim=1, descending=True, stable=True), targets
@@ -227,12 +227,12 @@ TRANSFER_MASK = Exercise(
         Mistake(
             name="mask of the sorted rows",
             message="Your mask belongs to the SORTED rows: it is True at the front. It has to say True at "
-            "the place where each kept row stands in the batch.",
+            "the place of each kept row in the batch.",
             answer=lambda rank, ratio: torch.arange(len(rank)) < _count(rank, ratio),
         ),
         Mistake(
             name="order instead of place",
-            message="argsort gives the row that stands at each place of the sorted order. You compare it "
+            message="argsort gives the row at each place of the sorted order. You compare it "
             "with the number to keep, but you need the opposite: the place of each row.",
             answer=lambda rank, ratio: rank.argsort(stable=True) < _count(rank, ratio),
         ),

@@ -115,7 +115,7 @@ FOUR_VIEWS = Exercise(
         ),
     ),
     hints=(
-        "How many pictures come in, how many go out? Write down which picture stands in row B.",
+        "How many pictures come in, how many go out? Write down which picture is in row B.",
         "Turn the whole batch at once. The two axes to turn are the last two, the height and the width.",
         "Make the four batches in a loop over the number of quarter turns, then join them along axis 0.",
     ),
