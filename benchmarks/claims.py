@@ -1,0 +1,164 @@
+"""Claims on trial: train the cells of data/claims/plan.yaml, and say what they decide.
+
+    python benchmarks/claims.py plan                       # the claims, written down before the runs
+    python benchmarks/claims.py run --dry-run              # hours on this machine, cell by cell
+    python benchmarks/claims.py run --minutes 60           # the cells for two cores; continues where it stopped
+    python benchmarks/claims.py run --cells hundred-500 --hundred folder:PATH --device cuda --processes 4
+    python benchmarks/claims.py quick                      # one claim in two minutes
+
+A run that is recorded in data/claims/runs.jsonl is not repeated; delete its lines to make it again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+import sskd_lib as sskd
+from sskd_lib.lab.claims.plan import Cell, read_plan
+from sskd_lib.lab.claims.rows import RUNS, best_of_sweep, read_rows
+from sskd_lib.lab.claims.trainings import Sources, train_cell
+
+ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = ROOT / "runs" / "claims"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of `run`."""
+
+    cells: tuple[str, ...] = ()  # names of the plan; default: all that are for two cores
+    seeds: tuple[int, ...] = ()  # of each cell; default: those of the plan
+    hundred: str = ""  # 100 classes of 500 images: folder:PATH or cifar100
+    cifar10: str = ""  # folder:PATH
+    teacher: str = ""  # a teacher for the hundred classes, in the place of the shipped one
+    device: str = "auto"
+    exact: bool = False  # plain float32
+    processes: int = 2  # seeds trained at the same time, on a CPU each on one core
+    minutes: float = 60.0  # no training begins after so many
+    dry_run: bool = False  # only estimate the hours
+    rows: Path = RUNS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """The arms of one cell and one seed that are not recorded yet."""
+
+    cell: Cell
+    seed: int
+    arms: tuple[str, ...]
+    sources: Sources
+    device: str
+    exact: bool
+    best: Mapping[str, float] | None
+
+    def runtime(self) -> sskd.Runtime:
+        """Return the runtime of a process: on a CPU one thread."""
+        runtime = sskd.choose_runtime(self.device, exact=self.exact)
+        return replace(runtime, threads=1) if runtime.device.type == "cpu" else runtime
+
+
+def tasks(options: Options) -> Iterator[Task]:
+    """Yield what is still to train, cell by cell."""
+    plan, recorded = read_plan(), read_rows(options.rows)
+    done = {(row["cell"], row["seed"], row["arm"]) for row in recorded}
+    names = options.cells or [name for name, cell in plan.cells.items() if not cell.large]
+    given = {"hundred": options.hundred, "cifar10": options.cifar10}
+    sources = Sources(given, {"hundred": options.teacher})
+    for name in names:
+        cell = plan.cells[name]
+        try:
+            best = best_of_sweep(recorded) if cell.batch else None
+        except ValueError as error:
+            print(f"{name} waits: {error}")
+            continue
+        for seed in options.seeds or cell.seeds:
+            arms = tuple(arm for arm in cell.arms if (name, seed, arm) not in done)
+            if arms:
+                yield Task(
+                    cell=cell,
+                    seed=seed,
+                    arms=arms,
+                    sources=sources,
+                    device=options.device,
+                    exact=options.exact,
+                    best=best,
+                )
+
+
+def train(task: Task) -> list[dict]:
+    """Train the students of a task in this process."""
+    runtime = task.runtime()
+    if runtime.threads:
+        torch.set_num_threads(runtime.threads)
+    return train_cell(
+        task.cell,
+        task.seed,
+        task.arms,
+        sources=task.sources,
+        runtime=runtime,
+        best=task.best,
+        weights=WEIGHTS if task.cell.probe else None,
+    )
+
+
+def run(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
+    """Train what is not recorded yet, and append one row per student as each seed ends."""
+    todo = list(tasks(options))
+    if options.dry_run:
+        estimate(todo)
+        return
+    end, waiting = time.monotonic() + 60 * options.minutes, iter(todo)
+    running: dict[Future, Task] = {}
+    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
+        while True:
+            while len(running) < options.processes and time.monotonic() < end:
+                task = next(waiting, None)
+                if task is None:
+                    break
+                running[pool.submit(train, task)] = task
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task = running.pop(future)
+                write(future.result(), options.rows)
+    left = sum(1 for _ in tasks(options))
+    print(
+        f"{left} of the seeds are still to train; the same command goes on." if left else "All is recorded."
+    )
+
+
+def write(rows: list[dict], path: Path) -> None:
+    """Append rows to the record and print them."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    accuracies = "  ".join(f"{row['arm']} {row['accuracy']:.2f}" for row in rows)
+    print(
+        rows[0]["cell"],
+        rows[0]["seed"],
+        f"{max(row['seconds'] for row in rows):.0f} s ",
+        accuracies,
+        flush=True,
+    )
+
+
+def estimate(todo: list[Task]) -> None:
+    """Print the hours that tasks will take on this machine, from a few steps of each cell."""
+    raise NotImplementedError
+
+
+if __name__ == "__main__":
+    try:
+        tyro.extras.subcommand_cli_from_dict({"run": run}, description=__doc__)
+    except ValueError as error:
+        sys.exit(f"{error}")

@@ -1,0 +1,1 @@
+"""Claims on trial: the plan, the trainings, the verdicts and their pictures."""
