@@ -2,7 +2,7 @@
 
     python benchmarks/claims.py plan                       # the claims, written down before the runs
     python benchmarks/claims.py run --dry-run              # hours on this machine, cell by cell
-    python benchmarks/claims.py run --minutes 60           # the cells for two cores; continues where it stopped
+    python benchmarks/claims.py run --minutes 60           # the cells for two cores; goes on where it stopped
     python benchmarks/claims.py run --cells hundred-500 --hundred folder:PATH --device cuda --processes 4
     python benchmarks/claims.py quick                      # one claim in two minutes
 
@@ -26,7 +26,8 @@ import tyro
 
 import sskd_lib as sskd
 from sskd_lib.lab.claims.plan import Cell, read_plan
-from sskd_lib.lab.claims.rows import RUNS, best_of_sweep, read_rows
+from sskd_lib.lab.claims.probes import probe_cell
+from sskd_lib.lab.claims.rows import PROBES, RUNS, best_of_sweep, read_rows
 from sskd_lib.lab.claims.trainings import Sources, train_cell
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -152,6 +153,45 @@ def write(rows: list[dict], path: Path) -> None:
     )
 
 
+def probe(
+    caltech101: str,
+    cifar10: str,
+    cells: tuple[str, ...] = ("hundred-50",),
+    processes: int = 2,
+    rows: Path = PROBES,
+) -> None:
+    """Fit linear probes on the features of the students that `run` kept in runs/claims.
+
+    Args:
+        caltech101: folder:PATH of the images of Caltech-101 (a sub-folder per class).
+        cifar10: folder:PATH.
+        cells: names of the plan.
+        processes: students probed at the same time.
+        rows: where the results go.
+    """
+    names = {"caltech101": caltech101, "cifar10": cifar10, "grocery": "grocery"}
+    done = {(row["cell"], row["seed"], row["arm"]) for row in read_rows(rows)}
+    todo = [
+        (name, arm, seed, names)
+        for name in cells
+        for seed in read_plan().cells[name].seeds
+        for arm in read_plan().cells[name].arms
+        if (name, seed, arm) not in done and (WEIGHTS / name / f"{arm}-{seed}.safetensors").is_file()
+    ]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for row in pool.map(probe_student, todo):
+            with open(rows, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            print(*row.values(), flush=True)
+
+
+def probe_student(task: tuple[str, str, int, dict[str, str]]) -> dict:
+    """Probe one student in this process."""
+    cell, arm, seed, names = task
+    torch.set_num_threads(1)
+    return probe_cell(WEIGHTS / cell / f"{arm}-{seed}.safetensors", cell, arm, seed, names)
+
+
 def estimate(todo: list[Task]) -> None:
     """Print the hours that tasks will take on this machine, from a few steps of each cell."""
     raise NotImplementedError
@@ -159,6 +199,6 @@ def estimate(todo: list[Task]) -> None:
 
 if __name__ == "__main__":
     try:
-        tyro.extras.subcommand_cli_from_dict({"run": run}, description=__doc__)
+        tyro.extras.subcommand_cli_from_dict({"run": run, "probe": probe}, description=__doc__)
     except ValueError as error:
         sys.exit(f"{error}")

@@ -29,11 +29,13 @@ TEACHER = {  # batch 128 at twice the rate: as good as 64 at 0.05 here, and half
     "fashion-mnist": sskd.Schedule(epochs=40, batch_size=128, lr=0.1),
     "cifar10": sskd.Schedule(epochs=100, batch_size=128, lr=0.1),
     "grocery": sskd.Schedule(shape="one-cycle", lr=0.1, batch_size=64, epochs=40),
+    "hundred": sskd.Schedule(shape="one-cycle", lr=0.1, batch_size=128, epochs=60),
 }
 HEAD = {
     "fashion-mnist": sskd.Schedule(epochs=20, milestones=(0.5, 0.75)),
     "cifar10": sskd.Schedule(epochs=40, milestones=(0.5, 0.75)),
     "grocery": sskd.Schedule(epochs=15, milestones=(0.5, 0.75)),
+    "hundred": sskd.Schedule(epochs=20, milestones=(0.5, 0.75)),
 }
 START = {
     "grocery": "cifar10"
@@ -49,6 +51,8 @@ LABELS = {"cifar10": 1000, "grocery": 810}  # of the students; fashion-mnist: al
 
 def images(name: str, folder: str) -> tuple[sskd.ImageSet, sskd.ImageSet]:
     """(images to train on, images to test on). For the folder the same shares as benchmarks/few_labels.py."""
+    if name == "hundred":
+        return sskd.load_images(f"folder:{folder}"), sskd.load_images(f"folder:{folder}", "test")
     if name != "cifar10":
         return sskd.load_images(name), sskd.load_images(name, "test")
     pool, _validation = sskd.load_images(f"folder:{folder}").split(0.125, seed=0)
@@ -90,7 +94,7 @@ def name_classes(name: str) -> None:
 
 
 def main(
-    name: tyro.conf.Positional[Literal["fashion-mnist", "cifar10", "grocery"]],
+    name: tyro.conf.Positional[Literal["fashion-mnist", "cifar10", "grocery", "hundred"]],
     part: tyro.conf.Positional[Literal["teacher", "students", "cards"]],
     /,
     folder: str = "",

@@ -1,4 +1,4 @@
-"""Controls for L_ss: SSKD whose teacher's projections have lost something, so that one can see if it mattered.
+"""Controls for L_ss: SSKD whose teacher's projections have lost something, to see whether it matters.
 
 Each of them trains exactly as SSKD does. Only the teacher's matrix A_t is another one.
 """

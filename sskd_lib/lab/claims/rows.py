@@ -16,20 +16,25 @@ Row = Mapping[str, Any]
 Values = Mapping[tuple[str, str], Mapping[int, float]]  # (cell, arm) → seed → outcome
 
 
-def read_rows(path: Path = RUNS) -> list[dict[str, Any]]:
-    """Return all recorded rows."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+# outcome: the key of the rows it is made from, and the factor that makes larger better
+TURNED = {"closeness": ("kl", -100.0), "calibration": ("calibration_error", -1.0)}
+
+
+def read_rows(*paths: Path) -> list[dict[str, Any]]:
+    """Return all rows of some records; default: of the runs and the probes that the kit has."""
+    lines = (
+        line
+        for path in paths or (RUNS, PROBES)
+        if path.exists()
+        for line in path.read_text(encoding="utf-8").splitlines()
+    )
+    return [json.loads(line) for line in lines]
 
 
 def outcome_of(row: Row, outcome: str) -> float | None:
     """Return an outcome of a row, larger is better; None where it was not measured."""
-    if outcome == "closeness":
-        return -100 * row["kl"]
-    if outcome == "calibration":
-        return -row["calibration_error"]
-    return row.get(outcome)
+    key, factor = TURNED.get(outcome, (outcome, 1.0))
+    return factor * row[key] if key in row else None
 
 
 def values_of(rows: Iterable[Row], outcome: str) -> dict[tuple[str, str], dict[int, float]]:

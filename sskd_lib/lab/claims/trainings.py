@@ -162,7 +162,7 @@ def make_method(
 
 
 def fresh_head(control: str, teacher: Network, labelled: ImageSet, seed: int, runtime: Runtime) -> nn.Module:
-    """Return a head of the teacher's shape with weights from the seed, trained for a short time or not at all."""
+    """Return a head of the teacher's shape with weights from the seed, trained for a short time or not."""
     fresh = create_network(teacher.spec["model"], like=labelled, projection=True, seed=seed)
     if control == "untrained head":
         return runtime.place(fresh.head)
