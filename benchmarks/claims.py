@@ -4,6 +4,8 @@
     python benchmarks/claims.py run --dry-run              # hours on this machine, cell by cell
     python benchmarks/claims.py run --minutes 60           # the cells for two cores; goes on where it stopped
     python benchmarks/claims.py run --cells hundred-500 --hundred folder:PATH --device cuda --processes 4
+    python benchmarks/claims.py probe --caltech101 folder:PATH --cifar10 folder:PATH
+    python benchmarks/claims.py verdicts                   # from the record; trains nothing
     python benchmarks/claims.py quick                      # one claim in two minutes
 
 A run that is recorded in data/claims/runs.jsonl is not repeated; delete its lines to make it again.
@@ -25,10 +27,13 @@ import torch
 import tyro
 
 import sskd_lib as sskd
+from claims_hours import estimate
 from sskd_lib.lab.claims.plan import Cell, read_plan
 from sskd_lib.lab.claims.probes import probe_cell
 from sskd_lib.lab.claims.rows import PROBES, RUNS, best_of_sweep, read_rows
-from sskd_lib.lab.claims.trainings import Sources, train_cell
+from sskd_lib.lab.claims.trainings import Sources, TimeUp, train_cell
+from sskd_lib.lab.claims.verdicts import estimate as estimate_of
+from sskd_lib.lab.claims.verdicts import in_words, least_detectable, p_words, planned_seeds, verdicts
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "runs" / "claims"
@@ -46,7 +51,7 @@ class Options:
     device: str = "auto"
     exact: bool = False  # plain float32
     processes: int = 2  # seeds trained at the same time, on a CPU each on one core
-    minutes: float = 60.0  # no training begins after so many
+    minutes: float = 60.0  # then the trainings stop; the same command goes on with them
     dry_run: bool = False  # only estimate the hours
     rows: Path = RUNS
 
@@ -62,6 +67,7 @@ class Task:
     device: str
     exact: bool
     best: Mapping[str, float] | None
+    end: float  # of time.time(): then the training stops at the end of an epoch
 
     def runtime(self) -> sskd.Runtime:
         """Return the runtime of a process: on a CPU one thread."""
@@ -94,44 +100,50 @@ def tasks(options: Options) -> Iterator[Task]:
                     device=options.device,
                     exact=options.exact,
                     best=best,
+                    end=time.time() + 60 * options.minutes,
                 )
 
 
 def train(task: Task) -> list[dict]:
-    """Train the students of a task in this process."""
+    """Train the students of a task in this process; return no rows where the time is up."""
     runtime = task.runtime()
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
-    return train_cell(
-        task.cell,
-        task.seed,
-        task.arms,
-        sources=task.sources,
-        runtime=runtime,
-        best=task.best,
-        weights=WEIGHTS if task.cell.probe else None,
-    )
+    try:
+        return train_cell(
+            task.cell,
+            task.seed,
+            task.arms,
+            sources=task.sources,
+            runtime=runtime,
+            best=task.best,
+            weights=WEIGHTS if task.cell.probe else None,
+            work=WEIGHTS / "work",
+            end=task.end,
+        )
+    except TimeUp:
+        return []
 
 
 def run(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     """Train what is not recorded yet, and append one row per student as each seed ends."""
     todo = list(tasks(options))
     if options.dry_run:
-        estimate(todo)
+        estimate(todo, options.processes)
         return
-    end, waiting = time.monotonic() + 60 * options.minutes, iter(todo)
-    running: dict[Future, Task] = {}
+    end, waiting = time.time() + 60 * options.minutes, iter(todo)
+    running: set[Future] = set()
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
         while True:
-            while len(running) < options.processes and time.monotonic() < end:
+            while len(running) < options.processes and time.time() < end:
                 task = next(waiting, None)
                 if task is None:
                     break
-                running[pool.submit(train, task)] = task
+                running.add(pool.submit(train, task))
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                task = running.pop(future)
+                running.remove(future)
                 write(future.result(), options.rows)
     left = sum(1 for _ in tasks(options))
     print(
@@ -141,6 +153,8 @@ def run(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
 
 def write(rows: list[dict], path: Path) -> None:
     """Append rows to the record and print them."""
+    if not rows:
+        return
     with open(path, "a", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     accuracies = "  ".join(f"{row['arm']} {row['accuracy']:.2f}" for row in rows)
@@ -192,13 +206,46 @@ def probe_student(task: tuple[str, str, int, dict[str, str]]) -> dict:
     return probe_cell(WEIGHTS / cell / f"{arm}-{seed}.safetensors", cell, arm, seed, names)
 
 
-def estimate(todo: list[Task]) -> None:
-    """Print the hours that tasks will take on this machine, from a few steps of each cell."""
-    raise NotImplementedError
+def show_plan() -> None:
+    """Print each claim, its null hypothesis, what decides it, and the least effect its seeds can detect."""
+    for claim in read_plan().claims.values():
+        least = least_detectable(claim.spread, planned_seeds(claim, read_plan()))
+        print(f"\n{claim.id}: {claim.claim}\n  null: {claim.null}")
+        for comparison in claim.primary:
+            print(f"  decides: {comparison.name} ({comparison.outcome}), {comparison.place}")
+        print(f"  least detectable effect, if the differences spread by {claim.spread:g}: {least:.2f}")
 
+
+def show_verdicts(rows: tuple[Path, ...] = ()) -> None:
+    """Print the verdict of each claim from recorded rows; trains nothing."""
+    for verdict in verdicts(read_rows(*rows)).values():
+        print(f"\n{verdict.claim.claim}\n  {verdict.word}, p after Holm {p_words(verdict.corrected)}")
+        for each in (*verdict.primary, *verdict.other):
+            name, place = each.comparison.name, each.comparison.place
+            print(f"    {place}: {name}, {each.comparison.outcome}: {in_words(each)}")
+
+
+def quick(seed: int = 1000) -> None:
+    """Rerun the claim about L_ss in two minutes: one new seed, 300 labels, the short schedule.
+
+    Args:
+        seed: outside those of the plan; it draws labelled images, first weights and order.
+    """
+    cell, runtime = read_plan().cells["fashion-300"], sskd.choose_runtime("cpu")
+    arms = ("kd+rotations", "sskd", "untrained head")
+    rows = train_cell(cell, seed, arms, sources=Sources(), runtime=runtime, progress=True)
+    for row in rows:
+        print(f"{row['arm']}: {row['accuracy']:.2f} %")
+    claim = read_plan().claims["l-ss"]
+    comparison = next(each for each in claim.other if each.place == cell.name)
+    before, after = estimate_of(read_rows(), comparison), estimate_of([*read_rows(), *rows], comparison)
+    print(f"{comparison.name}, recorded: {in_words(before)}; with this seed: {in_words(after)}")
+
+
+COMMANDS = {"plan": show_plan, "run": run, "probe": probe, "verdicts": show_verdicts, "quick": quick}
 
 if __name__ == "__main__":
     try:
-        tyro.extras.subcommand_cli_from_dict({"run": run, "probe": probe}, description=__doc__)
+        tyro.extras.subcommand_cli_from_dict(COMMANDS, description=__doc__)
     except ValueError as error:
         sys.exit(f"{error}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import datetime
+import math
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -31,7 +33,12 @@ from .plan import Arm, Cell, read_plan
 VALIDATION = {"fashion": 0.2, "cifar10": 0.125}  # share of the training images that is set aside
 TEACHERS = {"fashion": "fashion-mnist", "cifar10": "cifar10", "grocery": "grocery", "hundred": "hundred"}
 EMBEDDED = {"fashion": "fashion-mnist-lab", "grocery": "grocery"}
+SAVE_SECONDS = 1.0  # least time between two saves of a training that may be stopped
 HALF_TRAINED = replace(HEAD, epochs=5), 1000  # schedule and images of the half trained head
+
+
+class TimeUp(Exception):
+    """The time of a part is over; the same call goes on later."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ def images_of(cell: Cell, sources: Sources, seed: int) -> tuple[ImageSet, ImageS
     return pool, labelled, validation if cell.split == "validation" else test
 
 
-def train_cell(
+def train_cell(  # noqa: PLR0913 - what a person may choose, all of it by keyword
     cell: Cell,
     seed: int,
     arms: Sequence[str],
@@ -86,18 +93,26 @@ def train_cell(
     runtime: Runtime,
     best: Mapping[str, float] | None = None,
     weights: Path | None = None,
+    work: Path | None = None,
+    end: float = math.inf,
     progress: bool = False,
 ) -> list[dict[str, Any]]:
     """Train the students of some arms of a cell with one seed; return a row for each.
 
     Arms with the same number of epochs are trained in one loop and share the teacher's passes.
     best: numbers of the sweep, for the arms that take them from there. weights: folder for the students, in
-    half precision, or None.
+    half precision, or None. work: folder from which a training that was stopped goes on, or None; what is in
+    it is removed at the end. end: time (of time.time()) after which TimeUp is raised at the end of an epoch.
     """
+
+    def stop_in_time(epochs: int, networks: Sequence[Network]) -> None:
+        if epochs and time.time() > end:
+            raise TimeUp(f"{cell.name}, seed {seed}: the time is up after {epochs} epochs")
+
     _, labelled, measured = images_of(cell, sources, seed)
     teacher = runtime.place(load_checkpoint(sources.teacher(cell.images)))
     answers = predict(teacher, measured, runtime)
-    rows = []
+    rows, folder = [], work and work / f"{cell.name}-{seed}"
     for times in sorted({read_plan().arms[name].times for name in arms}):
         group = [arm for arm in (read_plan().arms[name] for name in arms) if arm.times == times]
         schedule = replace(cell.schedule, epochs=times * cell.schedule.epochs)
@@ -108,7 +123,6 @@ def train_cell(
             create_network(cell.student, like=labelled, projection=m.needs_projection, seed=seed)
             for m in methods
         ]
-        started = time.perf_counter()
         runs = distill(
             students,
             teacher,
@@ -118,10 +132,14 @@ def train_cell(
             seed=seed,
             runtime=runtime,
             progress=progress,
+            out=[folder / arm.name for arm in group] if folder else None,
+            watch=stop_in_time,
+            save_seconds=SAVE_SECONDS,
         )
-        seconds = time.perf_counter() - started
+        seconds = sum(record["seconds"] for record in runs[0].history)
         common = describe(cell, seed, sources, labelled, measured, runtime)
-        common |= {"schedule": asdict(schedule), "students": len(group), "seconds": round(seconds, 1)}
+        common |= {"schedule": asdict(schedule) | {"milestones": list(schedule.milestones)}}
+        common |= {"students": len(group), "seconds": round(seconds, 1)}
         for arm, method, run in zip(group, methods, runs, strict=True):
             figures = compare(predict(run.network, measured, runtime), answers, measured)
             row = {
@@ -135,6 +153,8 @@ def train_cell(
                 path = weights / cell.name / f"{arm.name}-{seed}.safetensors"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 save_checkpoint(path, run.network, run.summary["card"], dtype=torch.float16)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
     return rows
 
 

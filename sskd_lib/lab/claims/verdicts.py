@@ -111,7 +111,9 @@ def verdicts(rows: Sequence[Row], plan: Plan | None = None) -> dict[str, Verdict
     """Return the verdict of each claim. Holm's correction runs over the claims that have been tried."""
     plan = plan or read_plan()
     primary = {key: tuple(estimate(rows, c) for c in claim.primary) for key, claim in plan.claims.items()}
-    p_values = {key: joint_p(estimates) for key, estimates in primary.items()}
+    p_values = {
+        key: joint_p(estimates, planned_seeds(plan.claims[key], plan)) for key, estimates in primary.items()
+    }
     corrected = holm(p_values)
     return {
         key: Verdict(
@@ -127,20 +129,22 @@ def verdicts(rows: Sequence[Row], plan: Plan | None = None) -> dict[str, Verdict
     }
 
 
-def joint_p(estimates: Sequence[Estimate]) -> float:
-    """Return the p of a claim: of several comparisons that must all hold, the largest; nan if one is missing.
+def joint_p(estimates: Sequence[Estimate], seeds: int) -> float:
+    """Return the p of a claim: of several comparisons that must all hold, the largest.
 
-    Source: Berger 1982, the intersection-union test.
+    nan while one of them has fewer seeds than were planned: to decide earlier, when the result looks well,
+    would find effects that are not there. Source: Berger 1982, the intersection-union test.
     """
-    values = [each.p for each in estimates]
-    return math.nan if any(map(math.isnan, values)) else max(values)
+    if any(each.seeds < seeds for each in estimates):
+        return math.nan
+    return max(each.p for each in estimates)
 
 
 def judge_claim(estimates: Sequence[Estimate], corrected: float) -> str:
     """Return the verdict in a word.
 
     "holds": every comparison speaks for the claim and the corrected p is at most 0.05; "contradicted": the
-    same against it, for one of them; else "not shown". "not tried": a comparison has fewer than two seeds.
+    same against it; else "not shown". "not tried": seeds that were planned are missing.
     """
     if math.isnan(corrected):
         return "not tried"

@@ -1,0 +1,281 @@
+"""Why does L_ss add so little? Five measurements on teachers and students, one row per number.
+
+    python benchmarks/why.py run                              # Fashion-MNIST, 300 labels; about ten minutes
+    python benchmarks/why.py run --hundred folder:PATH        # and the 100 classes (after claims.py)
+    python benchmarks/why.py table                            # prints the record, trains nothing
+
+gradient: the norm of each weighted term's gradient in the student's backbone as a share of the sum of all
+    four norms, and the cosine of L_ss's gradient with that of the others together, in the course of training
+nats: how far a softened row of soft targets, and of the matrix, is from an even spread (mean KL)
+explained: the share of the variance of the teacher's matrix (pairs of different images, test images) that a
+    map to projections explains, fitted on training images: from the teacher's logits (linear, two layers),
+    from a student's features (linear)
+head: the correlation between the matrices of the trained head and of heads with random weights
+match: L_ss on test images of students trained without it, once a head is fitted to their frozen features
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tyro
+from torch import Tensor
+
+import sskd_lib as sskd
+from sskd_lib.data.views import four_views
+from sskd_lib.evaluation import interval
+from sskd_lib.lab.claims.plan import FOLDER, read_plan
+from sskd_lib.lab.claims.trainings import Sources, images_of
+from sskd_lib.losses.sskd import similarity_matrix, sskd_terms
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORD = FOLDER / "why.jsonl"
+SEEDS = (200, 201, 202, 203, 204)
+BATCH = 64  # images of a matrix
+EVERY = 5  # epochs between two measurements of the gradients
+TERMS = ("ce", "kd", "tf", "ss")
+
+
+def views_of(network: sskd.Network, images: Tensor) -> sskd.Output:
+    """Return the outputs for the four views of some images, without augmentation, in eval mode: 4B rows."""
+    with torch.no_grad():
+        return network.eval()(four_views(images, None, False))
+
+
+def matrices(projections: Tensor) -> Tensor:
+    """Return the matrices of all batches: projections [batches, 4B, D] → [batches, 3B, B]."""
+    return torch.stack([similarity_matrix(z[BATCH:], z[:BATCH]) for z in projections])
+
+
+def outputs_of(network: sskd.Network, images: Tensor) -> dict[str, Tensor]:
+    """Return logits, features and projections of batches of 64 images: [batches, 4B, …] each."""
+    parts = [views_of(network, chunk) for chunk in images.split(BATCH) if len(chunk) == BATCH]
+    names = ("logits", "features", "projection")
+    return {
+        name: torch.stack([getattr(part, name) for part in parts])
+        for name in names
+        if getattr(parts[0], name) is not None
+    }
+
+
+def gradient_rows(student: sskd.Network, teacher: sskd.Network, data: sskd.ImageSet) -> dict[str, float]:
+    """Return shares and the cosine of the terms' gradients in a copy of a student, on 64 labelled images."""
+    student, recipe = copy.deepcopy(student).train(), sskd.Recipe()
+    views = four_views(data.images[:BATCH], torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        answers = teacher.eval()(views)
+    terms = sskd_terms(student(views), answers, data.labels[:BATCH], recipe)
+    weights = list(student.backbone.parameters())
+    gradients = {}
+    for name in TERMS:
+        parts = torch.autograd.grad(
+            getattr(recipe, name) * terms[name], weights, retain_graph=True, allow_unused=True
+        )
+        parts = [torch.zeros_like(w) if g is None else g for w, g in zip(weights, parts, strict=True)]
+        gradients[name] = torch.cat([part.flatten() for part in parts])
+    norms = {name: gradient.norm().item() for name, gradient in gradients.items()}
+    others = gradients["ce"] + gradients["kd"] + gradients["tf"]
+    shares = {f"share {name}": norm / sum(norms.values()) for name, norm in norms.items()}
+    return shares | {"cosine": F.cosine_similarity(gradients["ss"], others, dim=0).item()}
+
+
+def nats(teacher: sskd.Network, images: Tensor) -> dict[str, float]:
+    """Return the mean KL to an even spread of the softened rows: soft targets, rotated ones, the matrix."""
+    recipe, given = sskd.Recipe(), outputs_of(teacher, images)
+    logits = given["logits"]
+
+    def gap(scores: Tensor, temperature: float) -> float:
+        log_p = F.log_softmax(scores.flatten(0, -2) / temperature, 1)
+        return (np.log(scores.shape[-1]) + (log_p.exp() * log_p).sum(1)).mean().item()
+
+    return {
+        "soft targets": gap(logits[:, :BATCH], recipe.kd_temperature),
+        "soft targets, rotated": gap(logits[:, BATCH:], recipe.tf_temperature),
+        "matrix": gap(matrices(given["projection"]), recipe.ss_temperature),
+    }
+
+
+def explained(inputs: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor], layers: int) -> float:
+    """Return R² of the matrix off its diagonal, after a map from inputs to projections fitted on the first.
+
+    inputs, targets: each (training, test), [batches, 4B, width]. The map is a ridge regression, or a network
+    with one hidden layer (layers = 2). The matrix of predicted projections is scaled and shifted to fit best.
+    """
+    from sklearn.linear_model import Ridge
+    from sklearn.neural_network import MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    x, y = (pair[0].flatten(0, 1).numpy() for pair in (inputs, (F.normalize(targets[0], dim=-1),)))
+    model = Ridge() if layers == 1 else MLPRegressor(hidden_layer_sizes=(256,), max_iter=60, random_state=0)
+    mapped = make_pipeline(StandardScaler(), model).fit(x, y).predict(inputs[1].flatten(0, 1).numpy())
+    guess = matrices(torch.from_numpy(mapped).float().view(*inputs[1].shape[:2], -1))
+    true = matrices(targets[1])
+    same = (torch.arange(3 * BATCH) % BATCH)[:, None] == torch.arange(BATCH)
+    pairs = torch.stack([guess[:, ~same].flatten(), true[:, ~same].flatten()])
+    return torch.corrcoef(pairs.double())[0, 1].item() ** 2
+
+
+def fitted_head(student: sskd.Network, teacher: sskd.Network, train: Tensor, test: Tensor) -> float:
+    """Return L_ss on test images of a student whose backbone is frozen and whose new head was fitted to it."""
+    features, given = outputs_of(student, train)["features"], outputs_of(teacher, train)["projection"]
+    width = features.shape[-1]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        head = torch.nn.Sequential(
+            torch.nn.Linear(width, width), torch.nn.ReLU(), torch.nn.Linear(width, width)
+        )
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
+    for _ in range(60):
+        for f, z in zip(features, given, strict=True):
+            optimizer.zero_grad()
+            term_ss(head(f), z).backward()
+            optimizer.step()
+    tests = zip(outputs_of(student, test)["features"], outputs_of(teacher, test)["projection"], strict=True)
+    with torch.no_grad():
+        return statistics.fmean(term_ss(head(f), z).item() for f, z in tests)
+
+
+def term_ss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return L_ss of one batch of projections [4B, D]."""
+    blank, labels = torch.zeros(len(student), 2), torch.zeros(BATCH, dtype=torch.long)
+    outputs = (sskd.Output(blank, z) for z in (student, teacher))
+    return sskd_terms(*outputs, labels, sskd.Recipe(ce=0, kd=0, tf=0, ss=1))["ss"]
+
+
+def of_teacher(place: str, teacher: sskd.Network, train: Tensor, test: Tensor) -> Iterator[dict]:
+    """Yield the rows that need no student."""
+    for what, value in nats(teacher, test).items():
+        yield {"place": place, "kind": "nats", "what": what, "value": value}
+    fit, held = outputs_of(teacher, train), outputs_of(teacher, test)
+    targets = fit["projection"], held["projection"]
+    for layers, words in ((1, "teacher's logits, linear"), (2, "teacher's logits, two layers")):
+        value = explained((fit["logits"], held["logits"]), targets, layers)
+        yield {"place": place, "kind": "explained", "what": words, "value": value}
+    value = explained((fit["features"], held["features"]), targets, 1)
+    yield {"place": place, "kind": "explained", "what": "teacher's features, linear", "value": value}
+    true = matrices(held["projection"]).flatten()
+    for seed in SEEDS:
+        fresh = sskd.create_network(teacher.spec["model"], like=IMAGES[place], projection=True, seed=seed)
+        with torch.no_grad():
+            other = matrices(fresh.head(held["features"])).flatten()
+        value = torch.corrcoef(torch.stack([true, other]).double())[0, 1].item()
+        yield {"place": place, "kind": "head", "what": "random head", "seed": seed, "value": value}
+
+
+def of_student(
+    place: str,
+    arm: str,
+    seed: int,
+    student: sskd.Network,
+    teacher: sskd.Network,
+    train: Tensor,
+    test: Tensor,
+) -> Iterator[dict]:
+    """Yield the rows of one student."""
+    common = {"place": place, "seed": seed}
+    inputs = tuple(outputs_of(student, images)["features"] for images in (train, test))
+    targets = tuple(outputs_of(teacher, images)["projection"] for images in (train, test))
+    value = explained(inputs, targets, 1)
+    yield {**common, "kind": "explained", "what": f"features of {arm}, linear", "value": value}
+    value = fitted_head(student, teacher, train, test)
+    yield {**common, "kind": "match", "what": f"{arm}, fitted head", "value": value}
+    if student.head is not None:
+        own, given = (outputs_of(network, test)["projection"] for network in (student, teacher))
+        value = statistics.fmean(term_ss(s, t).item() for s, t in zip(own, given, strict=True))
+        yield {**common, "kind": "match", "what": f"{arm}, its own head", "value": value}
+
+
+IMAGES: dict[str, sskd.ImageSet] = {}
+
+
+def fashion_rows() -> Iterator[dict]:
+    """Train SSKD and KD+rotations on 300 labels, measuring the gradients on the way, and yield all rows."""
+    cell, runtime = read_plan().cells["fashion-300"], sskd.choose_runtime("cpu")
+    teacher = sskd.load_checkpoint(Sources().teacher("fashion"))
+    for seed in SEEDS:
+        pool, labelled, test = images_of(cell, Sources(), seed)
+        IMAGES["fashion-300"] = pool
+        train, held = pool.take(2560, seed=0).images, test.images
+        if seed == SEEDS[0]:
+            yield from of_teacher("fashion-300", teacher, train, held)
+        arms = ("kd+rotations", "sskd")
+        students = [
+            sskd.create_network(cell.student, like=labelled, projection=arm == "sskd", seed=seed)
+            for arm in arms
+        ]
+        yield from of_student(
+            "fashion-300", "a fresh network", seed, copy.deepcopy(students[0]), teacher, train, held
+        )
+        gradients: list[dict] = []
+
+        def watch(epochs, networks, gradients=gradients, seed=seed, labelled=labelled):
+            if epochs % EVERY == 0:
+                for what, value in gradient_rows(networks[1], teacher, labelled).items():
+                    row = {"kind": "gradient", "what": what, "epoch": epochs, "seed": seed, "value": value}
+                    gradients.append({"place": "fashion-300", **row})
+
+        options = {"schedule": cell.schedule, "seed": seed, "runtime": runtime, "progress": False}
+        runs = sskd.distill(students, teacher, labelled, method=list(arms), watch=watch, **options)
+        yield from gradients
+        for arm, run in zip(arms, runs, strict=True):
+            yield from of_student("fashion-300", arm, seed, run.network, teacher, train, held)
+
+
+def hundred_rows(hundred: str) -> Iterator[dict]:
+    """Yield the rows of the 100 classes, from the students that claims.py keeps in runs/claims/hundred-50."""
+    cell, sources = read_plan().cells["hundred-50"], Sources({"hundred": hundred})
+    pool, _, test = images_of(cell, sources, cell.seeds[0])
+    IMAGES["hundred-50"] = pool
+    teacher = sskd.load_checkpoint(sources.teacher("hundred"))
+    train = pool.take(2560 // 100 * 100, seed=0).images
+    yield from of_teacher("hundred-50", teacher, train, test.images)
+    for seed in cell.seeds[: len(SEEDS)]:
+        for arm in ("kd+rotations", "sskd"):
+            student = sskd.load_checkpoint(ROOT / "runs" / "claims" / cell.name / f"{arm}-{seed}.safetensors")
+            yield from of_student("hundred-50", arm, seed, student, teacher, train, test.images)
+
+
+def run(hundred: str = "", fashion: bool = True, record: Path = RECORD) -> None:
+    """Measure and append one row per number.
+
+    Args:
+        hundred: folder:PATH of the 100 classes; without it they are left out.
+        fashion: whether Fashion-MNIST is measured.
+        record: where the rows go.
+    """
+    sources = [fashion_rows()] * fashion + [hundred_rows(hundred)] * bool(hundred)
+    common = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    with open(record, "a", encoding="utf-8") as file:
+        for rows in sources:
+            for row in rows:
+                row["value"] = round(row["value"], 5)
+                file.write(json.dumps(row | common, ensure_ascii=False) + "\n")
+                file.flush()
+                print(*row.values(), flush=True)
+
+
+def table(record: Path = RECORD) -> None:
+    """Print each quantity: its mean over the seeds and the 95 % interval."""
+    groups: dict[tuple, list[float]] = {}
+    for line in record.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        key = tuple(row.get(name, "") for name in ("place", "kind", "what", "epoch"))
+        groups.setdefault(key, []).append(row["value"])
+    for key, values in groups.items():
+        print(*key, "{:.3f} ± {:.3f}".format(*interval(values)), f"({len(values)})")
+
+
+if __name__ == "__main__":
+    try:
+        tyro.extras.subcommand_cli_from_dict({"run": run, "table": table}, description=__doc__)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"{error}")
