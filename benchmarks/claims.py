@@ -27,7 +27,8 @@ import torch
 import tyro
 
 import sskd_lib as sskd
-from claims_hours import estimate
+from claims_hours import estimate, loops
+from sskd_lib.files import did_you_mean
 from sskd_lib.lab.claims.plan import Cell, read_plan
 from sskd_lib.lab.claims.probes import probe_cell
 from sskd_lib.lab.claims.rows import PROBES, RUNS, best_of_sweep, read_rows
@@ -82,6 +83,11 @@ def tasks(options: Options) -> Iterator[Task]:
     names = options.cells or [name for name, cell in plan.cells.items() if not cell.large]
     given = {"hundred": options.hundred, "cifar10": options.cifar10}
     sources = Sources(given, {"hundred": options.teacher})
+    if unknown := [name for name in names if name not in plan.cells]:
+        raise ValueError(
+            f"the plan has no cell {unknown[0]!r}.{did_you_mean(unknown[0], plan.cells)} "
+            f"Its cells are: {', '.join(plan.cells)}."
+        )
     for name in names:
         cell = plan.cells[name]
         try:
@@ -242,7 +248,14 @@ def quick(seed: int = 1000) -> None:
     print(f"{comparison.name}, recorded: {in_words(before)}; with this seed: {in_words(after)}")
 
 
-COMMANDS = {"plan": show_plan, "run": run, "probe": probe, "verdicts": show_verdicts, "quick": quick}
+COMMANDS = {
+    "plan": show_plan,
+    "run": run,
+    "loops": loops,
+    "probe": probe,
+    "verdicts": show_verdicts,
+    "quick": quick,
+}
 
 if __name__ == "__main__":
     try:

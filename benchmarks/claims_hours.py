@@ -39,6 +39,21 @@ def estimate(todo: Iterable[Any], processes: int) -> None:
     print(f"{'all':24}            {total / 3600:6.2f} h, {processes} processes")
 
 
+def loops(cell: str = "hundred-50") -> None:
+    """Print what a seed of a cell takes with its arms in one loop, and with a loop for each arm.
+
+    Args:
+        cell: a name of the plan.
+    """
+    chosen, runtime = read_plan().cells[cell], sskd.choose_runtime("cpu")
+    together = seconds_of(chosen, chosen.arms, runtime)
+    alone = sum(seconds_of(chosen, (arm,), runtime) for arm in chosen.arms)
+    threads, arms = runtime.threads or torch.get_num_threads(), len(chosen.arms)
+    print(
+        f"{cell}, {arms} arms, {threads} threads: {together:.0f} s in one loop, {alone:.0f} s in {arms} loops"
+    )
+
+
 def seconds_of(cell: Cell, names: tuple[str, ...], runtime: sskd.Runtime) -> float:
     """Return the seconds of one seed: steps times the time of one, the faster of two epochs of four steps."""
     size, classes = (

@@ -39,7 +39,9 @@ from sskd_lib.losses.sskd import similarity_matrix, sskd_terms
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = FOLDER / "why.jsonl"
 SEEDS = (200, 201, 202, 203, 204)
+Given = dict[str, Tensor]  # logits, features, projection: [batches, 4B, …]
 BATCH = 64  # images of a matrix
+FIT = 2560  # training images to which maps and heads are fitted
 EVERY = 5  # epochs between two measurements of the gradients
 TERMS = ("ce", "kd", "tf", "ss")
 
@@ -55,7 +57,7 @@ def matrices(projections: Tensor) -> Tensor:
     return torch.stack([similarity_matrix(z[BATCH:], z[:BATCH]) for z in projections])
 
 
-def outputs_of(network: sskd.Network, images: Tensor) -> dict[str, Tensor]:
+def outputs_of(network: sskd.Network, images: Tensor) -> Given:
     """Return logits, features and projections of batches of 64 images: [batches, 4B, …] each."""
     parts = [views_of(network, chunk) for chunk in images.split(BATCH) if len(chunk) == BATCH]
     names = ("logits", "features", "projection")
@@ -87,10 +89,9 @@ def gradient_rows(student: sskd.Network, teacher: sskd.Network, data: sskd.Image
     return shares | {"cosine": F.cosine_similarity(gradients["ss"], others, dim=0).item()}
 
 
-def nats(teacher: sskd.Network, images: Tensor) -> dict[str, float]:
+def nats(given: Given) -> dict[str, float]:
     """Return the mean KL to an even spread of the softened rows: soft targets, rotated ones, the matrix."""
-    recipe, given = sskd.Recipe(), outputs_of(teacher, images)
-    logits = given["logits"]
+    recipe, logits = sskd.Recipe(), given["logits"]
 
     def gap(scores: Tensor, temperature: float) -> float:
         log_p = F.log_softmax(scores.flatten(0, -2) / temperature, 1)
@@ -124,24 +125,26 @@ def explained(inputs: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor], lay
     return torch.corrcoef(pairs.double())[0, 1].item() ** 2
 
 
-def fitted_head(student: sskd.Network, teacher: sskd.Network, train: Tensor, test: Tensor) -> float:
-    """Return L_ss on test images of a student whose backbone is frozen and whose new head was fitted to it."""
-    features, given = outputs_of(student, train)["features"], outputs_of(teacher, train)["projection"]
-    width = features.shape[-1]
+def fitted_head(inputs: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor]) -> float:
+    """Return L_ss on test images of a student whose backbone is frozen and whose new head was fitted to it.
+
+    inputs: the student's features; targets: the teacher's projections; each (training, test).
+    """
+    width = inputs[0].shape[-1]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         head = torch.nn.Sequential(
             torch.nn.Linear(width, width), torch.nn.ReLU(), torch.nn.Linear(width, width)
         )
     optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
-    for _ in range(60):
-        for f, z in zip(features, given, strict=True):
+    for _ in range(30):
+        for f, z in zip(inputs[0], targets[0], strict=True):
             optimizer.zero_grad()
             term_ss(head(f), z).backward()
             optimizer.step()
-    tests = zip(outputs_of(student, test)["features"], outputs_of(teacher, test)["projection"], strict=True)
     with torch.no_grad():
-        return statistics.fmean(term_ss(head(f), z).item() for f, z in tests)
+        held = zip(inputs[1], targets[1], strict=True)
+        return statistics.fmean(term_ss(head(f), z).item() for f, z in held)
 
 
 def term_ss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -151,17 +154,18 @@ def term_ss(student: Tensor, teacher: Tensor) -> Tensor:
     return sskd_terms(*outputs, labels, sskd.Recipe(ce=0, kd=0, tf=0, ss=1))["ss"]
 
 
-def of_teacher(place: str, teacher: sskd.Network, train: Tensor, test: Tensor) -> Iterator[dict]:
-    """Yield the rows that need no student."""
-    for what, value in nats(teacher, test).items():
+def of_teacher(place: str, teacher: sskd.Network, fit: Given, held: Given) -> Iterator[dict]:
+    """Yield the rows that need no student. fit, held: the teacher's outputs on training and test images."""
+    for what, value in nats(held).items():
         yield {"place": place, "kind": "nats", "what": what, "value": value}
-    fit, held = outputs_of(teacher, train), outputs_of(teacher, test)
     targets = fit["projection"], held["projection"]
-    for layers, words in ((1, "teacher's logits, linear"), (2, "teacher's logits, two layers")):
-        value = explained((fit["logits"], held["logits"]), targets, layers)
+    for name, layers, words in (
+        ("logits", 1, "teacher's logits, linear"),
+        ("logits", 2, "teacher's logits, two layers"),
+        ("features", 1, "teacher's features, linear"),
+    ):
+        value = explained((fit[name], held[name]), targets, layers)
         yield {"place": place, "kind": "explained", "what": words, "value": value}
-    value = explained((fit["features"], held["features"]), targets, 1)
-    yield {"place": place, "kind": "explained", "what": "teacher's features, linear", "value": value}
     true = matrices(held["projection"]).flatten()
     for seed in SEEDS:
         fresh = sskd.create_network(teacher.spec["model"], like=IMAGES[place], projection=True, seed=seed)
@@ -172,25 +176,18 @@ def of_teacher(place: str, teacher: sskd.Network, train: Tensor, test: Tensor) -
 
 
 def of_student(
-    place: str,
-    arm: str,
-    seed: int,
-    student: sskd.Network,
-    teacher: sskd.Network,
-    train: Tensor,
-    test: Tensor,
+    common: dict, arm: str, student: sskd.Network, images: tuple[Tensor, Tensor], given: tuple[Given, Given]
 ) -> Iterator[dict]:
-    """Yield the rows of one student."""
-    common = {"place": place, "seed": seed}
-    inputs = tuple(outputs_of(student, images)["features"] for images in (train, test))
-    targets = tuple(outputs_of(teacher, images)["projection"] for images in (train, test))
+    """Yield the rows of one student. images: training and test; given: the teacher's outputs on both."""
+    outputs = [outputs_of(student, part) for part in images]
+    inputs = outputs[0]["features"], outputs[1]["features"]
+    targets = given[0]["projection"], given[1]["projection"]
     value = explained(inputs, targets, 1)
     yield {**common, "kind": "explained", "what": f"features of {arm}, linear", "value": value}
-    value = fitted_head(student, teacher, train, test)
-    yield {**common, "kind": "match", "what": f"{arm}, fitted head", "value": value}
+    yield {**common, "kind": "match", "what": f"{arm}, fitted head", "value": fitted_head(inputs, targets)}
     if student.head is not None:
-        own, given = (outputs_of(network, test)["projection"] for network in (student, teacher))
-        value = statistics.fmean(term_ss(s, t).item() for s, t in zip(own, given, strict=True))
+        pairs = zip(outputs[1]["projection"], targets[1], strict=True)
+        value = statistics.fmean(term_ss(s, t).item() for s, t in pairs)
         yield {**common, "kind": "match", "what": f"{arm}, its own head", "value": value}
 
 
@@ -201,47 +198,48 @@ def fashion_rows() -> Iterator[dict]:
     """Train SSKD and KD+rotations on 300 labels, measuring the gradients on the way, and yield all rows."""
     cell, runtime = read_plan().cells["fashion-300"], sskd.choose_runtime("cpu")
     teacher = sskd.load_checkpoint(Sources().teacher("fashion"))
+    pool, _, test = images_of(cell, Sources(), SEEDS[0])
+    IMAGES[cell.name] = pool
+    images = pool.take(FIT, seed=0).images, test.images
+    given = tuple(outputs_of(teacher, part) for part in images)
+    yield from of_teacher(cell.name, teacher, *given)
+    arms = ("kd+rotations", "sskd")
     for seed in SEEDS:
-        pool, labelled, test = images_of(cell, Sources(), seed)
-        IMAGES["fashion-300"] = pool
-        train, held = pool.take(2560, seed=0).images, test.images
-        if seed == SEEDS[0]:
-            yield from of_teacher("fashion-300", teacher, train, held)
-        arms = ("kd+rotations", "sskd")
+        common, labelled = {"place": cell.name, "seed": seed}, images_of(cell, Sources(), seed)[1]
         students = [
             sskd.create_network(cell.student, like=labelled, projection=arm == "sskd", seed=seed)
             for arm in arms
         ]
-        yield from of_student(
-            "fashion-300", "a fresh network", seed, copy.deepcopy(students[0]), teacher, train, held
-        )
-        gradients: list[dict] = []
+        yield from of_student(common, "a fresh network", copy.deepcopy(students[0]), images, given)
+        rows: list[dict] = []
 
-        def watch(epochs, networks, gradients=gradients, seed=seed, labelled=labelled):
+        def watch(epochs: int, networks: list, rows=rows, common=common, labelled=labelled) -> None:
             if epochs % EVERY == 0:
-                for what, value in gradient_rows(networks[1], teacher, labelled).items():
-                    row = {"kind": "gradient", "what": what, "epoch": epochs, "seed": seed, "value": value}
-                    gradients.append({"place": "fashion-300", **row})
+                values = gradient_rows(networks[1], teacher, labelled)
+                kind = {**common, "kind": "gradient", "epoch": epochs}
+                rows.extend({**kind, "what": what, "value": value} for what, value in values.items())
 
         options = {"schedule": cell.schedule, "seed": seed, "runtime": runtime, "progress": False}
         runs = sskd.distill(students, teacher, labelled, method=list(arms), watch=watch, **options)
-        yield from gradients
-        for arm, run in zip(arms, runs, strict=True):
-            yield from of_student("fashion-300", arm, seed, run.network, teacher, train, held)
+        yield from rows
+        for arm, finished in zip(arms, runs, strict=True):
+            yield from of_student(common, arm, finished.network, images, given)
 
 
 def hundred_rows(hundred: str) -> Iterator[dict]:
     """Yield the rows of the 100 classes, from the students that claims.py keeps in runs/claims/hundred-50."""
     cell, sources = read_plan().cells["hundred-50"], Sources({"hundred": hundred})
     pool, _, test = images_of(cell, sources, cell.seeds[0])
-    IMAGES["hundred-50"] = pool
+    IMAGES[cell.name] = pool
     teacher = sskd.load_checkpoint(sources.teacher("hundred"))
-    train = pool.take(2560 // 100 * 100, seed=0).images
-    yield from of_teacher("hundred-50", teacher, train, test.images)
+    images = pool.take(FIT // 100 * 100, seed=0).images, test.images
+    given = tuple(outputs_of(teacher, part) for part in images)
+    yield from of_teacher(cell.name, teacher, *given)
     for seed in cell.seeds[: len(SEEDS)]:
         for arm in ("kd+rotations", "sskd"):
-            student = sskd.load_checkpoint(ROOT / "runs" / "claims" / cell.name / f"{arm}-{seed}.safetensors")
-            yield from of_student("hundred-50", arm, seed, student, teacher, train, test.images)
+            path = ROOT / "runs" / "claims" / cell.name / f"{arm}-{seed}.safetensors"
+            common = {"place": cell.name, "seed": seed}
+            yield from of_student(common, arm, sskd.load_checkpoint(path), images, given)
 
 
 def run(hundred: str = "", fashion: bool = True, record: Path = RECORD) -> None:
