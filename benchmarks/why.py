@@ -10,7 +10,8 @@ nats: how far a softened row of soft targets, and of the matrix, is from an even
 explained: the share of the variance of the teacher's matrix (pairs of different images, test images) that a
     map to projections explains, fitted on training images: from the teacher's logits (linear, two layers),
     from a student's features (linear)
-head: the correlation between the matrices of the trained head and of heads with random weights
+head: the correlation between the matrices of the trained head, of heads with random weights, and of the
+    features themselves (pairs of different images)
 match: L_ss on test images of students trained without it, once a head is fitted to their frozen features
 """
 
@@ -119,10 +120,7 @@ def explained(inputs: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor], lay
     model = Ridge() if layers == 1 else MLPRegressor(hidden_layer_sizes=(256,), max_iter=60, random_state=0)
     mapped = make_pipeline(StandardScaler(), model).fit(x, y).predict(inputs[1].flatten(0, 1).numpy())
     guess = matrices(torch.from_numpy(mapped).float().view(*inputs[1].shape[:2], -1))
-    true = matrices(targets[1])
-    same = (torch.arange(3 * BATCH) % BATCH)[:, None] == torch.arange(BATCH)
-    pairs = torch.stack([guess[:, ~same].flatten(), true[:, ~same].flatten()])
-    return torch.corrcoef(pairs.double())[0, 1].item() ** 2
+    return correlation(guess, matrices(targets[1])) ** 2
 
 
 def fitted_head(inputs: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor]) -> float:
@@ -154,6 +152,12 @@ def term_ss(student: Tensor, teacher: Tensor) -> Tensor:
     return sskd_terms(*outputs, labels, sskd.Recipe(ce=0, kd=0, tf=0, ss=1))["ss"]
 
 
+def correlation(a: Tensor, b: Tensor) -> float:
+    """Return the correlation of the entries of two sets of matrices, without those of an image with itself."""
+    same = (torch.arange(3 * BATCH) % BATCH)[:, None] == torch.arange(BATCH)
+    return torch.corrcoef(torch.stack([a[:, ~same].flatten(), b[:, ~same].flatten()]).double())[0, 1].item()
+
+
 def of_teacher(place: str, teacher: sskd.Network, fit: Given, held: Given) -> Iterator[dict]:
     """Yield the rows that need no student. fit, held: the teacher's outputs on training and test images."""
     for what, value in nats(held).items():
@@ -166,13 +170,16 @@ def of_teacher(place: str, teacher: sskd.Network, fit: Given, held: Given) -> It
     ):
         value = explained((fit[name], held[name]), targets, layers)
         yield {"place": place, "kind": "explained", "what": words, "value": value}
-    true = matrices(held["projection"]).flatten()
+    true, plain = matrices(held["projection"]), matrices(held["features"])
+    row = {"place": place, "kind": "head"}
+    yield {**row, "what": "trained head and the features themselves", "value": correlation(true, plain)}
     for seed in SEEDS:
         fresh = sskd.create_network(teacher.spec["model"], like=IMAGES[place], projection=True, seed=seed)
         with torch.no_grad():
-            other = matrices(fresh.head(held["features"])).flatten()
-        value = torch.corrcoef(torch.stack([true, other]).double())[0, 1].item()
-        yield {"place": place, "kind": "head", "what": "random head", "seed": seed, "value": value}
+            other = matrices(fresh.head(held["features"]))
+        for what, matrix in (("trained head", true), ("the features themselves", plain)):
+            value = correlation(matrix, other)
+            yield {**row, "what": f"random head and {what}", "seed": seed, "value": value}
 
 
 def of_student(

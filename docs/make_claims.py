@@ -253,9 +253,8 @@ REASONS = {
         "from a student's features. A student trained without L_ss can be compared with one trained with it."
     ),
     "head": (
-        "**Trained and random heads.** Correlation of the entries of two matrices of the same teacher: "
-        "its trained head's, and "
-        "that of a head with random weights."
+        "**Trained and random heads.** Correlation of two matrices of the same teacher, pairs of different test "
+        "images alone: from its trained head, from a head with random weights, and from the features without a head."
     ),
     "match": (
         "**Does a student match the matrix without being told to?** L_ss on test images, with the "

@@ -208,4 +208,4 @@ lab.exit_ticket("12")
 # 2. One joint forward in train mode, one teacher without a graph, one step.
 # 3. A check of numbers finds what an accuracy hides.
 #
-# Next: [00 · Start here](00_start_here.ipynb), with the map of all notebooks.
+# Next: [13 · Claims on trial](13_claims_on_trial.ipynb)

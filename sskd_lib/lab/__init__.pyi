@@ -1,4 +1,14 @@
 from .atlas_data import atlas_maps as atlas_maps
+from .claims.figures import arm_accuracies as arm_accuracies
+from .claims.figures import show_arms as show_arms
+from .claims.figures import show_verdicts as show_verdicts
+from .claims.fooled import explore_fooled as explore_fooled
+from .claims.fooled import false_gains as false_gains
+from .claims.rerun import rerun_claim as rerun_claim
+from .claims.rerun import show_class_claim as show_class_claim
+from .claims.wagers import claim_verdicts as claim_verdicts
+from .claims.wagers import settle_wagers as settle_wagers
+from .claims.wagers import wager_claims as wager_claims
 from .comparison.answers import show_answers as show_answers
 from .comparison.cards import compared_output as compared_output
 from .comparison.cards import map_words as map_words

@@ -178,8 +178,21 @@ def verdict_words(verdicts: Mapping[str, Verdict]) -> str:
 
 
 def show_verdicts(verdicts: Mapping[str, Verdict]) -> None:
-    """Show the figure of all claims. verdicts: of `claim_verdicts`."""
+    """Show the figure of all claims, and name those within half a point. verdicts: of `claim_verdicts`."""
     show(verdict_figure(verdicts), alt=verdict_words(verdicts))
+    names = "; ".join(claim.rstrip(".") for claim in within_band(verdicts)) or "none"
+    print(f"The whole interval is within half a point: {names}.")
+
+
+def within_band(verdicts: Mapping[str, Verdict]) -> list[str]:
+    """Return the tried claims of accuracy whose intervals are within half a point of zero."""
+    return [
+        verdict.claim.claim
+        for verdict in verdicts.values()
+        if verdict.word != "not tried"
+        and all(unit_of(each.comparison) == "points" for each in verdict.primary)
+        and all(abs(each.mean) + each.half < HALF_A_POINT for each in verdict.primary)
+    ]
 
 
 def arm_accuracies(
