@@ -153,7 +153,7 @@ def term_ss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
-    """Return the correlation of the entries of two sets of matrices, without those of an image with itself."""
+    """Return the correlation of the entries of two sets of matrices, pairs of different images alone."""
     same = (torch.arange(3 * BATCH) % BATCH)[:, None] == torch.arange(BATCH)
     return torch.corrcoef(torch.stack([a[:, ~same].flatten(), b[:, ~same].flatten()]).double())[0, 1].item()
 

@@ -55,11 +55,11 @@ How to read this page:
   its 95 % interval (Student's t). In words the interval is above zero, is below zero, or contains zero.
 - *One in twenty* of such intervals misses zero by chance alone. There are many on this page, so a single one
   proves little.
-- *Nothing here was trained on CIFAR-100 or ImageNet.* All runs on this page have few labels and a `resnet8` student, whose
-  teacher is a `wrn_16_2` where no other is named ([results.md](results.md)). They can neither confirm nor
-  refute the paper's tables. "CIFAR-10" means a part of its training images.
-- *Nineteen of these claims were tried again* with a plan that was written before its trainings, among them on
-  100 classes: [claims.md](claims.md). Its runs are not counted here.
+- *Nothing here was trained on CIFAR-100 or ImageNet.* All runs on this page have few labels
+  and a `resnet8` student, whose teacher is a `wrn_16_2` where no other is named ([results.md](results.md)).
+  They can neither confirm nor refute the paper's tables. "CIFAR-10" means a part of its training images.
+- *A trial with a plan that was written first*, on 100 classes and others: [claims.md](claims.md). Its runs
+  are not counted on this page.
 - *Printed* figures are the paper's. Why they are hard to compare: [reproduce.md](reproduce.md).
 - *The paper's full text was not at hand.* What it says was collected from its abstract, from the authors'
   repository and the questions asked there, and from published re-runs. The numbers of Eq. 4 to 8 are those

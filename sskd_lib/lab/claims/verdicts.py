@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from ...evaluation import interval
 from ..comparison.statistics import holm, p_value
@@ -174,18 +173,3 @@ def in_words(each: Estimate) -> str:
 def p_words(p: float) -> str:
     """Return a p as text."""
     return "unknown" if math.isnan(p) else "below 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
-def as_table(found: Mapping[str, Verdict]) -> list[dict[str, Any]]:
-    """Return one plain row per claim, for tables and figures."""
-    return [
-        {
-            "claim": verdict.claim.claim,
-            "verdict": verdict.word,
-            "effects": [in_words(each) for each in verdict.primary],
-            "corrected": verdict.corrected,
-            "planned": verdict.planned,
-            "least": max((each.least for each in verdict.primary), default=math.nan),
-        }
-        for verdict in found.values()
-    ]
