@@ -22,6 +22,7 @@ from pathlib import Path
 from sskd_lib.evaluation import interval
 from sskd_lib.files import write_atomically
 from sskd_lib.lab.claims.plan import FOLDER, Comparison, read_plan
+from sskd_lib.lab.claims.reasons import reasons_in_words
 from sskd_lib.lab.claims.rows import Row, read_rows, values_of
 from sskd_lib.lab.claims.verdicts import Estimate, Verdict, estimate, p_words, verdicts
 from sskd_lib.lab.comparison.statistics import holm
@@ -273,6 +274,7 @@ def why() -> Iterator[str]:
     if not record.is_file():
         return
     rows = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    yield from in_short(rows)
     for kind, words in REASONS.items():
         groups: dict[tuple, list[float]] = {}
         for row in rows:
@@ -289,6 +291,15 @@ def why() -> Iterator[str]:
             shown = f"{mean:.3f}" + ("" if math.isnan(half) else f" ± {half:.3f}")
             lines.append(f"| {place} | {what} |{f' {epoch} |' * timed} {shown} | {len(values)} |")
         yield "\n".join(lines)
+
+
+def in_short(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the most telling of these numbers, place by place."""
+    for place in dict.fromkeys(row["place"] for row in rows):
+        told = reasons_in_words(place, rows).splitlines()
+        pairs = zip(told[::2], told[1::2], strict=True)
+        bullets = (filled(f"- {question} {answers.strip()}.", "  ") for question, answers in pairs)
+        yield f"*{PLACES[place]}:*\n\n" + "\n".join(bullets)
 
 
 def trained(rows: Sequence[Row]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from .claims.figures import show_arms as show_arms
 from .claims.figures import show_verdicts as show_verdicts
 from .claims.fooled import explore_fooled as explore_fooled
 from .claims.fooled import false_gains as false_gains
+from .claims.reasons import reasons_in_words as reasons_in_words
 from .claims.rerun import rerun_claim as rerun_claim
 from .claims.rerun import show_class_claim as show_class_claim
 from .claims.wagers import claim_verdicts as claim_verdicts

@@ -15,6 +15,7 @@ from scipy import stats
 import sskd_lib as sskd
 from sskd_lib.lab.claims import trainings
 from sskd_lib.lab.claims.plan import Cell, Comparison, read_plan
+from sskd_lib.lab.claims.reasons import reasons_in_words
 from sskd_lib.lab.claims.rows import RUNS, best_of_sweep, differences, read_rows, values_of
 from sskd_lib.lab.claims.trainings import Sources, TimeUp, train_cell
 from sskd_lib.lab.claims.verdicts import estimate, least_detectable, verdicts
@@ -225,3 +226,19 @@ def test_images_that_the_kit_does_not_ship_are_asked_for():
 def test_a_row_is_plain_json(small):
     row = train_cell(small, 202, ["kd"], sources=Sources(), runtime=EXACT)[0]
     assert json.loads(json.dumps(row)) == row
+
+
+# ---- the reasons ---------------------------------------------------------------------------------
+
+
+def test_reasons_are_means_over_seeds_and_leave_out_what_was_not_measured():
+    """Two seeds, 0.1 and 0.3: mean 0.2; half of the interval t · 0.1 with one degree of freedom."""
+    rows = [
+        {"place": "here", "kind": "gradient", "what": "share ss", "epoch": e, "seed": seed, "value": value}
+        for e, seed, value in ((0, 1, 0.1), (0, 2, 0.3), (20, 1, 0.5))
+    ]
+    half = 0.1 * stats.t.ppf(0.975, 1)
+    text = reasons_in_words("here", rows)
+    assert text.splitlines()[1].strip() == f"at the start 0.200 ± {half:.3f}, at the end 0.500"
+    assert len(text.splitlines()) == 2
+    assert reasons_in_words("elsewhere", rows) == ""

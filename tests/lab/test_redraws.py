@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import ImageDraw
 
 from helpers.every_explorer import MAKERS
-from sskd_lib.lab import explorers
+from sskd_lib import lab
 from sskd_lib.lab.canvas import font
 
 
@@ -30,7 +30,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> list:
 
 
 def test_every_kind_of_explorer_is_tried() -> None:
-    assert {name for name in explorers.__all__ if name.startswith("explore_")} == set(MAKERS)
+    assert {name for name in lab.__all__ if name.startswith("explore_")} == set(MAKERS)
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -247,6 +247,20 @@ def mixer_goal(explorer: Any) -> Goal | None:
     return Goal(task=f"find the best of the {len(ends)} recorded mixes.", judge=judge)
 
 
+def fooled_goal(explorer: Any) -> Goal | None:
+    """A trick and a seed whose reported gain has another sign than the fair one."""
+
+    def judge(state: dict[str, Any]) -> tuple[bool, str]:
+        trick = explorer.tricks[state["trick"]]
+        gain = trick.claimed(min(state["seed"], len(trick.reported_gaps)) - 1)
+        fair = interval(trick.fair_gaps)[0]
+        return gain * fair < 0, f"{gain:+.2f} is reported, {fair:+.2f} is fair."
+
+    if not any(judge(state)[0] for state in settings(explorer.controls, "trick", "seed")):
+        return None
+    return Goal(task="find a trick that turns the sign of the difference.", judge=judge)
+
+
 MAKERS: dict[str, Callable[[Any], Goal | None]] = {
     "TemperatureExplorer": temperature_goal,
     "SelectionExplorer": selection_goal,
@@ -256,6 +270,7 @@ MAKERS: dict[str, Callable[[Any], Goal | None]] = {
     "AtlasExplorer": atlas_goal,
     "TimeMachine": time_machine_goal,
     "Mixer": mixer_goal,
+    "Fooled": fooled_goal,
 }
 
 
