@@ -47,7 +47,7 @@ lab.recall("13")
 #
 # | verdict | it means |
 # |---|---|
-# | holds | the difference speaks for the claim; $p \le 0.05$ after Holm's correction over all claims that were tried |
+# | holds | the difference speaks for the claim; p is at most 0.05 after Holm's correction over all claims that were tried |
 # | contradicted | the same, against the claim |
 # | not shown | anything else |
 #

@@ -146,7 +146,7 @@ def test_the_verdicts_follow_from_p_and_holm():
 
 
 def test_l_ss_everywhere_is_that_of_the_rows():
-    part = TEXT[TEXT.index("## Where does L_ss help?") : TEXT.index("## Each claim")]
+    part = TEXT[TEXT.index("## Where does L_ss help?") : TEXT.index("**Other outcomes")]
     shown = re.findall(r"(?m)^\| (\S+) \| .+? \| .+? \| (\S+ ± \S+) \| (\d+) \| (\S+|below 0\.001) \|", part)
     assert len(shown) >= 12
     for cell, *effect in shown:
@@ -157,6 +157,15 @@ def test_l_ss_everywhere_is_that_of_the_rows():
         int, re.search(r"above zero in (\d+) .*?below zero in (\d+);", " ".join(part.split())).groups()
     )
     assert above + below == missed
+
+
+def test_other_outcomes_are_those_of_the_rows():
+    part = TEXT[TEXT.index("**Other outcomes") : TEXT.index("## Each claim")]
+    shown = re.findall(r"(?m)^\| (\S+) \| (\S.*?) \| (\S+ ± \S+) \| (\d+) \| (\S+|below 0\.001) \|$", part)
+    assert len(shown) >= 6
+    for cell, name, *effect in shown:
+        a, b = (outcome(cell, arm, name) for arm in ("sskd", "kd+rotations"))
+        assert tuple(effect) == in_words([a[seed] - b[seed] for seed in sorted(a) if seed in b])
 
 
 def test_every_accuracy_is_that_of_the_rows():
@@ -201,11 +210,11 @@ def unordered_groups(rows: list[dict], key: Any) -> list[list[dict]]:
 def test_readme_says_what_the_page_says():
     """The headline is part of the page's summary, word by word; its effects are in the table of verdicts."""
     block = re.search(r"(?s)<!-- claims: .*? -->(.*?)<!-- end of claims -->", page("README.md"))[1]
-    headline = " ".join(block.partition("[All claims]")[0].split())
+    headline = " ".join(block.split()).partition("[All claims]")[0].strip()
     assert headline in " ".join(TEXT.split("\n\n")[1].split())
     effects = re.findall(r"[+-]\d+\.\d\d ± \d+\.\d\d", headline)
     verdicts = words("docs/claims.md").partition("## The verdicts")[2]
-    assert len(effects) == 5 and all(effect in verdicts for effect in effects)
+    assert len(effects) == 6 and all(effect in verdicts for effect in effects)
 
 
 def test_page_and_readme_are_fresh(monkeypatch):
