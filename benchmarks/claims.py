@@ -223,7 +223,11 @@ def show_plan() -> None:
 
 
 def show_verdicts(rows: tuple[Path, ...] = ()) -> None:
-    """Print the verdict of each claim from recorded rows; trains nothing."""
+    """Print the verdict of each claim from recorded rows; trains nothing.
+
+    Args:
+        rows: files in the place of the kit's record.
+    """
     for verdict in verdicts(read_rows(*rows)).values():
         print(f"\n{verdict.claim.claim}\n  {verdict.word}, p after Holm {p_words(verdict.corrected)}")
         for each in (*verdict.primary, *verdict.other):

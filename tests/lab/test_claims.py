@@ -217,6 +217,27 @@ def test_figures_of_a_student_are_those_of_a_plain_computation(small):
     assert len(labelled) == 20
 
 
+def test_the_hundred_classes_may_be_any_others(monkeypatch, tmp_path):
+    """A cell of `hundred` on 100 classes of noise, with a teacher given by its file: CIFAR-100's place."""
+    generator = torch.Generator().manual_seed(0)
+    noise = sskd.ImageSet(
+        images=torch.randint(0, 256, (200, 3, 32, 32), generator=generator, dtype=torch.uint8),
+        labels=torch.arange(200) % 100,
+        classes=tuple(map(str, range(100))),
+        name="noise",
+    )
+    monkeypatch.setattr(trainings, "read_images", lambda *_: (noise, None, noise.take(100, seed=0)))
+    teacher = sskd.create_network("wrn_16_2", like=noise, projection=True)
+    teacher.head_trained = True
+    sskd.save_checkpoint(tmp_path / "teacher.safetensors", teacher, {})
+    cell = PLAN.cells["hundred-50"]
+    cell = dataclasses.replace(cell, labels=100, schedule=dataclasses.replace(cell.schedule, epochs=1))
+    sources = Sources({"hundred": "cifar100"}, {"hundred": str(tmp_path / "teacher.safetensors")})
+    rows = train_cell(cell, 100, cell.arms, sources=sources, runtime=EXACT)
+    assert {row["arm"] for row in rows} == set(cell.arms)
+    assert {row["images"] for row in rows} == {"cifar100"}
+
+
 def test_images_that_the_kit_does_not_ship_are_asked_for():
     with pytest.raises(ValueError, match="--hundred folder:PATH"):
         Sources().name("hundred")
