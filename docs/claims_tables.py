@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -11,8 +10,7 @@ from sskd_lib.evaluation import interval
 from sskd_lib.lab.claims.plan import Comparison, read_plan
 from sskd_lib.lab.claims.reasons import read_reasons, reasons_in_words
 from sskd_lib.lab.claims.rows import Row, values_of
-from sskd_lib.lab.claims.verdicts import Estimate, estimate, p_words
-from sskd_lib.lab.comparison.statistics import holm
+from sskd_lib.lab.claims.verdicts import Estimate
 
 LEAST_SEEDS = 5  # of a setting that is counted
 PLACES = {
@@ -50,66 +48,6 @@ def unit(comparison: Comparison) -> str:
 def filled(text: str, indent: str = "") -> str:
     """Return a paragraph in lines of at most 125 characters; the later ones begin with the indent."""
     return textwrap.fill(text, 125, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-
-
-def everywhere(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the table of SSKD minus KD+rotations in every cell, and what it says together."""
-    found: dict[str, Estimate] = {}
-    for name, cell in read_plan().cells.items():
-        if {"sskd", "kd+rotations"} <= set(cell.arms) and cell.split == "test":
-            weights = {(name, "sskd"): 1.0, (name, "kd+rotations"): -1.0}
-            comparison = Comparison(
-                name="sskd − kd+rotations", place=name, outcome="accuracy", weights=weights
-            )
-            each = estimate(rows, comparison)
-            if each.seeds >= LEAST_SEEDS:
-                found[name] = each
-    corrected = holm({name: each.p for name, each in found.items()})
-    above = [name for name, each in found.items() if each.side == "above zero"]
-    below = [name for name, each in found.items() if each.side == "below zero"]
-    kept = [name for name in above if corrected[name] <= 0.05]
-    mean = statistics.fmean(each.mean for each in found.values())
-    yield filled(
-        f"SSKD minus KD+rotations in all {len(found)} settings that were trained. The interval is above "
-        f"zero in {len(above)} "
-        f"({', '.join(above) or 'none'}) and below zero in {len(below)}; by chance alone about "
-        f"{0.05 * len(found):.1f} would "
-        f"miss zero. After Holm's correction over these settings {len(kept)} stay above zero"
-        + (
-            f": {', '.join(kept)}."
-            if kept
-            else ". **No setting was found, among those tried, in which L_ss helps for sure.**"
-        )
-        + f" The mean of the {len(found)} effects is {mean:+.2f} points; the settings share images and "
-        f"teachers, so it has no "
-        "interval of its own."
-    )
-    lines = [
-        "| setting | images, labels | student | effect of L_ss | seeds | p | after Holm | least |",
-        "|---" * 8 + "|",
-    ]
-    for name, each in found.items():
-        cell = read_plan().cells[name]
-        noise = f", {cell.noise:.0%} of them wrong" if cell.noise else ""
-        cells = [name, f"{cell.images}, {cell.labels:,}{noise}", cell.student, points(each), str(each.seeds)]
-        cells += [p_words(p).removeprefix("= ") for p in (each.p, corrected[name])]
-        lines.append(f"| {' | '.join(cells)} | {number(each.least)} |")
-    yield "\n".join(lines)
-    yield "**Other outcomes than accuracy**, where they were measured:"
-    yield other_outcomes(rows)
-
-
-def other_outcomes(rows: Sequence[Row]) -> str:
-    """Return the table of what L_ss changes besides accuracy, once for each place and outcome."""
-    lines = ["| setting | outcome | effect of L_ss | seeds | p |", "|---|---|---|---|---|"]
-    for claim in read_plan().claims.values():
-        for comparison in (*claim.primary, *claim.other):
-            each = estimate(rows, comparison)
-            plain = comparison.name == "sskd − kd+rotations" and comparison.place in read_plan().cells
-            if plain and comparison.outcome != "accuracy" and each.seeds >= LEAST_SEEDS:
-                cells = [comparison.place, comparison.outcome, points(each), str(each.seeds)]
-                lines.append(f"| {' | '.join(cells)} | {p_words(each.p).removeprefix('= ')} |")
-    return "\n".join(lines)
 
 
 def accuracy_table(rows: Sequence[Row]) -> str:

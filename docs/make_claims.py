@@ -14,16 +14,20 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from claims_tables import accuracy_table, everywhere, filled, number, place_of, points, trained, unit, why
+from claims_settings import everywhere, settings_figure
+from claims_tables import accuracy_table, filled, number, place_of, points, trained, unit, why
 
 from sskd_lib.files import write_atomically
+from sskd_lib.lab.claims.figures import verdict_figure
 from sskd_lib.lab.claims.plan import read_plan
 from sskd_lib.lab.claims.rows import Row, read_rows
 from sskd_lib.lab.claims.verdicts import Verdict, p_words, verdicts
 
 DOCS = Path(__file__).resolve().parent
-PAGE, FIGURE, README = DOCS / "claims.md", DOCS / "claims.png", DOCS.parent / "README.md"
+PAGE, FIGURE, SETTINGS = DOCS / "claims.md", DOCS / "claims.png", DOCS / "claims_l_ss.png"
+README = DOCS.parent / "README.md"
 BLOCK = re.compile(r"(?s)(<!-- claims: written by docs/make_claims.py -->\n).*?(<!-- end of claims -->)")
 TITLE = "# Claims on trial: does self-supervision help, and when?"
 HOW_TO_READ = (
@@ -151,12 +155,10 @@ def headline(rows: Sequence[Row]) -> str:
     return filled(f"{answer(verdicts(rows))} [All claims](docs/claims.md).")
 
 
-def draw(rows: Sequence[Row]) -> bytes:
-    """Return the figure of the page as PNG."""
-    from sskd_lib.lab.claims.figures import verdict_figure
-
+def as_png(figure: Any) -> bytes:
+    """Return a figure as PNG."""
     buffer = io.BytesIO()
-    verdict_figure(verdicts(rows)).savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -182,7 +184,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return bool(stale)
     for path, text in wanted.items():
         write_atomically(path, text.encode())
-    write_atomically(FIGURE, draw(rows))
+    write_atomically(FIGURE, as_png(verdict_figure(verdicts(rows))))
+    write_atomically(SETTINGS, as_png(settings_figure(rows)))
     print(f"{PAGE.name}: {len(rows)} rows, {len(read_plan().claims)} claims")
     return 0
 
