@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import re
+import statistics
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,7 +71,7 @@ def in_words(values: list[float]) -> tuple[str, str, str]:
     test = stats.ttest_1samp(values, 0)
     low, high = test.confidence_interval()
     p = "below 0.001" if test.pvalue < 0.001 else f"{test.pvalue:.3f}"
-    return f"{np.mean(values):+.2f} ± {(high - low) / 2:.2f}", str(len(values)), p
+    return f"{statistics.fmean(values):+.2f} ± {(high - low) / 2:.2f}", str(len(values)), p
 
 
 def estimates() -> Iterator[tuple[str, str, list[float]]]:
@@ -193,7 +194,7 @@ def test_the_reasons_are_means_of_their_rows():
     assert len(shown) == len(groups) > 10
     for (text, seeds), values in zip(shown, groups, strict=True):
         assert int(seeds) == len(values)
-        assert text.split(" ")[0] == f"{np.mean(values):.3f}"
+        assert text.split(" ")[0] == f"{statistics.fmean(values):.3f}"
         if len(values) > 1:
             assert float(text.split(" ")[2]) == pytest.approx(
                 stats.sem(values) * stats.t.ppf(0.975, len(values) - 1), abs=0.00051
