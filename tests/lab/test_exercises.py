@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -212,3 +215,26 @@ def test_a_wrong_function_is_replaced_and_refused_in_grading(capsys):
     with pytest.raises(AssertionError, match="error_rank: Your ranks begin at 1"):
         lab.require("error_rank", wrong)
     assert read_progress()["checks"]["error_rank"]["tries"] == 1
+
+
+PROFILED = """
+import subprocess
+import sys
+from sskd_lib.lab.exercises.guard import time_limit
+
+with time_limit(5.0):
+    pass
+events = []
+sys.setprofile(lambda frame, event, argument: events.append(event))
+try:
+    total = sum(2 * i for i in range(3))
+finally:
+    sys.setprofile(None)
+print(total, "call" in events)
+"""
+
+
+def test_a_profiler_works_after_a_check():
+    """Python 3.11 went on for ever here, once an exception had been taken back (in a process of its own)."""
+    done = subprocess.run([sys.executable, "-c", PROFILED], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["6", "True"], done.stderr

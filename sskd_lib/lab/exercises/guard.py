@@ -119,10 +119,25 @@ def time_limit(seconds: float) -> Iterator[None]:
             sys.settrace(trace)
         yield
     finally:
-        sys.settrace(before)
-        over.set()
-        watch.join()
-        stop(ctypes.c_ulong(thread), None)  # one that was raised too late to arrive in the block
+        _end(watch, over, before)
+
+
+def _end(watch: threading.Thread, over: threading.Event, before: Any) -> None:
+    """End the watch of `time_limit`, and let an exception that it raised too late arrive in this function.
+
+    It is not taken back with PyThreadState_SetAsyncExc(thread, NULL): after that Python 3.11 looks for an
+    exception for ever, and a profiler or a debugger that is started later never comes to an end.
+    """
+    while True:
+        try:
+            sys.settrace(before)
+            over.set()
+            watch.join()
+            for _ in range(3):  # Python looks for exceptions where a loop begins again
+                pass
+            return
+        except TooSlow:
+            continue
 
 
 def _words(function: Callable[..., Any], error: BaseException) -> str:
