@@ -31,9 +31,9 @@ from claims_hours import estimate, loops
 from sskd_lib.files import did_you_mean
 from sskd_lib.lab.claims.plan import Cell, read_plan
 from sskd_lib.lab.claims.probes import probe_cell
+from sskd_lib.lab.claims.rerun import CONTROL, compare_with_record
 from sskd_lib.lab.claims.rows import PROBES, RUNS, best_of_sweep, read_rows
 from sskd_lib.lab.claims.trainings import Sources, TimeUp, train_cell
-from sskd_lib.lab.claims.verdicts import estimate as estimate_of
 from sskd_lib.lab.claims.verdicts import in_words, least_detectable, p_words, planned_seeds, verdicts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,7 +162,7 @@ def write(rows: list[dict], path: Path) -> None:
     if not rows:
         return
     with open(path, "a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))  # all or none
     accuracies = "  ".join(f"{row['arm']} {row['accuracy']:.2f}" for row in rows)
     print(
         rows[0]["cell"],
@@ -241,15 +241,12 @@ def quick(seed: int = 1000) -> None:
     Args:
         seed: outside those of the plan; it draws labelled images, first weights and order.
     """
-    cell, runtime = read_plan().cells["fashion-300"], sskd.choose_runtime("cpu")
-    arms = ("kd+rotations", "sskd", "untrained head")
+    cell, runtime = read_plan().cells[CONTROL.place], sskd.choose_runtime("cpu")
+    arms = tuple(arm for _, arm in CONTROL.weights)
     rows = train_cell(cell, seed, arms, sources=Sources(), runtime=runtime, progress=True)
-    for row in rows:
-        print(f"{row['arm']}: {row['accuracy']:.2f} %")
-    claim = read_plan().claims["l-ss"]
-    comparison = next(each for each in claim.other if each.place == cell.name)
-    before, after = estimate_of(read_rows(), comparison), estimate_of([*read_rows(), *rows], comparison)
-    print(f"{comparison.name}, recorded: {in_words(before)}; with this seed: {in_words(after)}")
+    result = {row["arm"]: row["accuracy"] for row in rows}
+    print(", ".join(f"{arm} {accuracy:.2f} %" for arm, accuracy in result.items()))
+    print("\n".join(compare_with_record(CONTROL, {seed: result})))
 
 
 COMMANDS = {

@@ -11,7 +11,7 @@ import torch
 
 import sskd_lib as sskd
 from sskd_lib.lab.claims.plan import Cell, read_plan
-from sskd_lib.lab.claims.trainings import make_method
+from sskd_lib.lab.claims.trainings import by_length, make_method
 
 SHAPES = {"fashion": (1, 28, 10), "hundred": (3, 32, 100), "grocery": (3, 32, 81), "cifar10": (3, 32, 10)}
 
@@ -56,19 +56,11 @@ def loops(cell: str = "hundred-50") -> None:
 
 def seconds_of(cell: Cell, names: tuple[str, ...], runtime: sskd.Runtime) -> float:
     """Return the seconds of one seed: steps times the time of one, the faster of two epochs of four steps."""
-    size, classes = (
-        (28, 10) if cell.images == "fashion" else (32, {"hundred": 100, "grocery": 81}.get(cell.images, 10))
-    )
-    count = 4 * cell.schedule.batch_size
-    shape = (count, 1 if cell.images == "fashion" else 3, size, size)
-    noise = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    labels = torch.arange(count) % classes
-    images = sskd.ImageSet(images=noise, labels=labels, classes=tuple(map(str, range(classes))), name="noise")
+    images = noise_like(cell)
     teacher = runtime.place(sskd.create_network("wrn_16_2", like=images, projection=True))
     teacher.head_trained = True
     seconds, steps = 0.0, math.ceil(cell.labels / cell.schedule.batch_size)
-    for times in sorted({read_plan().arms[name].times for name in names}):
-        arms = [read_plan().arms[name] for name in names if read_plan().arms[name].times == times]
+    for times, arms in by_length(names).items():
         best = {"ss_temperature": 0.5, "ss": 10.0}
         methods = [make_method(arm, teacher, images, 0, runtime, best) for arm in arms]
         students = [

@@ -33,12 +33,14 @@ from torch import Tensor
 import sskd_lib as sskd
 from sskd_lib.data.views import four_views
 from sskd_lib.evaluation import interval
-from sskd_lib.lab.claims.plan import FOLDER, read_plan
+from sskd_lib.lab.claims.plan import read_plan
+from sskd_lib.lab.claims.reasons import REASONS
+from sskd_lib.lab.claims.rows import read_rows
 from sskd_lib.lab.claims.trainings import Sources, images_of
 from sskd_lib.losses.sskd import similarity_matrix, sskd_terms
+from sskd_lib.models.heads import two_layers
 
 ROOT = Path(__file__).resolve().parents[1]
-RECORD = FOLDER / "why.jsonl"
 SEEDS = (200, 201, 202, 203, 204)
 Given = dict[str, Tensor]  # logits, features, projection: [batches, 4B, …]
 BATCH = 64  # images of a matrix
@@ -131,9 +133,7 @@ def fitted_head(inputs: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor]) -
     width = inputs[0].shape[-1]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        head = torch.nn.Sequential(
-            torch.nn.Linear(width, width), torch.nn.ReLU(), torch.nn.Linear(width, width)
-        )
+        head = two_layers(width, width)
     optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
     for _ in range(30):
         for f, z in zip(inputs[0], targets[0], strict=True):
@@ -158,7 +158,9 @@ def correlation(a: Tensor, b: Tensor) -> float:
     return torch.corrcoef(torch.stack([a[:, ~same].flatten(), b[:, ~same].flatten()]).double())[0, 1].item()
 
 
-def of_teacher(place: str, teacher: sskd.Network, fit: Given, held: Given) -> Iterator[dict]:
+def of_teacher(
+    place: str, teacher: sskd.Network, pool: sskd.ImageSet, fit: Given, held: Given
+) -> Iterator[dict]:
     """Yield the rows that need no student. fit, held: the teacher's outputs on training and test images."""
     for what, value in nats(held).items():
         yield {"place": place, "kind": "nats", "what": what, "value": value}
@@ -174,7 +176,7 @@ def of_teacher(place: str, teacher: sskd.Network, fit: Given, held: Given) -> It
     row = {"place": place, "kind": "head"}
     yield {**row, "what": "trained head and the features themselves", "value": correlation(true, plain)}
     for seed in SEEDS:
-        fresh = sskd.create_network(teacher.spec["model"], like=IMAGES[place], projection=True, seed=seed)
+        fresh = sskd.create_network(teacher.spec["model"], like=pool, projection=True, seed=seed)
         with torch.no_grad():
             other = matrices(fresh.head(held["features"]))
         for what, matrix in (("trained head", true), ("the features themselves", plain)):
@@ -198,18 +200,14 @@ def of_student(
         yield {**common, "kind": "match", "what": f"{arm}, its own head", "value": value}
 
 
-IMAGES: dict[str, sskd.ImageSet] = {}
-
-
 def fashion_rows() -> Iterator[dict]:
     """Train SSKD and KD+rotations on 300 labels, measuring the gradients on the way, and yield all rows."""
     cell, runtime = read_plan().cells["fashion-300"], sskd.choose_runtime("cpu")
     teacher = sskd.load_checkpoint(Sources().teacher("fashion"))
     pool, _, test = images_of(cell, Sources(), SEEDS[0])
-    IMAGES[cell.name] = pool
     images = pool.take(FIT, seed=0).images, test.images
     given = tuple(outputs_of(teacher, part) for part in images)
-    yield from of_teacher(cell.name, teacher, *given)
+    yield from of_teacher(cell.name, teacher, pool, *given)
     arms = ("kd+rotations", "sskd")
     for seed in SEEDS:
         common, labelled = {"place": cell.name, "seed": seed}, images_of(cell, Sources(), seed)[1]
@@ -237,11 +235,10 @@ def hundred_rows(hundred: str) -> Iterator[dict]:
     """Yield the rows of the 100 classes, from the students that claims.py keeps in runs/claims/hundred-50."""
     cell, sources = read_plan().cells["hundred-50"], Sources({"hundred": hundred})
     pool, _, test = images_of(cell, sources, cell.seeds[0])
-    IMAGES[cell.name] = pool
     teacher = sskd.load_checkpoint(sources.teacher("hundred"))
     images = pool.take(FIT // 100 * 100, seed=0).images, test.images
     given = tuple(outputs_of(teacher, part) for part in images)
-    yield from of_teacher(cell.name, teacher, *given)
+    yield from of_teacher(cell.name, teacher, pool, *given)
     for seed in cell.seeds[: len(SEEDS)]:
         for arm in ("kd+rotations", "sskd"):
             path = ROOT / "runs" / "claims" / cell.name / f"{arm}-{seed}.safetensors"
@@ -249,7 +246,7 @@ def hundred_rows(hundred: str) -> Iterator[dict]:
             yield from of_student(common, arm, sskd.load_checkpoint(path), images, given)
 
 
-def run(hundred: str = "", fashion: bool = True, record: Path = RECORD) -> None:
+def run(hundred: str = "", fashion: bool = True, record: Path = REASONS) -> None:
     """Measure and append one row per number.
 
     Args:
@@ -268,11 +265,10 @@ def run(hundred: str = "", fashion: bool = True, record: Path = RECORD) -> None:
                 print(*row.values(), flush=True)
 
 
-def table(record: Path = RECORD) -> None:
+def table(record: Path = REASONS) -> None:
     """Print each quantity: its mean over the seeds and the 95 % interval."""
     groups: dict[tuple, list[float]] = {}
-    for line in record.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for row in read_rows(record):
         key = tuple(row.get(name, "") for name in ("place", "kind", "what", "epoch"))
         groups.setdefault(key, []).append(row["value"])
     for key, values in groups.items():

@@ -6,6 +6,7 @@
     python data/make_weights.py cifar10 students --folder …   # 1,000 labels, as in benchmarks/few_labels.py
     python data/make_weights.py grocery teacher       # all 2,936 images, one-cycle schedule
     python data/make_weights.py grocery students      # 810 labels, ten of each class; the short schedule
+    python data/make_weights.py hundred teacher --folder PATH    # 100 classes, for benchmarks/claims.py
     python data/make_weights.py cifar10 cards         # write the classes into older cards; weights stay
 
 `--model wrn_40_2` trains and uses another teacher; sskd_lib/lab/shipped.py says which one the notebooks load.

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 
-from claims_tables import LEAST_SEEDS, filled, number, points
+from claims_tables import LEAST_SEEDS, filled, number, points, words_of
 from matplotlib.figure import Figure
 
 from sskd_lib.lab.claims.figures import ROW, Line, draw_verdicts
@@ -53,22 +53,6 @@ def settings_figure(rows: Sequence[Row]) -> Figure:
     axes.set_title("SSKD − KD+rotations, points of accuracy", loc="left", fontsize=12)
     axes.set_xlabel("with 95 % interval; right of zero L_ss helps; ▲ the least effect that these seeds show")
     return figure
-
-
-def words_of(cell: str) -> str:
-    """Return a setting in words, with its student where that is not resnet8."""
-    chosen = read_plan().cells[cell]
-    noise = f", {100 * chosen.noise:.0f} % wrong" if chosen.noise else ""
-    student = "" if chosen.student == "resnet8" else f", {chosen.student}"
-    images = {
-        "hundred": "100 classes",
-        "fashion": "Fashion-MNIST",
-        "cifar10": "CIFAR-10",
-        "grocery": "groceries",
-    }
-    return (
-        f"{images[chosen.images]}, {chosen.labels:,} labels{noise}{student}, {chosen.schedule.epochs} epochs"
-    )
 
 
 def everywhere(rows: Sequence[Row]) -> Iterator[str]:

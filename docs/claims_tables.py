@@ -8,19 +8,27 @@ from collections.abc import Iterator, Sequence
 
 from sskd_lib.evaluation import interval
 from sskd_lib.lab.claims.plan import Comparison, read_plan
-from sskd_lib.lab.claims.reasons import read_reasons, reasons_in_words
-from sskd_lib.lab.claims.rows import Row, values_of
+from sskd_lib.lab.claims.reasons import REASONS, reasons_in_words
+from sskd_lib.lab.claims.rows import Row, read_rows, values_of
 from sskd_lib.lab.claims.verdicts import Estimate
 
 LEAST_SEEDS = 5  # of a setting that is counted
-PLACES = {
-    "hundred-50": "100 classes, 50 labels each, 30 epochs",
-    "hundred-500": "100 classes, 500 labels each, 15 epochs",
-    "fashion-100": "Fashion-MNIST, 100 labels, 54 epochs",
-    "fashion-300": "Fashion-MNIST, 300 labels, 20 epochs",
-    "cifar10-1000": "CIFAR-10, 1,000 labels, 20 epochs",
-    "grocery-810": "groceries, 810 labels, 20 epochs",
-}
+
+
+def words_of(cell: str) -> str:
+    """Return a setting in words, with its student where that is not resnet8."""
+    chosen = read_plan().cells[cell]
+    noise = f", {100 * chosen.noise:.0f} % wrong" if chosen.noise else ""
+    student = "" if chosen.student == "resnet8" else f", {chosen.student}"
+    images = {
+        "hundred": "100 classes",
+        "fashion": "Fashion-MNIST",
+        "cifar10": "CIFAR-10",
+        "grocery": "groceries",
+    }
+    return (
+        f"{images[chosen.images]}, {chosen.labels:,} labels{noise}{student}, {chosen.schedule.epochs} epochs"
+    )
 
 
 def points(each: Estimate) -> str:
@@ -37,7 +45,7 @@ def number(value: float) -> str:
 
 def place_of(comparison: Comparison) -> str:
     """Return where a comparison was made, in words."""
-    return PLACES.get(comparison.place, comparison.place)
+    return words_of(comparison.place) if comparison.place in read_plan().cells else comparison.place
 
 
 def unit(comparison: Comparison) -> str:
@@ -59,44 +67,30 @@ def accuracy_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-# kind of a measurement → what it is, and the digits it is printed with
-REASONS = {
-    "gradient": (
-        "**The pull of L_ss on the weights.** Norm of each weighted term's gradient in the student's "
-        "backbone, as a share of the "
-        "sum of the four norms, and the cosine between the gradient of L_ss and that of the other three "
-        "together. Measured on 64 "
-        "labelled images after so many epochs of SSKD."
-    ),
-    "nats": (
-        "**What there is to learn.** Mean KL of a softened row to an even spread, in nats: how much more "
-        "a row says than nothing."
-    ),
-    "explained": (
-        "**Is the matrix in the logits already?** Share of the variance of the teacher's matrix, pairs "
-        "of different test images "
-        "alone, that is explained by a map to projections. The map was fitted on training images, from "
-        "the teacher's logits, or "
-        "from a student's features. A student trained without L_ss can be compared with one trained with it."
-    ),
-    "head": (
-        "**Trained and random heads.** Correlation of two matrices of the same teacher, pairs of different "
-        "test images alone: from its trained head, from a head with random weights, and from the features "
-        "without a head."
-    ),
-    "match": (
-        "**Does a student match the matrix without being told to?** L_ss on test images, with the "
-        "student's own head, or with a "
-        "new head fitted to its frozen features."
-    ),
+# kind of a measurement → what it is
+KINDS = {
+    "gradient": "**The pull of L_ss on the weights.** Norm of each weighted term's gradient in the student's "
+    "backbone, as a share of the sum of the four norms, and the cosine between the gradient of L_ss and that "
+    "of the other three together. Measured on 64 labelled images after so many epochs of SSKD.",
+    "nats": "**What there is to learn.** Mean KL of a softened row to an even spread, in nats: how much more "
+    "a row says than nothing.",
+    "explained": "**Is the matrix in the logits already?** Share of the variance of the teacher's matrix, "
+    "pairs of different test images alone, that is explained by a map to projections. The map was fitted on "
+    "training images, from the teacher's logits, or from a student's features. A student trained without "
+    "L_ss can be compared with one trained with it.",
+    "head": "**Trained and random heads.** Correlation of two matrices of the same teacher, pairs of "
+    "different test images alone: from its trained head, from a head with random weights, and from the "
+    "features without a head.",
+    "match": "**Does a student match the matrix without being told to?** L_ss on test images, with the "
+    "student's own head, or with a new head fitted to its frozen features.",
 }
 
 
 def why() -> Iterator[str]:
     """Yield the tables of data/claims/why.jsonl."""
-    rows = read_reasons()
+    rows = read_rows(REASONS)
     yield from in_short(rows)
-    for kind, words in REASONS.items():
+    for kind, words in KINDS.items():
         groups: dict[tuple, list[float]] = {}
         for row in rows:
             if row["kind"] == kind:
@@ -120,7 +114,7 @@ def in_short(rows: Sequence[Row]) -> Iterator[str]:
         told = reasons_in_words(place, rows).splitlines()
         pairs = zip(told[::2], told[1::2], strict=True)
         bullets = (filled(f"- {question} {answers.strip()}.", "  ") for question, answers in pairs)
-        yield f"*{PLACES[place]}:*\n\n" + "\n".join(bullets)
+        yield f"*{words_of(place)}:*\n\n" + "\n".join(bullets)
 
 
 def trained(rows: Sequence[Row]) -> Iterator[str]:

@@ -43,7 +43,7 @@ HOW_TO_READ = (
     "theirs.",
     "*holds*: p after Holm is at most 0.05, in the direction of the claim. *contradicted*: the same in "
     "the other direction. *not shown*: neither. That is no proof that there is no effect. The least "
-    "effect that would have shown stands beside it: four of five such experiments find a true effect of "
+    "effect that would have shown is given beside it: four of five such experiments find a true effect of "
     "this size.",
     "*KD+rotations* is the control: SSKD without L_ss, soft targets on the same four views of each image.",
     "*These are small students and short trainings*, a `resnet8` taught by a `wrn_16_2` where no other "

@@ -40,10 +40,11 @@ def rows_permuted(recipe: Recipe) -> Control:
 
 
 def relations_permuted(recipe: Recipe) -> Control:
-    """Make SSKD with rows AND columns of A_t permuted alike: A_ij becomes that of images i + 1 and j + 1.
+    """Make SSKD with rows AND columns of A_t permuted in the same way.
 
-    Each rotated view stays nearest to its own image as often as before. But how near the other images are
-    is taken from pairs of other images: what is left is the task itself, without the teacher's relations.
+    A_ij becomes the cosine of images i + 1 and j + 1. Each rotated view stays nearest to its own image as
+    often as before. But how near the other images are is taken from pairs of other images: what is left is
+    the task itself, without the teacher's relations.
     """
     return Control("relations permuted", recipe, shift_all)
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from sskd_lib.lab.course import progress
 from sskd_lib.lab.explorers import OPEN
+
+
+@pytest.fixture
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A learner's file of its own."""
+    file = tmp_path / "progress.json"
+    monkeypatch.setenv("SSKD_PROGRESS", str(file))
+    monkeypatch.setattr(progress, "_memory", {})
+    return file
 
 
 @pytest.fixture

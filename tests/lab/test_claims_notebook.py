@@ -30,15 +30,6 @@ def made_rows(longer: float = 3.0) -> list[dict]:
 
 
 @pytest.fixture
-def record(tmp_path, monkeypatch) -> Path:
-    """A learner's file of its own."""
-    file = tmp_path / "progress.json"
-    monkeypatch.setenv("SSKD_PROGRESS", str(file))
-    monkeypatch.setattr(progress, "_memory", {})
-    return file
-
-
-@pytest.fixture
 def learner(record, monkeypatch) -> Path:
     """A learner's file, under a live kernel, with the made rows as the record of the trainings."""
     for module in (wagers, rerun):

@@ -19,15 +19,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def record(tmp_path, monkeypatch) -> Path:
-    """A learner's file of its own."""
-    file = tmp_path / "progress.json"
-    monkeypatch.setenv("SSKD_PROGRESS", str(file))
-    monkeypatch.setattr(progress, "_memory", {})
-    return file
-
-
-@pytest.fixture
 def live(monkeypatch) -> None:
     """As under a kernel: `reveal` compares, and does not fold."""
     monkeypatch.setattr(predictions, "is_static", lambda: False)

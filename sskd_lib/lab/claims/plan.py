@@ -32,7 +32,7 @@ class Arm:
         """Return all numbers. best: of the sweep, for an arm that takes them from there."""
         if self.recipe == FROM_SWEEP:
             return make_recipe(changes={name: best[name] for name in ("ss_temperature", "ss")})
-        return make_recipe(changes=self.recipe)  # type: ignore[arg-type]
+        return make_recipe(changes=self.recipe)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ...evaluation import interval
 from .plan import FOLDER
+from .rows import read_rows
 
 REASONS = FOLDER / "why.jsonl"
 # question → (words, kind, what, epoch) of its measurements
@@ -35,13 +34,6 @@ QUESTIONS: dict[str, tuple[tuple[str, str, str, int | None], ...]] = {
 }
 
 
-def read_reasons(path: Path = REASONS) -> list[dict[str, Any]]:
-    """Return the recorded measurements, one row per number; [] without a record."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def measured(
     rows: Sequence[Mapping[str, Any]], place: str, kind: str, what: str, epoch: int | None = None
 ) -> str:
@@ -62,7 +54,7 @@ def reasons_in_words(place: str = "fashion-300", rows: Sequence[Mapping[str, Any
 
     place: "fashion-300" or "hundred-50"; what was not measured there is left out.
     """
-    rows = read_reasons() if rows is None else rows
+    rows = read_rows(REASONS) if rows is None else rows
     lines = []
     for question, parts in QUESTIONS.items():
         answers = [(words, measured(rows, place, *key)) for words, *key in parts]

@@ -28,7 +28,7 @@ CONTROL = Comparison(
 )
 
 
-def planned_seeds() -> set[int]:
+def seeds_of_plan() -> set[int]:
     """Return every seed that a cell of the plan has."""
     return {seed for cell in read_plan().cells.values() for seed in cell.seeds}
 
@@ -36,7 +36,7 @@ def planned_seeds() -> set[int]:
 def fresh_seeds(count: int, learner: str = "") -> list[int]:
     """Return seeds that the plan does not have. learner: random name of the learner, hexadecimal."""
     first = int(learner, 16) % 2**31 if learner else UNNAMED
-    first += 1 + max(planned_seeds()) if first <= max(planned_seeds()) else 0
+    first += 1 + max(seeds_of_plan()) if first <= max(seeds_of_plan()) else 0
     return [first + i for i in range(count)]
 
 

@@ -113,8 +113,7 @@ def train_cell(  # noqa: PLR0913 - what a person may choose, all of it by keywor
     teacher = runtime.place(load_checkpoint(sources.teacher(cell.images)))
     answers = predict(teacher, measured, runtime)
     rows, folder = [], work and work / f"{cell.name}-{seed}"
-    for times in sorted({read_plan().arms[name].times for name in arms}):
-        group = [arm for arm in (read_plan().arms[name] for name in arms) if arm.times == times]
+    for times, group in by_length(arms).items():
         schedule = replace(cell.schedule, epochs=times * cell.schedule.epochs)
         if cell.batch:
             schedule = replace(schedule, batch_size=int(best["batch_size"]))
@@ -156,6 +155,14 @@ def train_cell(  # noqa: PLR0913 - what a person may choose, all of it by keywor
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
     return rows
+
+
+def by_length(names: Sequence[str]) -> dict[int, list[Arm]]:
+    """Return the arms that can share a loop: factor of the epochs → arms."""
+    groups: dict[int, list[Arm]] = {}
+    for arm in (read_plan().arms[name] for name in names):
+        groups.setdefault(arm.times, []).append(arm)
+    return dict(sorted(groups.items()))
 
 
 def _recipe(recipe: Recipe | None) -> dict[str, float]:
