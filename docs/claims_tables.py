@@ -18,7 +18,7 @@ LEAST_SEEDS = 5  # of a setting that is counted
 def words_of(cell: str) -> str:
     """Return a setting in words, with its student where that is not resnet8."""
     chosen = read_plan().cells[cell]
-    noise = f", {100 * chosen.noise:.0f} % wrong" if chosen.noise else ""
+    noise = f", {100 * chosen.noise:.0f}\N{NO-BREAK SPACE}% wrong" if chosen.noise else ""
     student = "" if chosen.student == "resnet8" else f", {chosen.student}"
     images = {
         "hundred": "100 classes",

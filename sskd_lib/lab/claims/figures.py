@@ -104,15 +104,16 @@ def _draw_line(axes: Axes, y: int, line: Line, limit: float) -> None:
     if not each.seeds:
         return
     half = 0.0 if math.isnan(each.half) else each.half
-    ends = (each.mean - half, each.mean + half)
-    inside = [min(max(end, -limit), limit) for end in ends]
+    low, high = each.mean - half, each.mean + half
+    inside = [min(max(end, -limit), limit) for end in (low, high)]
     if inside[0] < inside[1]:
         axes.plot(inside, [y, y], color=colour, linewidth=2.2, zorder=2)
-    for end, kept, arrow in zip(ends, inside, ("<", ">"), strict=True):
-        if end != kept:
-            side = arrow if abs(each.mean) <= limit else "<>"[each.mean > 0]
-            axes.plot(0.96 * kept, y, side, color=colour, markersize=9, zorder=4)
-    if abs(each.mean) <= limit:
+    covered = False
+    for sign, end, arrow in ((-1, low, "<"), (1, high, ">")):
+        if sign * end > limit:
+            axes.plot(0.96 * sign * limit, y, arrow, color=colour, markersize=9, zorder=4)
+            covered |= sign * each.mean > 0.9 * limit  # the arrow is where the marker would be
+    if not covered:
         face = colour if filled else "white"
         style = {"color": colour, "markerfacecolor": face, "markeredgewidth": 1.6, "markersize": 9}
         axes.plot(each.mean, y, marker, zorder=5, **style)
