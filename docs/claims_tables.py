@@ -16,19 +16,19 @@ LEAST_SEEDS = 5  # of a setting that is counted
 
 
 def words_of(cell: str) -> str:
-    """Return a setting in words, with its student where that is not resnet8."""
+    """Return a setting in words, with its student where that is not resnet8; "new seeds" tells a repetition."""
     chosen = read_plan().cells[cell]
     noise = f", {100 * chosen.noise:.0f}\N{NO-BREAK SPACE}% wrong" if chosen.noise else ""
     student = "" if chosen.student == "resnet8" else f", {chosen.student}"
+    again = ", new seeds" if "-again-" in cell else ""
     images = {
         "hundred": "100 classes",
         "fashion": "Fashion-MNIST",
         "cifar10": "CIFAR-10",
         "grocery": "groceries",
     }
-    return (
-        f"{images[chosen.images]}, {chosen.labels:,} labels{noise}{student}, {chosen.schedule.epochs} epochs"
-    )
+    data = f"{images[chosen.images]}, {chosen.labels:,} labels{noise}"
+    return f"{data}{student}, {chosen.schedule.epochs} epochs{again}"
 
 
 def points(each: Estimate) -> str:

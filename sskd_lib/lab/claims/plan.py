@@ -142,7 +142,7 @@ def _comparisons(entry: Mapping[str, Any], outcome: str) -> list[Comparison]:
             for cell, weight in zip(cells, weights, strict=True)
             for arm, sign in ((plus, 1), (minus, -1))
         }
-        kind = "slope" if "slope" in entry else "other family minus own"
+        kind = "slope" if "slope" in entry else entry["called"]
         return [Comparison(name=name, place=f"{kind}, {_common(cells)}", outcome=outcome, weights=both)]
     return [
         Comparison(
