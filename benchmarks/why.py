@@ -1,4 +1,4 @@
-"""Why does L_ss add so little? Five measurements on teachers and students, one row per number.
+"""Why does L_ss add so little? Six measurements on teachers and students, one row per number.
 
     python benchmarks/why.py run                              # Fashion-MNIST, 300 labels; about ten minutes
     python benchmarks/why.py run --hundred folder:PATH        # and the 100 classes (after claims.py)
@@ -12,6 +12,8 @@ explained: the share of the variance of the teacher's matrix (pairs of different
     from a student's features (linear)
 head: the correlation between the matrices of the trained head, of heads with random weights, and of the
     features themselves (pairs of different images)
+task: the share of rotated views that find their own upright image among 64 or fewer, by the projections of
+    trained and other heads, and by features; test images
 match: L_ss on test images of students trained without it, once a head is fitted to their frozen features
 """
 
@@ -36,8 +38,8 @@ from sskd_lib.evaluation import interval
 from sskd_lib.lab.claims.plan import read_plan
 from sskd_lib.lab.claims.reasons import REASONS
 from sskd_lib.lab.claims.rows import read_rows
-from sskd_lib.lab.claims.trainings import Sources, images_of
-from sskd_lib.losses.sskd import similarity_matrix, sskd_terms
+from sskd_lib.lab.claims.trainings import Sources, fresh_head, images_of
+from sskd_lib.losses.sskd import image_of_row, similarity_matrix, sskd_terms
 from sskd_lib.models.heads import two_layers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +48,7 @@ Given = dict[str, Tensor]  # logits, features, projection: [batches, 4B, …]
 BATCH = 64  # images of a matrix
 FIT = 2560  # training images to which maps and heads are fitted
 EVERY = 5  # epochs between two measurements of the gradients
+FEWER = (8, 16, 32, 64)  # images among which a rotated view looks for its own
 TERMS = ("ce", "kd", "tf", "ss")
 
 
@@ -145,6 +148,18 @@ def fitted_head(inputs: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor]) -
         return statistics.fmean(term_ss(head(f), z).item() for f, z in held)
 
 
+def task_accuracy(vectors: Tensor, among: int = BATCH) -> float:
+    """Return the share of rotated views whose most similar upright image, of so many, is their own.
+
+    vectors: projections or features, [batches, 4B, D]. Images that do not fill a last batch are left out.
+    """
+    views = vectors.unflatten(1, (4, BATCH)).transpose(0, 1).flatten(1, 2)  # [4, images, D]
+    own = image_of_row(3 * among, among)
+    parts = (part for part in views.split(among, dim=1) if part.shape[1] == among)
+    hits = [similarity_matrix(part[1:].flatten(0, 1), part[0]).argmax(1) == own for part in parts]
+    return torch.cat(hits).double().mean().item()
+
+
 def term_ss(student: Tensor, teacher: Tensor) -> Tensor:
     """Return L_ss of one batch of projections [4B, D]."""
     blank, labels = torch.zeros(len(student), 2), torch.zeros(BATCH, dtype=torch.long)
@@ -172,13 +187,22 @@ def of_teacher(
     ):
         value = explained((fit[name], held[name]), targets, layers)
         yield {"place": place, "kind": "explained", "what": words, "value": value}
+    row = {"place": place, "kind": "task"}
+    for among in FEWER:
+        value = task_accuracy(held["projection"], among)
+        yield {**row, "what": f"teacher, trained head, among {among}", "value": value}
+    value = task_accuracy(held["features"])
+    yield {**row, "what": f"teacher's features, no head, among {BATCH}", "value": value}
     true, plain = matrices(held["projection"]), matrices(held["features"])
     row = {"place": place, "kind": "head"}
     yield {**row, "what": "trained head and the features themselves", "value": correlation(true, plain)}
     for seed in SEEDS:
         fresh = sskd.create_network(teacher.spec["model"], like=pool, projection=True, seed=seed)
         with torch.no_grad():
-            other = matrices(fresh.head(held["features"]))
+            projection = fresh.head(held["features"])
+        what = f"teacher, random head, among {BATCH}"
+        yield {**row, "kind": "task", "what": what, "seed": seed, "value": task_accuracy(projection)}
+        other = matrices(projection)
         for what, matrix in (("trained head", true), ("the features themselves", plain)):
             value = correlation(matrix, other)
             yield {**row, "what": f"random head and {what}", "seed": seed, "value": value}
@@ -193,11 +217,15 @@ def of_student(
     targets = given[0]["projection"], given[1]["projection"]
     value = explained(inputs, targets, 1)
     yield {**common, "kind": "explained", "what": f"features of {arm}, linear", "value": value}
+    value = task_accuracy(inputs[1])
+    yield {**common, "kind": "task", "what": f"features of {arm}, among {BATCH}", "value": value}
     yield {**common, "kind": "match", "what": f"{arm}, fitted head", "value": fitted_head(inputs, targets)}
     if student.head is not None:
         pairs = zip(outputs[1]["projection"], targets[1], strict=True)
         value = statistics.fmean(term_ss(s, t).item() for s, t in pairs)
         yield {**common, "kind": "match", "what": f"{arm}, its own head", "value": value}
+        value = task_accuracy(outputs[1]["projection"])
+        yield {**common, "kind": "task", "what": f"{arm}, its own head, among {BATCH}", "value": value}
 
 
 def fashion_rows() -> Iterator[dict]:
@@ -216,6 +244,10 @@ def fashion_rows() -> Iterator[dict]:
             for arm in arms
         ]
         yield from of_student(common, "a fresh network", copy.deepcopy(students[0]), images, given)
+        head = fresh_head("half trained head", teacher, labelled, seed, runtime)
+        with torch.no_grad():
+            value = task_accuracy(head.eval()(given[1]["features"]))
+        yield {**common, "kind": "task", "what": f"teacher, half trained head, among {BATCH}", "value": value}
         rows: list[dict] = []
 
         def watch(epochs: int, networks: list, rows=rows, common=common, labelled=labelled) -> None:

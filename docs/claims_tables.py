@@ -16,7 +16,7 @@ LEAST_SEEDS = 5  # of a setting that is counted
 
 
 def words_of(cell: str) -> str:
-    """Return a setting in words, with its student where that is not resnet8; "new seeds" tells a repetition."""
+    """Return a setting in words, with its student unless that is resnet8; "new seeds" is a repetition."""
     chosen = read_plan().cells[cell]
     noise = f", {100 * chosen.noise:.0f}\N{NO-BREAK SPACE}% wrong" if chosen.noise else ""
     student = "" if chosen.student == "resnet8" else f", {chosen.student}"
@@ -81,6 +81,9 @@ KINDS = {
     "head": "**Trained and random heads.** Correlation of two matrices of the same teacher, pairs of "
     "different test images alone: from its trained head, from a head with random weights, and from the "
     "features without a head.",
+    "task": "**Is the contrastive task solved?** Share of the rotated views whose most similar upright "
+    "image, of so many test images, is their own. Among 64 chance is 0.016. The other images are the "
+    "negatives. The half trained head learned for five epochs on the labelled images.",
     "match": "**Does a student match the matrix without being told to?** L_ss on test images, with the "
     "student's own head, or with a new head fitted to its frozen features.",
 }

@@ -185,7 +185,7 @@ def test_the_reasons_are_means_of_their_rows():
     key = lambda r: (r["kind"], r["place"], r["what"], r.get("epoch", -1))  # noqa: E731
     groups = [
         [row["value"] for row in rows]
-        for kind in ("gradient", "nats", "explained", "head", "match")
+        for kind in ("gradient", "nats", "explained", "head", "task", "match")
         for rows in unordered_groups([r for r in lines("why.jsonl") if r["kind"] == kind], key)
     ]
     shown = re.findall(r"(?m)^\| [^|]+ \| [^|]+ \|(?: \d+ \|)? (\S+(?: ± \S+)?) \| (\d+) \|$", part)

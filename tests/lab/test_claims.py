@@ -35,7 +35,7 @@ def comparison(weights: dict) -> Comparison:
 
 
 def test_every_claim_has_a_null_and_enough_seeds():
-    assert len(PLAN.claims) == 20
+    assert len(PLAN.claims) == 21
     for claim in PLAN.claims.values():
         assert claim.null.endswith(".") or claim.null.endswith(").")
         assert all(len(PLAN.cells[cell].seeds) >= 5 for c in claim.primary for cell in c.cells)

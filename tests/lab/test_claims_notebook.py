@@ -142,6 +142,36 @@ def test_best_epoch_and_copied_baseline_are_as_counted_from_the_recorded_curves(
     assert len(copied.fair_gaps) == len(copied.reported_gaps) == len(short["kd"])
 
 
+def hint_rows() -> list[dict]:
+    """Rows of the two hints, two seeds, and of their repetition, three other seeds."""
+    gaps = {
+        ("fashion-noise-20", 200): 1.0,
+        ("fashion-noise-20", 201): 2.0,
+        ("fashion-noise-30", 200): 0.0,
+        ("fashion-noise-30", 201): 1.0,
+        **{("fashion-again-20", seed): 0.4 for seed in (400, 401, 402)},
+        **{("fashion-again-30", seed): -0.2 for seed in (400, 401, 402)},
+    }
+    arms = (("kd+rotations", 0.0), ("sskd", 1.0))
+    return [
+        dict(cell=cell, arm=arm, seed=seed, accuracy=75.0 + share * gap)
+        for (cell, seed), gap in gaps.items()
+        for arm, share in arms
+    ]
+
+
+def test_the_best_setting_is_beside_its_repetition_with_new_seeds() -> None:
+    """Seed by seed the mean of both settings: 0.5 and 1.5 at first; 0.1 three times with new seeds."""
+    trick = fooled.make_tricks(hint_rows())["best setting"]
+    assert trick.reported_gaps == pytest.approx([0.5, 1.5])
+    assert trick.fair_gaps == pytest.approx([0.1, 0.1, 0.1])
+    assert trick.false_gain == pytest.approx(0.9)
+    explorer = fooled.Fooled({"best setting": trick}, "test")
+    words = explorer.describe(trick="best setting", seed=2)
+    assert "Reported: two settings whose intervals were above zero: +1.00." in words
+    assert len(explorer.rows[1].ring.get_xdata()) == 0  # its seeds are others
+
+
 def test_tricks_whose_trainings_are_missing_are_left_out() -> None:
     assert list(fooled.make_tricks([])) == ["best epoch", "copied baseline"]
 

@@ -21,6 +21,12 @@ QUESTIONS: dict[str, tuple[tuple[str, str, str, int | None], ...]] = {
         ("with the trained head's", "head", "random head and trained head", None),
         ("with the features' own", "head", "random head and the features themselves", None),
     ),
+    "Does the task need the head's training? Share of rotated views that find their own image among 64": (
+        ("trained head", "task", "teacher, trained head, among 64", None),
+        ("half trained", "task", "teacher, half trained head, among 64", None),
+        ("random", "task", "teacher, random head, among 64", None),
+        ("no head", "task", "teacher's features, no head, among 64", None),
+    ),
     "Is the matrix in a student already? Share of its variance that features explain": (
         ("before any training", "explained", "features of a fresh network, linear", None),
         ("after KD+rotations", "explained", "features of kd+rotations, linear", None),
@@ -50,7 +56,7 @@ def measured(
 
 
 def reasons_in_words(place: str = "fashion-300", rows: Sequence[Mapping[str, Any]] | None = None) -> str:
-    """Return four questions about L_ss with their measured answers, one line each.
+    """Return questions about L_ss with their measured answers, one line each.
 
     place: "fashion-300" or "hundred-50"; what was not measured there is left out.
     """

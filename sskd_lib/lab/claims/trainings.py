@@ -34,7 +34,7 @@ VALIDATION = {"fashion": 0.2, "cifar10": 0.125}  # share of the training images 
 TEACHERS = {"fashion": "fashion-mnist", "cifar10": "cifar10", "grocery": "grocery", "hundred": "hundred"}
 EMBEDDED = {"fashion": "fashion-mnist-lab", "grocery": "grocery"}
 SAVE_SECONDS = 1.0  # least time between two saves of a training that may be stopped
-HALF_TRAINED = replace(HEAD, epochs=5), 1000  # schedule and images of the half trained head
+HALF_TRAINED = replace(HEAD, epochs=5)  # schedule of the half trained head, on the labelled images
 
 
 class TimeUp(Exception):
@@ -189,17 +189,14 @@ def make_method(
 
 
 def fresh_head(control: str, teacher: Network, labelled: ImageSet, seed: int, runtime: Runtime) -> nn.Module:
-    """Return a head of the teacher's shape with weights from the seed, trained for a short time or not."""
+    """Return a head of the teacher's shape with weights from the seed, trained for five epochs or not."""
     fresh = create_network(teacher.spec["model"], like=labelled, projection=True, seed=seed)
     if control == "untrained head":
         return runtime.place(fresh.head)
-    schedule, count = HALF_TRAINED
     learner = copy.deepcopy(teacher)
     learner.head.load_state_dict(fresh.head.state_dict())
-    images = labelled if len(labelled) <= count else labelled.take(count, seed=seed)
-    return train_head(
-        learner, images, schedule=schedule, seed=seed, runtime=runtime, progress=False
-    ).network.head
+    options = {"schedule": HALF_TRAINED, "seed": seed, "runtime": runtime, "progress": False}
+    return train_head(learner, labelled, **options).network.head
 
 
 def compare(student: Output, teacher: Output, data: ImageSet) -> dict[str, float]:
