@@ -102,6 +102,7 @@ def summary(decided: Mapping[str, Verdict]) -> str:
             ("not shown", "not shown"),
             ("not tried", "not tried yet"),
         )
+        if word in words
     )
     return f"**In short:** {answer(decided)} Of the {len(words)} claims: {told}."
 

@@ -160,6 +160,21 @@ def test_l_ss_everywhere_is_that_of_the_rows():
     assert above + below == missed
 
 
+def test_the_hints_are_the_effects_of_their_claims():
+    """First and new effect of each hint, with seeds and verdict, as in the tables that are tested above."""
+    part = TEXT[TEXT.index("**Hints, tried again.**") : TEXT.index("(claims_l_ss.png)")]
+    bullets = [" ".join(bullet.split()) for bullet in re.findall(r"(?ms)^- .*?\.$", part)]
+    assert len(bullets) == 2
+    for bullet, key in zip(bullets, ("hint-again", "hint-mobile"), strict=True):
+        claim = next(claim for claim in PLAN["claims"] if claim["id"] == key)
+        section = TEXT.partition(f"### {claim['claim']}\n")[2].partition("\n### ")[0]
+        rows = re.findall(r"(?m)^\| .*? \| (\S+ ± \S+|–) \| (\d+) \| \S.*\|$", section)
+        told = [bullet.partition("at first ")[2], bullet.partition("with new seeds ")[2]]
+        for text, (effect, seeds) in zip(told, (rows[1], rows[0]), strict=True):
+            assert text.startswith(f"{effect} ({seeds} seeds)")
+        assert f"**Verdict:** {bullet.partition('claim: ')[2]}" in " ".join(section.split())
+
+
 def test_other_outcomes_are_those_of_the_rows():
     part = TEXT[TEXT.index("**Other outcomes") : TEXT.index("## Each claim")]
     shown = re.findall(r"(?m)^\| (\S+) \| (\S.*?) \| (\S+ ± \S+) \| (\d+) \| (\S+|below 0\.001) \|$", part)
