@@ -29,8 +29,7 @@ lab.show_arms("kd", "kd+rotations", "sskd")
 # %% [markdown]
 # `kd+rotations` is KD on the same rotated views, without $L_{ss}$. Nearly the whole gap is there already.
 #
-# So one number, "SSKD is better than KD", was true and did not say why. This notebook puts the claims about SSKD on trial,
-# one by one.
+# This notebook puts the claims about SSKD on trial, one by one.
 #
 # You need notebook 04 (the terms) and 09 (intervals, Holm's correction). Afterwards you can say what a trial can show, and
 # notice five ways in which a table can fool you. About 45 minutes.
@@ -67,8 +66,7 @@ lab.settle_wagers()
 
 # %% [markdown]
 # The **least effect that could have shown** is the true effect that so many seeds, with such a spread, would find in four
-# of five such experiments. Read each "not shown" together with this number. A claim that is "not tried" waits for its
-# trainings.
+# of five such experiments. Read each "not shown" together with this number.
 
 # %%
 lab.show_verdicts(verdicts)
@@ -112,10 +110,8 @@ explorer = lab.explore_fooled()
 # None of the five is a lie. Each is a sentence that is left out: *which* seed, *which* epoch, *whose* schedule, *how many*
 # settings, *how much* work. Ask for these five before you compare two numbers.
 #
-# "Best setting" happened here. In two settings with wrong labels the interval of $L_{ss}$ was above zero: a hint. So both
-# got a claim of their own and new seeds, and the plan was changed *before* these were trained. Only the new seeds count,
-# because the first ones were the reason for the choice. (A third hint, a MobileNetV2, was tried again in the same way:
-# `docs/claims.md`, "Hints, tried again".)
+# "Best setting" happened here. Two settings with wrong labels had an interval of $L_{ss}$ above zero: a hint. Both got a
+# claim and new seeds, *before* these were trained. Only the new ones count: the first were the reason for the choice.
 #
 # In the last one the work is the student's. Four views cost four times as much as one. On these 100 classes, KD that spends
 # the same work on more epochs wins. The paper compares at equal epochs, as most papers do.
@@ -136,8 +132,7 @@ for key in ("trained-head", "own-matrix", "relations"):
     print(f"{each.comparison.name}: {each.mean:+.2f} ± {each.half:.2f}, {verdicts[key].word}")
 
 # %% [markdown]
-# Everything that sees four views is near SSKD. Only these students are far from it: those with one view and as few epochs,
-# and KD that trains longer.
+# Every student of four views is near SSKD.
 #
 # The random head is the strongest witness. Is its matrix the same as that of the trained head? Five measurements on
 # Fashion-MNIST with 300 labels (`benchmarks/why.py`):
@@ -149,8 +144,7 @@ print(lab.reasons_in_words("fashion-300"))
 # Read the second answer. The random head's matrix is close to that of the teacher's plain *features*, and hardly like the
 # trained head's. Two different matrices, and students that are equally good.
 #
-# Read the third answer. The trained head solves its task far better than the random one. In the students no gain from this
-# shows.
+# Read the third answer. The trained head solves its task far better than the random one. In the students no gain shows.
 #
 # Read the last two answers. A student of KD on the same views never saw a matrix. Its features still tell most of what the
 # features of an SSKD student tell about it. So $L_{ss}$ asks for something that is nearly there already, and
@@ -162,14 +156,14 @@ print(lab.reasons_in_words("fashion-300"))
 # ## 5 · One more seed, from you
 #
 # Now you are a witness. This trains SSKD, its control and the untrained head with 300 labels and the short schedule: about
-# two minutes. Your seed comes from the random name in your record. No other learner has it, and the plan does not have it either.
+# two minutes. Your seed comes from the random name in your record, so nobody else has it.
 
 # %%
 mine = lab.rerun_claim(kit, "l-ss", seeds=1)
 
 # %% [markdown]
-# Did your seed speak for the claim? It does not matter much. **One seed decides nothing.** It is one dot among the dots of
-# section 3. It moves the mean a little, and it counts in any case, whatever its sign. `seeds=3` trains three.
+# **One seed decides nothing.** It moves the mean a little, and it counts in any case, whatever its sign. `seeds=3` trains
+# three.
 #
 # ## 6 · Your class as a witness
 #
