@@ -93,8 +93,10 @@ def tasks(options: Options) -> Iterator[Task]:
         try:
             best = best_of_sweep(recorded) if cell.batch else None
         except ValueError as error:
-            print(f"{name} waits: {error}")
-            continue
+            if not options.dry_run:
+                print(f"{name} waits: {error}")
+                continue
+            best = None  # its hours are those of its own batch
         for seed in options.seeds or cell.seeds:
             arms = tuple(arm for arm in cell.arms if (name, seed, arm) not in done)
             if arms:

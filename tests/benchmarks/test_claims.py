@@ -60,6 +60,8 @@ def test_without_names_the_cells_for_two_cores_are_trained(record):
 def test_what_needs_the_sweep_waits_for_it(record, capsys):
     assert list(claims.tasks(options(record, "fashion-tuned"))) == []
     assert "fashion-tuned waits" in capsys.readouterr().out
+    seeds = len(PLAN.cells["fashion-tuned"].seeds)
+    assert len(list(claims.tasks(options(record, "fashion-tuned", dry_run=True)))) == seeds  # its hours count
 
 
 def test_a_wrong_cell_is_named_with_its_neighbour(record):
