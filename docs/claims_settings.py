@@ -106,7 +106,8 @@ def hints(rows: Sequence[Row]) -> Iterator[str]:
         )
     yield filled(
         "**Hints, tried again.** These settings had intervals above zero when they were first trained. A "
-        "setting that is picked because of its result proves nothing. So each got a claim and new seeds:"
+        "setting that is picked because of its result proves nothing. So each got a claim and new seeds. "
+        "(The last section says which machine trained which setting.)"
     )
     yield "\n".join(lines)
 
