@@ -93,9 +93,9 @@ def everywhere(rows: Sequence[Row]) -> Iterator[str]:
 
 def hints(rows: Sequence[Row]) -> Iterator[str]:
     """Yield what became of the settings that looked good at first, once they had new seeds."""
-    lines = []
+    lines, decided = [], verdicts(rows)
     for key, setting in HINTS.items():
-        verdict = verdicts(rows)[key]
+        verdict = decided[key]
         first, new = verdict.other[0], verdict.primary[0]
         lines.append(
             filled(

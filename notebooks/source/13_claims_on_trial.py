@@ -110,8 +110,8 @@ explorer = lab.explore_fooled()
 # None of the five is a lie. Each is a sentence that is left out: *which* seed, *which* epoch, *whose* schedule, *how many*
 # settings, *how much* work. Ask for these five before you compare two numbers.
 #
-# "Best setting" happened here. Two settings with wrong labels had an interval of $L_{ss}$ above zero: a hint. Both got a
-# claim and new seeds, *before* these were trained. Only the new ones count: the first were the reason for the choice.
+# "Best setting" happened here, in two settings with wrong labels. So the plan got a claim about them, with new seeds,
+# *before* these were trained. The first seeds do not count: they were the reason for the choice.
 #
 # In the last one the work is the student's. Four views cost four times as much as one. On these 100 classes, KD that spends
 # the same work on more epochs wins. The paper compares at equal epochs, as most papers do.
@@ -144,7 +144,7 @@ print(lab.reasons_in_words("fashion-300"))
 # Read the second answer. The random head's matrix is close to that of the teacher's plain *features*, and hardly like the
 # trained head's. Two different matrices, and students that are equally good.
 #
-# Read the third answer. The trained head solves its task far better than the random one. In the students no gain shows.
+# Read the third answer. The trained head solves its task far better than the random one. The students show no gain.
 #
 # Read the last two answers. A student of KD on the same views never saw a matrix. Its features still tell most of what the
 # features of an SSKD student tell about it. So $L_{ss}$ asks for something that is nearly there already, and
